@@ -1,0 +1,293 @@
+//! The one ordered stream of typed events a call.
+
+use antiphon_media_frame::{CallId, MediaTime, Pii};
+use antiphon_models_speech::Word;
+use serde::{Serialize, Serializer};
+
+use crate::{ActionId, Cause, PromptEnd, PromptId};
+
+/// Which of the two tracks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// The far side: left channel.
+    Caller,
+    /// Our side: right channel.
+    Machine,
+}
+
+/// What the intent classifier's result amounts to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Sure enough to act.
+    Accept,
+    /// Likely, but to be confirmed by the caller.
+    Confirm,
+    /// Not understood.
+    NoMatch,
+}
+
+/// One measured span from the caller's last sound to our first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ResponseTime {
+    /// From the end of the caller's speech to the final words.
+    pub recognized_ms: u64,
+    /// From the end of the caller's speech to the first sample of our answer on the wire.
+    pub first_audio_ms: u64,
+}
+
+/// Media figures of one direction, RFC 3550.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MediaFigures {
+    /// RTP packets received (or sent).
+    pub packets: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Packets that came too late to be played.
+    pub late: u64,
+    /// Packets that came twice.
+    pub duplicate: u64,
+    /// Interarrival jitter, milliseconds.
+    pub jitter_ms: f64,
+    /// Sound made up by concealment, milliseconds.
+    pub concealed_ms: u64,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type")]
+pub enum EventBody {
+    /// A call came in (or was placed).
+    #[serde(rename = "call.started")]
+    CallStarted {
+        /// Who calls, as in the From header.
+        #[serde(serialize_with = "exposed")]
+        from: Pii<String>,
+        /// Who is called.
+        #[serde(serialize_with = "exposed")]
+        to: Pii<String>,
+        /// `inbound` or `outbound`.
+        direction: &'static str,
+    },
+    /// Media flows.
+    #[serde(rename = "call.answered")]
+    CallAnswered {
+        /// `PCMU`, `PCMA` or `G722`.
+        codec: String,
+        /// The recording's and the call's native rate.
+        sample_rate_hz: u32,
+    },
+    /// A voice began.
+    #[serde(rename = "speech.started")]
+    SpeechStarted {
+        /// Whose.
+        side: Side,
+    },
+    /// Interim words.
+    #[serde(rename = "speech.partial")]
+    SpeechPartial {
+        /// Whose.
+        side: Side,
+        /// The words so far.
+        #[serde(serialize_with = "exposed")]
+        text: Pii<String>,
+        /// Counts up within the utterance.
+        revision: u32,
+        /// Seconds on the call's clock.
+        start: f64,
+    },
+    /// Final words.
+    #[serde(rename = "speech.final")]
+    SpeechFinal {
+        /// Whose.
+        side: Side,
+        /// The whole text.
+        #[serde(serialize_with = "exposed")]
+        text: Pii<String>,
+        /// Words with times.
+        #[serde(serialize_with = "exposed")]
+        words: Pii<Vec<Word>>,
+        /// Seconds on the call's clock.
+        start: f64,
+        /// Seconds on the call's clock.
+        end: f64,
+        /// 0 to 1.
+        confidence: f32,
+    },
+    /// A voice ended.
+    #[serde(rename = "speech.ended")]
+    SpeechEnded {
+        /// Whose.
+        side: Side,
+    },
+    /// A prompt's first sample is on its way.
+    #[serde(rename = "prompt.started")]
+    PromptStarted {
+        /// Which.
+        id: PromptId,
+        /// What it says.
+        #[serde(serialize_with = "exposed")]
+        text: Pii<String>,
+        /// Whether a voice cuts it.
+        interruptible: bool,
+    },
+    /// A prompt is over.
+    #[serde(rename = "prompt.stopped")]
+    PromptStopped {
+        /// Which.
+        id: PromptId,
+        /// How.
+        reason: PromptEnd,
+        /// How much of it was played.
+        played_ms: u64,
+    },
+    /// A key, reported once.
+    #[serde(rename = "dtmf")]
+    Dtmf {
+        /// Which side pressed it.
+        side: Side,
+        /// The key.
+        #[serde(serialize_with = "exposed")]
+        key: Pii<char>,
+        /// How long it was held.
+        duration_ms: u64,
+    },
+    /// The flow moved on.
+    #[serde(rename = "flow.step")]
+    FlowStep {
+        /// The step's name.
+        step: String,
+    },
+    /// The caller's words were classified.
+    #[serde(rename = "intent")]
+    Intent {
+        /// The best intent; `None` where no intent came close.
+        name: Option<String>,
+        /// 0 to 1.
+        confidence: f32,
+        /// What follows from it.
+        decision: Decision,
+    },
+    /// A slot was filled.
+    #[serde(rename = "slot")]
+    Slot {
+        /// The variable.
+        name: String,
+        /// The value, normalised.
+        #[serde(serialize_with = "exposed")]
+        value: Pii<serde_json::Value>,
+    },
+    /// Nothing was said or pressed in time.
+    #[serde(rename = "no_input")]
+    NoInput {
+        /// How often at this question.
+        count: u32,
+    },
+    /// What was said or pressed fits nothing.
+    #[serde(rename = "no_match")]
+    NoMatch {
+        /// How often at this question.
+        count: u32,
+    },
+    /// A web service is asked.
+    #[serde(rename = "action.started")]
+    ActionStarted {
+        /// Which.
+        id: ActionId,
+        /// The step that asks.
+        step: String,
+    },
+    /// A web service answered, or did not.
+    #[serde(rename = "action.finished")]
+    ActionFinished {
+        /// Which.
+        id: ActionId,
+        /// `ok`, `status`, `timeout` or `failed`.
+        outcome: &'static str,
+        /// HTTP status, where there was one.
+        status: Option<u16>,
+    },
+    /// We answered the caller.
+    #[serde(rename = "response")]
+    Response(ResponseTime),
+    /// Media figures, at the end of the call (and now and then before).
+    #[serde(rename = "media")]
+    Media {
+        /// Which track.
+        side: Side,
+        /// The figures.
+        #[serde(flatten)]
+        figures: MediaFigures,
+    },
+    /// A recording is complete.
+    #[serde(rename = "recording")]
+    Recording {
+        /// Where the WAV lies.
+        path: String,
+        /// How long it is.
+        duration_ms: u64,
+    },
+    /// The call is over; nothing follows.
+    #[serde(rename = "call.ended")]
+    CallEnded {
+        /// Why.
+        cause: &'static Cause,
+        /// From answer to end; zero where it was never answered.
+        duration_ms: u64,
+    },
+}
+
+fn exposed<T: Serialize, S: Serializer>(value: &Pii<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    // The event stream is where personal data is meant to go; logs use Debug, which redacts.
+    value.expose().serialize(serializer)
+}
+
+fn seconds<S: Serializer>(at: &MediaTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(at.millis() as f64 / 1000.0)
+}
+
+fn shown<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// One event of one call. `seq` counts from 1 without a hole, so that a watcher knows it missed nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Event {
+    /// The call.
+    #[serde(serialize_with = "shown")]
+    pub call: CallId,
+    /// Position in the call's stream.
+    pub seq: u64,
+    /// When, on the call's clock. Seconds in JSON.
+    #[serde(serialize_with = "seconds")]
+    pub at: MediaTime,
+    /// What.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_carries_the_words_and_logs_do_not() {
+        let event = Event {
+            call: CallId(7),
+            seq: 3,
+            at: MediaTime::from_millis(1_250),
+            body: EventBody::SpeechPartial {
+                side: Side::Caller,
+                text: Pii::new("my card was stolen".into()),
+                revision: 2,
+                start: 0.9,
+            },
+        };
+        let json = serde_json::to_value(&event).expect("serialisable");
+        assert_eq!(json["type"], "speech.partial");
+        assert_eq!(json["at"], 1.25);
+        assert_eq!(json["text"], "my card was stolen");
+        assert!(!format!("{event:?}").contains("stolen"));
+    }
+}

@@ -1,0 +1,1 @@
+//! Dialogue without I/O: schema, checker, interpreter, slots, intents.

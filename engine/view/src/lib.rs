@@ -1,0 +1,1 @@
+//! What people look at: live transcript, summaries, waveform pictures.

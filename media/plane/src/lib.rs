@@ -1,0 +1,1 @@
+//! The media plane: shard run loop, legs, egress, taps, writer thread.

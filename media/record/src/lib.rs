@@ -1,0 +1,1 @@
+//! Stereo recordings on the call's clock: timeline, WAV, sidecar, reader.

@@ -1,0 +1,1 @@
+//! RTP without I/O: packets, RTCP, jitter buffer, telephone-event, time mapping.

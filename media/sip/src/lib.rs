@@ -1,0 +1,1 @@
+//! SIP user agent and SDP negotiation: a thin layer over a SIP stack crate.

@@ -1,0 +1,1 @@
+//! Development only: two peers on virtual time, seeded network impairment, tones.

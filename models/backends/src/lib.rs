@@ -1,0 +1,1 @@
+//! Engines behind the speech traits, one feature each.

@@ -1,0 +1,1 @@
+//! Recogniser pool: slots, endpointing, one worker thread a device.

@@ -1,0 +1,9 @@
+//! Vocabulary of ears and mouths: the recogniser and synthesiser traits and what they say. No engine lives here.
+
+mod recognizer;
+mod synthesizer;
+mod words;
+
+pub use recognizer::{Engine, Hints, Recognition, RecognizeError, Recognizer, StreamConfig};
+pub use synthesizer::{SpeechRequest, SpeechStream, SynthesizeError, Synthesizer};
+pub use words::{Hypothesis, Language, Utterance, Word};

@@ -1,0 +1,98 @@
+//! What a recogniser says: words, hypotheses, utterances.
+
+use antiphon_media_frame::{MediaTime, Span};
+use serde::{Serialize, Serializer};
+
+fn seconds<S: Serializer>(at: &MediaTime, serializer: S) -> Result<S::Ok, S::Error> {
+    // Milliseconds are the finest a recogniser means; more digits would pretend.
+    serializer.serialize_f64(at.millis() as f64 / 1000.0)
+}
+
+/// A BCP 47 language tag, compared by its primary subtag: `en`, `en-US`, `zh-CN`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Language(String);
+
+impl Language {
+    /// Accepts a tag of two or three letters, with further subtags of one to eight letters or digits after hyphens.
+    #[must_use]
+    pub fn parse(tag: &str) -> Option<Self> {
+        let mut subtags = tag.split('-');
+        let primary = subtags.next()?;
+        let primary_fits =
+            (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic());
+        let rest_fits =
+            subtags.all(|s| (1..=8).contains(&s.len()) && s.bytes().all(|b| b.is_ascii_alphanumeric()));
+        (primary_fits && rest_fits).then(|| Self(tag.to_owned()))
+    }
+
+    /// English, unspecified region.
+    #[must_use]
+    pub fn english() -> Self {
+        Self("en".to_owned())
+    }
+
+    /// The whole tag as written.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.0
+    }
+
+    /// The first subtag in lower case: `en` of `en-US`.
+    #[must_use]
+    pub fn primary(&self) -> String {
+        self.0.split('-').next().unwrap_or_default().to_ascii_lowercase()
+    }
+}
+
+/// One recognised word on the call's clock.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Word {
+    /// The word as spoken, without punctuation.
+    pub text: String,
+    /// When its first sound begins. Seconds in JSON.
+    #[serde(serialize_with = "seconds")]
+    pub start: MediaTime,
+    /// When its last sound ends. Seconds in JSON.
+    #[serde(serialize_with = "seconds")]
+    pub end: MediaTime,
+    /// 0 to 1, as far as the engine knows; 1 where it does not say.
+    pub confidence: f32,
+}
+
+/// Interim words. Replaces the hypothesis before it, whole.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Hypothesis {
+    /// Counts up within an utterance, from 1.
+    pub revision: u32,
+    /// The words so far.
+    pub text: String,
+    /// When the utterance began. Seconds in JSON.
+    #[serde(serialize_with = "seconds")]
+    pub start: MediaTime,
+}
+
+/// Final words. Never revised.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Utterance {
+    /// The whole text.
+    pub text: String,
+    /// Its words with times; empty only where an engine cannot say.
+    pub words: Vec<Word>,
+    /// When the first word begins. Seconds in JSON.
+    #[serde(serialize_with = "seconds")]
+    pub start: MediaTime,
+    /// When the last word ends. Seconds in JSON.
+    #[serde(serialize_with = "seconds")]
+    pub end: MediaTime,
+    /// 0 to 1 for the whole.
+    pub confidence: f32,
+}
+
+impl Utterance {
+    /// How long the words last.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.end.since(self.start)
+    }
+}
