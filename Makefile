@@ -99,8 +99,8 @@ bench-once:
 
 .PHONY: test-features
 test-features:
-	$(call say,Tests of the whisper engine)
-	cargo nextest run --locked --package antiphon-models-backends --features whisper
+	$(call say,Tests of the speech engines with whisper among them)
+	cargo nextest run --locked --package antiphon-models-backends --all-features
 
 .PHONY: test-all
 test-all:

@@ -11,12 +11,11 @@ cd "$(dirname "$0")/.."
 run_packages=(
     build-essential        # C and C++ compilers, for the libraries below and crates that bring C
     pkg-config             # finds the libraries
-    cmake                  # builds libraries that crates bring along
+    cmake                  # builds the libraries that crates bring along: Opus, and whisper where it is asked for
     libpocketsphinx-dev    # the default recogniser
     pocketsphinx-en-us     # its US English model
     flite flite1-dev       # the English voice
     espeak-ng              # the voice for Mandarin and other languages
-    libopus-dev            # the Opus codec, for audio files
     fonts-dejavu-core      # words on waveform pictures
     fonts-wqy-microhei     # the same for Chinese: 5 MB, where Noto's CJK fonts take 91 MB
     curl                   # answers in scripts and in the README's examples
@@ -75,13 +74,11 @@ check_components() {
 
 # Without apt-get nothing can be installed here, but the machine may well have everything.
 check_without_apt() {
-    local missing=() command library
+    local missing=() command
     for command in cc c++ cmake pkg-config flite espeak-ng; do
         command -v "$command" >/dev/null || missing+=("the command $command")
     done
-    for library in pocketsphinx opus; do
-        pkg-config --exists "$library" 2>/dev/null || missing+=("the library $library with its headers")
-    done
+    pkg-config --exists pocketsphinx 2>/dev/null || missing+=("the library pocketsphinx with its headers")
     if [[ "$1" == test ]]; then
         for command in sipp baresip tshark sox opusenc clang; do
             command -v "$command" >/dev/null || missing+=("the command $command")
