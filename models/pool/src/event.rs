@@ -1,0 +1,36 @@
+//! What a stream says.
+
+use antiphon_media_frame::MediaTime;
+use antiphon_models_speech::{Hypothesis, RecognizeError, Utterance};
+
+/// What a stream says, in order.
+///
+/// `SpeechStarted` and `SpeechEnded` alternate; every `Partial` and `Final` lies between the two of its utterance, and
+/// `Closed` is the last event of all.
+#[derive(Debug)]
+pub enum StreamEvent {
+    /// Enough speech was heard to begin an utterance.
+    SpeechStarted {
+        /// When its first active frame began.
+        at: MediaTime,
+    },
+    /// Interim words.
+    Partial(Hypothesis),
+    /// Final words.
+    Final(Utterance),
+    /// The utterance is over and all its words have been given.
+    SpeechEnded {
+        /// When the last active frame ended.
+        at: MediaTime,
+        /// The end of the audio that decided it: the difference to `at` is what the endpoint costs the caller.
+        decided_at: MediaTime,
+    },
+    /// The recogniser failed. It is reset and hears the next utterance; after three failures in a row, or a panic, the
+    /// stream closes.
+    Failed(RecognizeError),
+    /// Nothing follows.
+    Closed {
+        /// The end of the last audio taken in.
+        until: MediaTime,
+    },
+}
