@@ -1,0 +1,231 @@
+use antiphon_models_speech::Language;
+
+use super::*;
+
+/// Says hello at the start, answers each utterance, hangs up on "goodbye".
+#[derive(Default)]
+struct Parrot {
+    effects: VecDeque<Effect>,
+    prompts: u32,
+    inputs: Vec<SessionInput>,
+    wake: Option<MediaTime>,
+}
+
+impl Parrot {
+    fn say(&mut self, text: &str) {
+        self.prompts += 1;
+        let prompt = Prompt::Text { text: text.into(), language: Language::english(), voice: None };
+        self.effects.push_back(Effect::Say {
+            id: PromptId(self.prompts),
+            prompts: vec![prompt],
+            interruptible: true,
+        });
+    }
+}
+
+impl Dialogue for Parrot {
+    fn handle(&mut self, _: MediaTime, input: SessionInput) {
+        match &input {
+            SessionInput::Started { .. } => self.say("hello there"),
+            SessionInput::Heard(utterance) => {
+                let text = utterance.text.clone();
+                self.say(&text);
+                if text == "goodbye" {
+                    self.effects.push_back(Effect::HangUp { cause: Cause::FLOW_HUNG_UP });
+                }
+            }
+            _ => {}
+        }
+        self.inputs.push(input);
+    }
+
+    fn handle_timeout(&mut self, _: MediaTime) {
+        self.wake = None;
+        self.say("still there?");
+    }
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<MediaTime> {
+        self.wake
+    }
+}
+
+const LIMITS: Limits = Limits { ringing: Span::from_secs(10), longest: Span::from_secs(600) };
+
+fn at(millis: i64) -> MediaTime {
+    MediaTime::from_millis(millis)
+}
+
+fn effects(call: &mut Call<Parrot>) -> Vec<Effect> {
+    std::iter::from_fn(|| call.poll_effect()).collect()
+}
+
+fn events(call: &mut Call<Parrot>) -> Vec<EventBody> {
+    let notices = effects(call).into_iter().filter_map(|e| match e {
+        Effect::Notify(body) => Some(body),
+        _ => None,
+    });
+    notices.collect()
+}
+
+fn answered() -> Call<Parrot> {
+    let mut call = Call::new(Parrot::default(), LIMITS, at(0));
+    let (from, to) = (Pii::new("alice".into()), Pii::new("bank".into()));
+    call.handle(at(0), CallInput::Offered { from, to, direction: "inbound" });
+    let variables = BTreeMap::new();
+    call.handle(at(100), CallInput::Answered { codec: "G722".into(), sample_rate_hz: 16_000, variables });
+    call
+}
+
+fn utterance(text: &str, end: i64) -> Utterance {
+    Utterance { text: text.into(), words: Vec::new(), start: at(end - 500), end: at(end), confidence: 0.9 }
+}
+
+fn closed() -> CallInput {
+    CallInput::Closed { received: MediaFigures::default(), sent: MediaFigures::default(), recording: None }
+}
+
+#[test]
+fn an_answered_call_speaks_first() {
+    let mut call = answered();
+    let effects = effects(&mut call);
+    assert!(matches!(effects[0], Effect::Notify(EventBody::CallStarted { .. })));
+    assert!(matches!(effects[1], Effect::Notify(EventBody::CallAnswered { .. })));
+    assert!(matches!(effects[2], Effect::Say { id: PromptId(1), .. }));
+}
+
+#[test]
+fn ringing_for_too_long_ends_the_call_with_its_own_cause() {
+    let mut call = Call::new(Parrot::default(), LIMITS, at(0));
+    assert_eq!(call.poll_timeout(), Some(at(10_000)));
+    call.handle_timeout(at(10_000));
+    assert_eq!(effects(&mut call), [Effect::HangUp { cause: Cause::RINGING_TOO_LONG }]);
+    assert_eq!(call.poll_timeout(), None);
+}
+
+#[test]
+fn the_longest_call_ends() {
+    let mut call = answered();
+    effects(&mut call);
+    call.handle_timeout(at(600_100));
+    assert!(effects(&mut call).contains(&Effect::HangUp { cause: Cause::LONGEST_CALL }));
+}
+
+#[test]
+fn hanging_up_waits_until_the_last_word_is_said() {
+    let mut call = answered();
+    call.handle(
+        at(200),
+        CallInput::PromptStarted { id: PromptId(1), at: at(200), length: Span::from_secs(1) },
+    );
+    let stopped = |id, time| CallInput::PromptStopped {
+        id: PromptId(id),
+        at: at(time),
+        played: Span::from_secs(1),
+        end: PromptEnd::Completed,
+    };
+    call.handle(at(1_200), stopped(1, 1_200));
+    call.handle(at(3_000), CallInput::Final(utterance("goodbye", 2_500)));
+    assert!(!effects(&mut call).iter().any(|e| matches!(e, Effect::HangUp { .. })));
+    call.handle(
+        at(3_100),
+        CallInput::PromptStarted { id: PromptId(2), at: at(3_100), length: Span::from_secs(1) },
+    );
+    call.handle(at(4_100), stopped(2, 4_100));
+    let last = effects(&mut call).pop();
+    assert_eq!(last, Some(Effect::HangUp { cause: Cause::FLOW_HUNG_UP }));
+}
+
+#[test]
+fn the_response_is_measured_from_the_last_sound_to_the_first() {
+    let mut call = answered();
+    call.handle(at(3_000), CallInput::Final(utterance("balance please", 2_300)));
+    call.handle(at(3_000), CallInput::SpeechEnded { at: at(2_320) });
+    call.handle(
+        at(3_080),
+        CallInput::PromptStarted { id: PromptId(2), at: at(3_060), length: Span::from_secs(1) },
+    );
+    let responses: Vec<_> = events(&mut call)
+        .into_iter()
+        .filter_map(|e| match e {
+            EventBody::Response(response) => Some(response),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(responses, [ResponseTime { recognized_ms: 700, first_audio_ms: 760 }]);
+}
+
+#[test]
+fn a_cut_prompt_is_transcribed_as_far_as_it_was_heard() {
+    let mut call = answered();
+    call.handle(
+        at(200),
+        CallInput::PromptStarted { id: PromptId(1), at: at(200), length: Span::from_secs(2) },
+    );
+    let stop = CallInput::PromptStopped {
+        id: PromptId(1),
+        at: at(1_100),
+        played: Span::from_millis(900),
+        end: PromptEnd::BargeIn,
+    };
+    call.handle(at(1_100), stop);
+    let said: Vec<_> = events(&mut call)
+        .into_iter()
+        .filter_map(|e| match e {
+            EventBody::SpeechFinal { side: Side::Machine, text, .. } => Some(text.into_inner()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, ["hello"]);
+}
+
+#[test]
+fn our_words_appear_as_they_are_spoken() {
+    let mut call = answered();
+    call.handle(
+        at(200),
+        CallInput::PromptStarted { id: PromptId(1), at: at(200), length: Span::from_secs(2) },
+    );
+    let due = call.poll_timeout().expect("the second word is to come");
+    assert!(due > at(200) && due < at(2_200));
+    call.handle_timeout(due);
+    let shown: Vec<_> = events(&mut call)
+        .into_iter()
+        .filter_map(|e| match e {
+            EventBody::SpeechPartial { side: Side::Machine, text, .. } => Some(text.into_inner()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(shown, ["hello", "hello there"]);
+}
+
+#[test]
+fn the_end_is_told_once_and_nothing_follows() {
+    let mut call = answered();
+    call.handle(at(5_000), CallInput::End(Cause::CALLER_HUNG_UP));
+    call.handle(at(5_001), CallInput::End(Cause::RTP_SILENCE));
+    call.handle(at(5_100), closed());
+    call.handle(at(5_200), CallInput::SpeechStarted { at: at(5_200) });
+    call.handle(at(5_300), closed());
+    let effects = effects(&mut call);
+    let ends = effects.iter().filter(|e| matches!(e, Effect::HangUp { .. })).count();
+    assert_eq!(ends, 1);
+    assert_eq!(
+        effects.last(),
+        Some(&Effect::Notify(EventBody::CallEnded { cause: Cause::CALLER_HUNG_UP, duration_ms: 4_900 }))
+    );
+    assert!(call.dialogue().inputs.contains(&SessionInput::HungUp));
+}
+
+#[test]
+fn a_dialogue_is_woken_at_its_time() {
+    let mut call = answered();
+    effects(&mut call);
+    call.dialogue.wake = Some(at(700));
+    assert_eq!(call.poll_timeout(), Some(at(700)));
+    call.handle_timeout(at(700));
+    assert!(matches!(effects(&mut call)[0], Effect::Say { id: PromptId(2), .. }));
+}
