@@ -34,7 +34,7 @@ rust_minimum=1.90.0
 nextest_minimum=0.9.100
 nextest_version=0.9.128
 deny_version=0.20.2
-tools="${CARGO_TARGET_DIR:-target}/tools"
+tools="$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/tools"
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -136,8 +136,8 @@ tool_version() { PATH="$tools/bin:$PATH" "cargo-$1" "$1" --version 2>/dev/null |
 install_tool() {
     local tool="$1" version="$2"
     shift 2
-    say "building cargo-$tool $version, once, into $tools (some minutes)"
-    CARGO_TARGET_DIR="$tools/build" cargo install --quiet --debug --locked --root "$tools" \
+    say "building cargo-$tool $version, once, into $tools (two minutes on two cores)"
+    PATH="$tools/bin:$PATH" CARGO_TARGET_DIR="$tools/build" cargo install --debug --locked --root "$tools" \
         --version "$version" "cargo-$tool" "$@" ||
         fail "cargo-$tool could not be built." "cargo's own words are above. Is cargo's registry reachable from here?"
     rm -rf "$tools/build"
