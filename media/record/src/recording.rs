@@ -1,0 +1,279 @@
+//! A stereo WAV file that grows with the call.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use antiphon_media_frame::{AudioFrame, MediaTime, SampleRate, Span};
+
+use crate::timeline::{Channel, Gap, Timeline};
+use crate::wav;
+
+/// Why a recording could not be opened or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The file system said no. What was placed stays in memory and the next call tries again.
+    #[error("cannot write the recording {path}: {source}")]
+    Io {
+        /// The recording.
+        path: PathBuf,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// A frame at another rate than the recording's.
+    #[error("audio at {found} written into a recording of {expected}")]
+    Rate {
+        /// The recording's.
+        expected: SampleRate,
+        /// The frame's.
+        found: SampleRate,
+    },
+    /// A time so far ahead that it must be a mistake; nothing was written for it.
+    #[error("time jumps from {latest} to {at}, more than {limit}")]
+    Jump {
+        /// The latest time known of.
+        latest: MediaTime,
+        /// The time given.
+        at: MediaTime,
+        /// How far ahead is believed.
+        limit: Span,
+    },
+    /// The file would pass the 4 GiB a WAV file can hold (18 hours at 16 kHz). What is written stays valid.
+    #[error("the recording would be longer than a WAV file can hold ({limit})")]
+    TooLong {
+        /// The longest recording at this rate.
+        limit: Span,
+    },
+}
+
+/// What one channel came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrackSummary {
+    /// Stretches that are not what the speaker sent, in order; at most 20 000 are listed.
+    pub gaps: Vec<Gap>,
+    /// Further gaps, only counted.
+    pub gaps_unlisted: u64,
+    /// Sound that came after its place had been settled and is not in the file.
+    pub trimmed: Span,
+}
+
+/// What a recording came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingSummary {
+    /// Where the file lies.
+    pub path: PathBuf,
+    /// Its rate.
+    pub rate: SampleRate,
+    /// How long it is; both channels alike.
+    pub duration: Span,
+    /// The left channel.
+    pub caller: TrackSummary,
+    /// The right channel.
+    pub machine: TrackSummary,
+}
+
+/// A stereo recording in the making: 16-bit WAV, left [`Channel::Caller`], right [`Channel::Machine`].
+///
+/// Frames are placed by [`AudioFrame::at`]; the first sample of the file is time 0. Offsets under 10 ms are absorbed
+/// without adding up, gaps are filled with silence and noted, late frames fill the holes they left for as long as those
+/// are not settled, and what comes later still is trimmed. No allocation a frame once warm: the window between settled
+/// and newest holds 2 s before it grows (at most 45 s, when one channel runs ahead or no time is told).
+#[derive(Debug)]
+pub struct StereoRecording {
+    file: File,
+    path: PathBuf,
+    rate: SampleRate,
+    timeline: Timeline,
+    /// Reused for the little-endian bytes of a write.
+    bytes: Vec<u8>,
+}
+
+impl StereoRecording {
+    /// How long frames may come late: everything older than this before `now` is settled by [`Self::advance`].
+    pub const SLACK: Span = Span::from_secs(1);
+    /// How far one [`Self::advance`] may jump: a disk may stall for minutes, not for hours.
+    pub const LONGEST_JUMP: Span = Span::from_secs(600);
+    /// Settling in pieces of this length keeps the window from being moved at every frame.
+    const PIECE: Span = Span::from_millis(200);
+
+    /// Creates the file (and its directory), readable by the owner only; an older file there is replaced.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn create(path: &Path, rate: SampleRate) -> Result<Self, RecordError> {
+        let open = || {
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let mut options = OpenOptions::new();
+            options.write(true).create(true).truncate(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let mut file = options.open(path)?;
+            file.write_all(&wav::header(rate, 2, 0))?;
+            Ok(file)
+        };
+        let file = open().map_err(|source| RecordError::Io { path: path.to_owned(), source })?;
+        let bytes = Vec::with_capacity(rate.samples(Span::from_secs(2)) * 4);
+        Ok(Self { file, path: path.to_owned(), rate, timeline: Timeline::new(rate), bytes })
+    }
+
+    /// Places a frame on the call's clock.
+    ///
+    /// # Errors
+    /// [`RecordError::Rate`]; [`RecordError::Jump`] for a frame more than 30 s ahead of both channels and the time told
+    /// last; [`RecordError::TooLong`]; [`RecordError::Io`] when the window had to be written and could not be. The frame
+    /// is not in the recording then.
+    pub fn write(&mut self, channel: Channel, frame: AudioFrame<'_>) -> Result<(), RecordError> {
+        if frame.rate != self.rate {
+            return Err(RecordError::Rate { expected: self.rate, found: frame.rate });
+        }
+        let end = self.timeline.sample_at(frame.end()).max(0) as u64;
+        let jump = |latest| RecordError::Jump { latest, at: frame.at, limit: Timeline::AHEAD };
+        let latest = self.timeline.latest();
+        if end > latest + self.timeline.samples(Timeline::AHEAD) {
+            return Err(jump(self.timeline.time_of(latest)));
+        }
+        self.fits(end)?;
+        let window = self.timeline.samples(Timeline::WINDOW);
+        if end > self.timeline.settled() + window {
+            self.settle(end - window + self.timeline.samples(Span::from_secs(1)))?;
+        }
+        self.timeline.place(channel, frame).map_err(|ahead| jump(ahead.latest))
+    }
+
+    /// Names the recorder's own ring as the cause of the channel's next hole: call it when the ring's count of refused
+    /// frames has risen, before the frame that follows.
+    pub fn refused(&mut self, channel: Channel) {
+        self.timeline.blame_refusal(channel);
+    }
+
+    /// Tells the time. Everything before `now` - [`Self::SLACK`] is settled and written (in pieces of 200 ms), both
+    /// channels padded with silence up to there.
+    ///
+    /// # Errors
+    /// [`RecordError::Jump`] when `now` is more than [`Self::LONGEST_JUMP`] ahead of everything known;
+    /// [`RecordError::TooLong`]; [`RecordError::Io`].
+    pub fn advance(&mut self, now: MediaTime) -> Result<(), RecordError> {
+        let latest = self.timeline.latest();
+        let told = self.timeline.sample_at(now).max(0) as u64;
+        if told > latest + self.timeline.samples(Self::LONGEST_JUMP) {
+            let latest = self.timeline.time_of(latest);
+            return Err(RecordError::Jump { latest, at: now, limit: Self::LONGEST_JUMP });
+        }
+        self.timeline.tell(now);
+        let due = told.saturating_sub(self.timeline.samples(Self::SLACK));
+        if due < self.timeline.settled() + self.timeline.samples(Self::PIECE) {
+            return Ok(());
+        }
+        self.fits(due)?;
+        self.settle(due)
+    }
+
+    /// Hands everything placed so far, settled or not, to the system and makes the header's sizes right: after this the
+    /// file is readable to the newest sample even if the process is killed. It does not wait for the disk.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`].
+    pub fn flush(&mut self) -> Result<(), RecordError> {
+        let samples = self.timeline.window().len() / 2;
+        self.put(samples)?;
+        self.patch(self.timeline.newest())
+    }
+
+    /// Ends the recording at `end`, or at the newest sound where that is later: both channels become equally long, the
+    /// header is right and the data is on the disk.
+    ///
+    /// An `end` more than [`Self::LONGEST_JUMP`] ahead of everything known is taken for a mistake and ignored.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`], [`RecordError::TooLong`].
+    pub fn finish(mut self, end: MediaTime) -> Result<RecordingSummary, RecordError> {
+        let newest = self.timeline.newest();
+        let asked = self.timeline.sample_at(end).max(0) as u64;
+        let believed = self.timeline.latest() + self.timeline.samples(Self::LONGEST_JUMP);
+        let last = if asked > believed { newest } else { asked.max(newest) };
+        self.fits(last)?;
+        self.settle(last)?;
+        self.patch(last)?;
+        self.file.sync_all().map_err(|source| self.io(source))?;
+        let track = |channel| TrackSummary {
+            gaps: self.timeline.gaps(channel).collect(),
+            gaps_unlisted: self.timeline.gaps_unlisted(channel),
+            trimmed: self.timeline.trimmed(channel),
+        };
+        Ok(RecordingSummary {
+            caller: track(Channel::Caller),
+            machine: track(Channel::Machine),
+            duration: self.rate.span(last as usize),
+            rate: self.rate,
+            path: self.path,
+        })
+    }
+
+    /// Samples per second.
+    #[must_use]
+    pub fn rate(&self) -> SampleRate {
+        self.rate
+    }
+
+    /// Where the file lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How long the recording is so far: up to the newest sample of either channel.
+    #[must_use]
+    pub fn duration(&self) -> Span {
+        self.rate.span(self.timeline.newest() as usize)
+    }
+
+    /// Pads both channels up to `sample`, writes, and lets go of everything before it.
+    fn settle(&mut self, sample: u64) -> Result<(), RecordError> {
+        let step = self.timeline.samples(Span::from_secs(1)).max(1);
+        // Second by second, so that a long pause does not become a large window.
+        while self.timeline.settled() < sample {
+            let next = sample.min(self.timeline.settled() + step);
+            self.timeline.pad_both(next);
+            self.put((next - self.timeline.settled()) as usize)?;
+            self.timeline.retire(next);
+        }
+        Ok(())
+    }
+
+    /// Writes the first `samples` of the window at their place in the file.
+    fn put(&mut self, samples: usize) -> Result<(), RecordError> {
+        self.bytes.clear();
+        for sample in &self.timeline.window()[..samples * 2] {
+            self.bytes.extend_from_slice(&sample.to_le_bytes());
+        }
+        let at = wav::HEADER as u64 + self.timeline.settled() * 4;
+        self.file
+            .seek(SeekFrom::Start(at))
+            .and_then(|_| self.file.write_all(&self.bytes))
+            .map_err(|source| self.io(source))
+    }
+
+    /// Makes the header say `samples`.
+    fn patch(&mut self, samples: u64) -> Result<(), RecordError> {
+        // `fits` has refused everything a 32-bit size cannot say.
+        let header = wav::header(self.rate, 2, (samples * 4) as u32);
+        self.file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| self.file.write_all(&header))
+            .map_err(|source| self.io(source))
+    }
+
+    fn fits(&self, samples: u64) -> Result<(), RecordError> {
+        let most = u64::from(wav::MOST_DATA) / 4;
+        if samples > most {
+            return Err(RecordError::TooLong { limit: self.rate.span(most as usize) });
+        }
+        Ok(())
+    }
+
+    fn io(&self, source: io::Error) -> RecordError {
+        RecordError::Io { path: self.path.clone(), source }
+    }
+}

@@ -1,0 +1,367 @@
+//! Where on the call's clock each sample belongs: two tracks, one window of unsettled sound.
+
+use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
+use serde::{Deserialize, Serialize};
+
+/// One channel of a stereo recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// The far side: left.
+    Caller = 0,
+    /// Our side: right.
+    Machine = 1,
+}
+
+impl Channel {
+    /// Left, then right.
+    pub const BOTH: [Self; 2] = [Self::Caller, Self::Machine];
+}
+
+/// Why a stretch of a channel is not what the speaker sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapCause {
+    /// Nothing came for it: lost, not yet begun, or a clock that runs slow. Silence in the file.
+    Missing,
+    /// The recorder was behind and the ring refused it. Silence in the file.
+    Refused,
+    /// Made up by loss concealment.
+    Concealed,
+    /// Nothing was sent: discontinuous transmission, hold, or nothing to say.
+    Silence,
+}
+
+impl GapCause {
+    /// Whether the file holds nothing of the frame's own there, so that a late frame may fill it.
+    fn is_hole(self) -> bool {
+        matches!(self, Self::Missing | Self::Refused)
+    }
+}
+
+/// A stretch of a channel that is not what the speaker sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// Where it begins on the call's clock.
+    pub from: MediaTime,
+    /// Where it ends.
+    pub to: MediaTime,
+    /// Why.
+    pub cause: GapCause,
+}
+
+/// A frame further ahead of everything known than [`Timeline::AHEAD`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooFarAhead {
+    pub(crate) latest: MediaTime,
+}
+
+/// A gap in samples; `from..to`.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
+    from: u64,
+    to: u64,
+    cause: GapCause,
+}
+
+#[derive(Debug)]
+struct Track {
+    /// One past the newest sample placed or padded.
+    cursor: u64,
+    /// Whether the sample before the cursor is part of a frame (and not padding).
+    contiguous: bool,
+    /// Value of the sample before the cursor.
+    last: i16,
+    /// In order, disjoint.
+    gaps: Vec<Stretch>,
+    /// Gaps beyond [`Timeline::GAPS`], not kept one by one.
+    gaps_unlisted: u64,
+    /// The cause of the next hole.
+    blame: GapCause,
+    /// Samples that came after their place had been settled.
+    trimmed: u64,
+}
+
+/// Two tracks and the window between what is settled and the newest sample. Pure.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    rate: SampleRate,
+    /// Interleaved samples from `settled` on.
+    window: Vec<i16>,
+    /// Samples that no frame can change any more.
+    settled: u64,
+    /// The latest time told, in samples.
+    now: u64,
+    tracks: [Track; 2],
+}
+
+impl Timeline {
+    /// How far a frame may lie ahead of everything known. A jump within it costs at most silence, because the frames that
+    /// belong before it still find their place.
+    pub(crate) const AHEAD: Span = Span::from_secs(30);
+    /// How much is kept changeable when nobody tells the time.
+    pub(crate) const WINDOW: Span = Span::from_secs(45);
+    /// Offsets below this are absorbed: half a 20 ms frame.
+    const TOLERANCE: Span = Span::from_millis(10);
+    /// Over how long a step in the signal is smoothed, so that it does not click.
+    const RAMP: Span = Span::from_millis(2);
+    /// Gaps listed a channel; further ones are only counted.
+    pub(crate) const GAPS: usize = 20_000;
+    /// Gaps that fit without an allocation.
+    const GAPS_WARM: usize = 1_024;
+
+    pub(crate) fn new(rate: SampleRate) -> Self {
+        let track = || Track {
+            cursor: 0,
+            contiguous: false,
+            last: 0,
+            gaps: Vec::with_capacity(Self::GAPS_WARM),
+            gaps_unlisted: 0,
+            blame: GapCause::Missing,
+            trimmed: 0,
+        };
+        // The usual 1 s of slack plus the same again, for a writer that comes late.
+        let window = Vec::with_capacity(rate.samples(Span::from_secs(2)) * 2);
+        Self { rate, window, settled: 0, now: 0, tracks: [track(), track()] }
+    }
+
+    /// Places a frame by its time.
+    pub(crate) fn place(&mut self, channel: Channel, frame: AudioFrame<'_>) -> Result<(), TooFarAhead> {
+        if frame.pcm.is_empty() {
+            return Ok(());
+        }
+        let target = self.sample_at(frame.at);
+        if target.saturating_add(frame.pcm.len() as i64) > (self.latest() + self.samples(Self::AHEAD)) as i64
+        {
+            return Err(TooFarAhead { latest: self.time_of(self.latest()) });
+        }
+        let tolerance = self.samples(Self::TOLERANCE) as i64;
+        let track = &self.tracks[channel as usize];
+        let cursor = track.cursor as i64;
+        // Silence is where realigning is free, so it is placed exactly; so is what follows a gap.
+        let absorbed = track.contiguous
+            && frame.kind != FrameKind::Silence
+            && target.saturating_sub(cursor).saturating_abs() < tolerance;
+        let start = if absorbed { cursor } else { target };
+        let end = start + frame.pcm.len() as i64;
+
+        let floor = self.settled as i64;
+        if start < floor {
+            self.tracks[channel as usize].trimmed += (end.min(floor) - start) as u64;
+        }
+        if start < cursor && frame.kind == FrameKind::Voice {
+            let (from, to) = (start.max(floor), end.min(cursor));
+            if from < to {
+                let late = &frame.pcm[(from - start) as usize..(to - start) as usize];
+                self.fill_holes(channel, from as u64, late);
+            }
+        }
+        if start > cursor {
+            self.pad(channel, start as u64, Some(frame.pcm[0]));
+        }
+        if end > cursor {
+            let from = start.max(cursor);
+            let smooth = start < cursor && self.tracks[channel as usize].contiguous;
+            self.append(channel, from as u64, &frame.pcm[(from - start) as usize..], frame.kind, smooth);
+        }
+        Ok(())
+    }
+
+    /// Names the ring's refusal as the cause of the channel's next hole.
+    pub(crate) fn blame_refusal(&mut self, channel: Channel) {
+        self.tracks[channel as usize].blame = GapCause::Refused;
+    }
+
+    /// Notes the time, so that frames may follow it.
+    pub(crate) fn tell(&mut self, now: MediaTime) {
+        self.now = self.now.max(self.sample_at(now).max(0) as u64);
+    }
+
+    /// Pads both tracks up to `sample`, so that everything before it can be written.
+    pub(crate) fn pad_both(&mut self, sample: u64) {
+        for channel in Channel::BOTH {
+            if self.tracks[channel as usize].cursor < sample {
+                self.pad(channel, sample, None);
+            }
+        }
+    }
+
+    /// Forgets everything before `sample`, which has been written for good.
+    pub(crate) fn retire(&mut self, sample: u64) {
+        let count = (sample.saturating_sub(self.settled) as usize * 2).min(self.window.len());
+        self.window.drain(..count);
+        self.settled += (count / 2) as u64;
+    }
+
+    /// Interleaved samples that are not settled yet, from [`Timeline::settled`] on.
+    pub(crate) fn window(&self) -> &[i16] {
+        &self.window
+    }
+
+    /// Samples settled.
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled
+    }
+
+    /// One past the newest sample of either channel.
+    pub(crate) fn newest(&self) -> u64 {
+        self.settled + (self.window.len() / 2) as u64
+    }
+
+    /// The latest sample known of: placed, or told as the time.
+    pub(crate) fn latest(&self) -> u64 {
+        self.now.max(self.newest())
+    }
+
+    /// The sample that belongs at `at`; negative before the clock's start.
+    pub(crate) fn sample_at(&self, at: MediaTime) -> i64 {
+        let scaled = i128::from(at.nanos()) * i128::from(self.rate.hz());
+        // 2^63 ns at 192 kHz is below 2^51 samples.
+        (scaled + 500_000_000).div_euclid(1_000_000_000) as i64
+    }
+
+    /// When `sample` is.
+    pub(crate) fn time_of(&self, sample: u64) -> MediaTime {
+        MediaTime::ZERO + self.rate.span(sample as usize)
+    }
+
+    /// Samples of one channel in `span`.
+    pub(crate) fn samples(&self, span: Span) -> u64 {
+        self.rate.samples(span) as u64
+    }
+
+    /// The channel's gaps, in order.
+    pub(crate) fn gaps(&self, channel: Channel) -> impl Iterator<Item = Gap> {
+        self.tracks[channel as usize].gaps.iter().map(|s| Gap {
+            from: self.time_of(s.from),
+            to: self.time_of(s.to),
+            cause: s.cause,
+        })
+    }
+
+    /// Gaps counted but not listed.
+    pub(crate) fn gaps_unlisted(&self, channel: Channel) -> u64 {
+        self.tracks[channel as usize].gaps_unlisted
+    }
+
+    /// How much sound came too late for its place.
+    pub(crate) fn trimmed(&self, channel: Channel) -> Span {
+        self.rate.span(self.tracks[channel as usize].trimmed as usize)
+    }
+
+    /// Puts late sound where the channel has holes, and nowhere else.
+    fn fill_holes(&mut self, channel: Channel, at: u64, pcm: &[i16]) {
+        let end = at + pcm.len() as u64;
+        let mut i = self.tracks[channel as usize].gaps.len();
+        while i > 0 {
+            i -= 1;
+            let gap = self.tracks[channel as usize].gaps[i];
+            if gap.to <= at {
+                break;
+            }
+            if gap.from >= end || !gap.cause.is_hole() {
+                continue;
+            }
+            let (from, to) = (gap.from.max(at), gap.to.min(end));
+            for sample in from..to {
+                *self.cell(channel, sample) = pcm[(sample - at) as usize];
+            }
+            let track = &mut self.tracks[channel as usize];
+            match (gap.from < from, to < gap.to) {
+                (false, false) => {
+                    track.gaps.remove(i);
+                }
+                (true, false) => track.gaps[i].to = from,
+                (false, true) => track.gaps[i].from = to,
+                (true, true) => {
+                    track.gaps[i].to = from;
+                    track.gaps.insert(i + 1, Stretch { from: to, ..gap });
+                }
+            }
+            if to == track.cursor {
+                track.contiguous = true;
+                track.last = pcm[(to - 1 - at) as usize];
+            }
+        }
+    }
+
+    /// Silence from the cursor to `until`, noted. It decays from the last sample, and rises to `next`, the first that
+    /// follows, so that neither edge clicks; the frames themselves stay as they came.
+    fn pad(&mut self, channel: Channel, until: u64, next: Option<i16>) {
+        self.grow(until);
+        let track = &self.tracks[channel as usize];
+        let (from, last, cause) = (track.cursor, track.last, track.blame);
+        let ramp = self.samples(Self::RAMP).min((until - from) / 2) as i64;
+        for step in 0..ramp {
+            let faded = |edge: i16| (i64::from(edge) * (ramp - step) / (ramp + 1)) as i16;
+            *self.cell(channel, from + step as u64) = faded(last);
+            if let Some(next) = next {
+                *self.cell(channel, until - 1 - step as u64) = faded(next);
+            }
+        }
+        self.note(channel, Stretch { from, to: until, cause });
+        let track = &mut self.tracks[channel as usize];
+        track.cursor = until;
+        track.contiguous = false;
+        track.last = 0;
+    }
+
+    /// Puts `pcm` at `at`, the cursor.
+    fn append(&mut self, channel: Channel, at: u64, pcm: &[i16], kind: FrameKind, smooth: bool) {
+        let end = at + pcm.len() as u64;
+        self.grow(end);
+        for (sample, value) in (at..).zip(pcm) {
+            *self.cell(channel, sample) = *value;
+        }
+        if smooth {
+            let step = i64::from(self.tracks[channel as usize].last) - i64::from(pcm[0]);
+            let ramp = self.samples(Self::RAMP).min(pcm.len() as u64) as i64;
+            for n in 0..ramp {
+                let bridged = i64::from(pcm[n as usize]) + step * (ramp - n) / (ramp + 1);
+                *self.cell(channel, at + n as u64) =
+                    bridged.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16;
+            }
+        }
+        let cause = match kind {
+            FrameKind::Voice => None,
+            FrameKind::Concealed => Some(GapCause::Concealed),
+            FrameKind::Silence => Some(GapCause::Silence),
+        };
+        if let Some(cause) = cause {
+            self.note(channel, Stretch { from: at, to: end, cause });
+        }
+        let track = &mut self.tracks[channel as usize];
+        track.cursor = end;
+        track.contiguous = true;
+        track.last = pcm[pcm.len() - 1];
+        track.blame = GapCause::Missing;
+    }
+
+    fn note(&mut self, channel: Channel, stretch: Stretch) {
+        let shortest = self.samples(Self::TOLERANCE);
+        let track = &mut self.tracks[channel as usize];
+        if let Some(before) = track.gaps.last_mut()
+            && before.to == stretch.from
+            && before.cause == stretch.cause
+        {
+            before.to = stretch.to;
+        } else if stretch.cause.is_hole() && stretch.to - stretch.from < shortest {
+            // A realignment, not a loss.
+        } else if track.gaps.len() < Self::GAPS {
+            track.gaps.push(stretch);
+        } else {
+            track.gaps_unlisted += 1;
+        }
+    }
+
+    fn grow(&mut self, until: u64) {
+        let len = (until.saturating_sub(self.settled) * 2) as usize;
+        if len > self.window.len() {
+            self.window.resize(len, 0);
+        }
+    }
+
+    fn cell(&mut self, channel: Channel, sample: u64) -> &mut i16 {
+        &mut self.window[(sample - self.settled) as usize * 2 + channel as usize]
+    }
+}
