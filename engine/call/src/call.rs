@@ -315,8 +315,12 @@ impl<D: Dialogue> Call<D> {
             return;
         }
         if self.speaking.as_ref().is_some_and(|(speaking, _)| *speaking == id)
-            && let Some((_, reveal)) = self.speaking.take()
+            && let Some((_, mut reveal)) = self.speaking.take()
         {
+            if end == PromptEnd::Completed {
+                // The length of a prompt that was streamed is known only now.
+                reveal.settle(played);
+            }
             let words = reveal.words_within(played);
             if let Some(last) = words.last() {
                 let end = last.end.secs_f64();

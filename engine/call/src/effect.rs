@@ -67,6 +67,11 @@ pub enum Effect {
     },
     /// Stop saying anything: the current prompt and all that wait end as `Cancelled`.
     StopSpeaking,
+    /// Press these keys: `0` to `9`, `*`, `#`, `A` to `D`.
+    SendKeys {
+        /// One after another.
+        keys: Vec<char>,
+    },
     /// From now on this is what the caller may say.
     Listen {
         /// Phrases, digits.

@@ -28,6 +28,11 @@ impl Reveal {
         Self { text, start, length, words, total }
     }
 
+    /// Takes the true length where only an estimate was known.
+    pub(crate) fn settle(&mut self, length: Span) {
+        self.length = length;
+    }
+
     /// How many words have begun by `now`.
     pub(crate) fn begun_by(&self, now: MediaTime) -> usize {
         let starts = std::iter::once(0).chain(self.words.iter().map(|(_, weight)| *weight));

@@ -32,6 +32,7 @@ struct Shared {
     read: AtomicUsize,
     refused: AtomicU64,
     closed: AtomicBool,
+    abandoned: AtomicBool,
     bell: Arc<Doorbell>,
 }
 
@@ -61,6 +62,7 @@ pub fn track_ring(
         read: AtomicUsize::new(0),
         refused: AtomicU64::new(0),
         closed: AtomicBool::new(false),
+        abandoned: AtomicBool::new(false),
         bell,
     });
     (
@@ -118,6 +120,12 @@ impl TrackWriter {
     #[must_use]
     pub fn rate(&self) -> SampleRate {
         self.shared.rate
+    }
+
+    /// Whether nobody will read the track any more.
+    #[must_use]
+    pub fn abandoned(&self) -> bool {
+        self.shared.abandoned.load(Ordering::Acquire)
     }
 
     /// Frames refused because the consumer was behind.
@@ -187,6 +195,12 @@ impl TrackReader {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for TrackReader {
+    fn drop(&mut self) {
+        self.shared.abandoned.store(true, Ordering::Release);
     }
 }
 
