@@ -1,1 +1,29 @@
-//! Engines behind the speech traits, one feature each.
+//! Engines behind the speech traits, one cargo feature each.
+//!
+//! | name | feature | what |
+//! |---|---|---|
+//! | `scripted` | always there | [`scripted`]: says what a script says; for tests |
+//! | `pocketsphinx` | `pocketsphinx` | Debian's libpocketsphinx, any model folder |
+//! | `whisper` | `whisper` | whisper.cpp, any ggml file |
+//! | `flite` | `flite` | English voices, linked |
+//! | `espeak` | `espeak` | a hundred languages, as a subprocess |
+//!
+//! [`open_engine`] and [`open_voice`] open them by name; [`cache::CachedSynthesizer`] keeps what any voice said.
+
+mod axis;
+pub mod cache;
+#[cfg(feature = "espeak")]
+pub mod espeak;
+#[cfg(feature = "flite")]
+pub mod flite;
+#[cfg(feature = "pocketsphinx")]
+pub mod pocketsphinx;
+mod registry;
+pub mod scripted;
+mod settings;
+mod wav;
+#[cfg(feature = "whisper")]
+pub mod whisper;
+
+pub use registry::{engine_names, open_engine, open_voice, voice_names};
+pub use settings::{CacheSettings, EngineSettings, PocketSphinxSettings, SphinxModel, VoiceSettings, WhisperSettings};

@@ -1,0 +1,111 @@
+//! Engines and voices by name.
+
+use std::sync::Arc;
+
+use antiphon_models_speech::{Engine, RecognizeError, SynthesizeError, Synthesizer};
+
+use crate::cache::CachedSynthesizer;
+use crate::scripted::Scripted;
+use crate::settings::{EngineSettings, VoiceSettings};
+
+/// Every recogniser there is, and whether this build has it.
+const ENGINES: [(&str, bool); 3] = [
+    ("scripted", true),
+    ("pocketsphinx", cfg!(feature = "pocketsphinx")),
+    ("whisper", cfg!(feature = "whisper")),
+];
+
+/// Every voice there is, and whether this build has it.
+const VOICES: [(&str, bool); 2] =
+    [("flite", cfg!(feature = "flite")), ("espeak", cfg!(feature = "espeak"))];
+
+/// The recognisers of this build.
+#[must_use]
+pub fn engine_names() -> Vec<&'static str> {
+    compiled(&ENGINES)
+}
+
+/// The voices of this build.
+#[must_use]
+pub fn voice_names() -> Vec<&'static str> {
+    compiled(&VOICES)
+}
+
+/// Opens a recogniser by name. Checks that its models are there; loads them where the engine loads them once.
+///
+/// # Errors
+/// An unknown name, an engine left out of this build (both say what there is), or a missing model.
+pub fn open_engine(name: &str, settings: &EngineSettings) -> Result<Arc<dyn Engine>, RecognizeError> {
+    match name {
+        "scripted" => Ok(Arc::new(Scripted::new(settings.scripted.clone()))),
+        #[cfg(feature = "pocketsphinx")]
+        "pocketsphinx" => Ok(Arc::new(crate::pocketsphinx::PocketSphinx::open(&settings.pocketsphinx)?)),
+        #[cfg(feature = "whisper")]
+        "whisper" => Ok(Arc::new(crate::whisper::Whisper::open(&settings.whisper)?)),
+        _ => Err(RecognizeError::Engine { engine: "engines", message: unknown(name, &ENGINES) }),
+    }
+}
+
+/// Opens a voice by name, behind a cache where the settings name one.
+///
+/// # Errors
+/// An unknown name, a voice left out of this build (both say what there is), a program that is not installed, or a
+/// cache folder that cannot be made.
+pub fn open_voice(name: &str, settings: &VoiceSettings) -> Result<Arc<dyn Synthesizer>, SynthesizeError> {
+    let voice: Arc<dyn Synthesizer> = match name {
+        #[cfg(feature = "flite")]
+        "flite" => Arc::new(crate::flite::Flite::open(settings.voice.as_deref())?),
+        #[cfg(feature = "espeak")]
+        "espeak" => Arc::new(crate::espeak::Espeak::open(settings.voice.as_deref())?),
+        _ => return Err(SynthesizeError::Engine { engine: "voices", message: unknown(name, &VOICES) }),
+    };
+    match &settings.cache {
+        Some(cache) => {
+            let variant = format!("{} {}", env!("CARGO_PKG_VERSION"), settings.voice.as_deref().unwrap_or_default());
+            Ok(Arc::new(CachedSynthesizer::new(voice, &variant, cache)?))
+        },
+        None => Ok(voice),
+    }
+}
+
+fn compiled(all: &[(&'static str, bool)]) -> Vec<&'static str> {
+    all.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect()
+}
+
+fn unknown(name: &str, all: &[(&'static str, bool)]) -> String {
+    let mut there = compiled(all).join(", ");
+    if there.is_empty() {
+        there.push_str("nothing");
+    }
+    if all.iter().any(|(known, _)| *known == name) {
+        format!("{name} is not in this build, which has {there}: build with `--features {name}` or choose another")
+    } else {
+        let known: Vec<_> = all.iter().map(|(known, _)| *known).collect();
+        format!("{name:?} is unknown: this build has {there} (of {})", known.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_say_what_there_is() {
+        let refused = open_engine("wisper", &EngineSettings::default()).map(|_| ()).expect_err("unknown");
+        let text = refused.to_string();
+        assert!(text.contains("\"wisper\" is unknown") && text.contains("scripted"), "{text}");
+        let refused = open_voice("", &VoiceSettings::default()).map(|_| ()).expect_err("unknown");
+        assert!(refused.to_string().contains("flite, espeak"), "{refused}");
+    }
+
+    #[test]
+    fn engines_left_out_say_how_to_have_them() {
+        for (name, there) in ENGINES {
+            if !there {
+                let refused = open_engine(name, &EngineSettings::default()).map(|_| ()).expect_err("left out");
+                assert!(refused.to_string().contains(&format!("--features {name}")), "{refused}");
+            }
+        }
+        assert!(engine_names().contains(&"scripted"));
+    }
+}

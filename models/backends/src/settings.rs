@@ -1,0 +1,115 @@
+//! What engines and voices are opened with. Plain data, compiled whatever features are on, so that one configuration
+//! file fits every build.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::scripted::Script;
+
+/// Settings of every recogniser; each reads its own part.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineSettings {
+    /// What the scripted recogniser hears.
+    pub scripted: Script,
+    /// Models and limits of pocketsphinx.
+    pub pocketsphinx: PocketSphinxSettings,
+    /// Model and limits of whisper.
+    pub whisper: WhisperSettings,
+}
+
+/// Settings of pocketsphinx.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PocketSphinxSettings {
+    /// Models in order of preference. Debian's US English model (`pocketsphinx-en-us`, 16 kHz) stands behind them all
+    /// and needs no entry.
+    pub models: Vec<SphinxModel>,
+    /// Decoders kept for the next call, each 20 to 60 MB; further ones are freed when their stream closes.
+    pub idle_decoders: usize,
+    /// How many common words a stream with hints still hears outside its phrases.
+    pub common_words: usize,
+}
+
+impl Default for PocketSphinxSettings {
+    fn default() -> Self {
+        Self { models: Vec::new(), idle_decoders: 4, common_words: 300 }
+    }
+}
+
+/// One model of pocketsphinx: three files that belong together.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SphinxModel {
+    /// The language's primary subtag: `en`, `zh`.
+    pub language: String,
+    /// The rate the model was trained at: 8000 or 16000.
+    pub rate_hz: u32,
+    /// The acoustic model's folder (`mdef`, `means`, …).
+    pub acoustic: PathBuf,
+    /// The pronunciation dictionary.
+    pub dictionary: PathBuf,
+    /// The language model of streams without hints (ARPA, gzipped ARPA or binary). Without it such streams hear the
+    /// common words only.
+    #[serde(default)]
+    pub language_model: Option<PathBuf>,
+}
+
+/// Settings of whisper.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WhisperSettings {
+    /// The ggml model file.
+    pub model: PathBuf,
+    /// Threads of one decode.
+    pub threads: u16,
+    /// Whether a GPU is used where the build has one.
+    pub gpu: bool,
+}
+
+impl Default for WhisperSettings {
+    fn default() -> Self {
+        Self { model: PathBuf::new(), threads: 2, gpu: false }
+    }
+}
+
+/// Settings of every voice.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VoiceSettings {
+    /// The voice where a request names none: `slt` for flite, `cmn` for espeak. `None` leaves it to the engine.
+    pub voice: Option<String>,
+    /// Where spoken prompts are kept; `None` keeps none.
+    pub cache: Option<CacheSettings>,
+}
+
+impl Default for VoiceSettings {
+    fn default() -> Self {
+        Self { voice: None, cache: None }
+    }
+}
+
+/// Settings of the cache of spoken prompts.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CacheSettings {
+    /// The folder; made where it is missing.
+    pub folder: PathBuf,
+    /// The most it may hold, in bytes; the files read longest ago go first.
+    #[serde(default = "CacheSettings::default_bytes")]
+    pub bytes: u64,
+}
+
+impl CacheSettings {
+    /// A cache of the default size in `folder`.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), bytes: Self::default_bytes() }
+    }
+
+    /// 512 MiB: four and a half hours of prompts at 16 kHz.
+    const fn default_bytes() -> u64 {
+        512 << 20
+    }
+}
