@@ -1,1 +1,15 @@
-//! Dialogue without I/O: schema, checker, interpreter, slots, intents.
+//! Dialogue without I/O: the flow language, its checker, its understanding of speech and keys, and the interpreter.
+//!
+//! A [`Flow`] is read once and shared; a [`Session`] walks one caller through it; a [`Chat`] does so for somebody who
+//! types. `docs/FLOWS.md` describes the language.
+
+mod chat;
+mod flow;
+mod problem;
+mod session;
+mod yaml;
+
+pub use chat::{Chat, ChatEvent, ChatRequest, Turn};
+pub use flow::Flow;
+pub use problem::{FlowErrors, Problem};
+pub use session::Session;
