@@ -130,6 +130,19 @@ impl Inbox {
         self.load.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing waits for the worker.
+    #[cfg(test)]
+    pub(crate) fn idle(&self) -> bool {
+        let state = self.lock();
+        state.mail.opened.is_empty() && state.mail.commands.is_empty()
+    }
+
+    /// How many places have ever been made.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> usize {
+        self.lock().slots.made()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under this lock runs foreign code, so a poisoned state is still whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

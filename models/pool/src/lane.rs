@@ -237,15 +237,17 @@ impl Lane {
         // Taken out for the call, so that the samples need not be copied; it comes back below.
         let recent = std::mem::replace(&mut self.recent, Recent::new(self.rate));
         let (at, pcm) = recent.between(self.fed, to);
+        let end = at + self.rate.span(pcm.len());
         if !pcm.is_empty() {
             self.feed(AudioFrame { pcm, rate: self.rate, at, kind: FrameKind::Voice, active: false });
+            self.fed = end;
         }
         self.recent = recent;
-        self.fed = to;
     }
 
     fn feed(&mut self, frame: AudioFrame<'_>) {
-        if self.deaf || self.closed {
+        // Less silence than a sample is missing, where times were rounded.
+        if self.deaf || self.closed || frame.pcm.is_empty() {
             return;
         }
         match self.engine.call(|engine| engine.push(frame)) {

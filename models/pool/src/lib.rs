@@ -18,6 +18,8 @@ mod figures;
 mod inbox;
 mod lane;
 mod pool;
+#[cfg(test)]
+mod probe;
 mod recent;
 mod slots;
 mod stream;

@@ -47,6 +47,12 @@ impl Slots {
         true
     }
 
+    /// How many places have ever been made.
+    #[cfg(test)]
+    pub(crate) fn made(&self) -> usize {
+        self.generations.len()
+    }
+
     /// Whether `slot` names the present tenant of its place.
     pub(crate) fn holds(&self, slot: SlotId) -> bool {
         self.generations.get(slot.index as usize) == Some(&slot.generation)
