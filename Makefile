@@ -11,7 +11,7 @@ export PATH := $(abspath $(TARGET))/tools/bin:$(PATH):$(HOME)/.cargo/bin
 # One target folder for everything, the fuzz targets included, so that nothing is built twice.
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 
-say = @printf '\n\033[1m==> %s\033[0m\n' '$(1)'
+say = @printf '\n==> %s\n' '$(1)'
 ANTIPHON := $(TARGET)/release/antiphon
 
 .PHONY: help
@@ -80,7 +80,7 @@ lint:
 .PHONY: deny
 deny:
 	$(call say,Dependencies: licences and sources and bans)
-	cargo deny --locked check bans licenses sources
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
 
 .PHONY: fuzz-check
 fuzz-check:
