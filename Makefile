@@ -71,6 +71,9 @@ setup-test:
 lint:
 	$(call say,Format)
 	cargo fmt --all --check
+	$(call say,Scripts and links)
+	shellcheck scripts/*.sh .ci/run
+	scripts/check-links.sh
 	$(call say,Lints and the features that are off by default)
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
