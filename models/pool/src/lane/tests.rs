@@ -394,3 +394,79 @@ fn memory_stays_bounded_in_long_silence_and_long_speech() {
     );
     assert!(bench.lane.zeros.len() <= 8_000 && bench.lane.events.is_empty());
 }
+
+/// Any order of frames, gaps and commands, at odd rates and with failing engines, keeps the grammar of events:
+/// started, words, ended, over and over, and closed once at the end. The probe itself checks that utterances have no holes.
+#[test]
+fn whatever_happens_the_events_keep_their_grammar() {
+    for seed in 1..=400u64 {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut random = move |below: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % below
+        };
+        let rate = SampleRate::new([8_000, 11_025, 16_000, 44_100][random(4) as usize]).unwrap();
+        let vice = if random(2) == 0 { Vice::None } else { Vice::Fail(|push| push % 37 == 36) };
+        let (probe, _deeds) = Probe::at(rate, ms(random(800)), vice);
+        let mut lane = Lane::new(
+            probe,
+            Endpointing {
+                start: ms(random(120)),
+                pre_roll: ms(random(400)),
+                endpoint: ms(random(900)),
+                longest: ms(1_000 + random(3_000)),
+                bridge: ms(random(400)),
+            },
+        );
+        let pcm = vec![5i16; 4_000];
+        let (mut at, mut active, mut speaking, mut closed) =
+            (MediaTime::from_millis(-500), false, false, false);
+        for step in 0..1_500 {
+            match random(200) {
+                0 => lane.flush(),
+                1 => lane.listen(random(3) != 0),
+                2 => lane.set_endpoint(ms(random(2_000))),
+                3 => at += ms(random(1_500)),
+                4 => at = at.shifted(-(random(3_000_000_000) as i64)),
+                5..=24 => active = !active,
+                _ => {}
+            }
+            let frame = AudioFrame {
+                pcm: &pcm[..rate.samples(ms([10, 20, 23, 60][random(4) as usize]))],
+                rate,
+                at,
+                kind: FrameKind::Voice,
+                active: active ^ (random(30) == 0),
+            };
+            lane.push(frame);
+            at = frame.end();
+            if step == 1_499 {
+                lane.finish();
+            }
+            while let Some(event) = lane.poll() {
+                assert!(!closed, "seed {seed}: {event:?} after the end");
+                match event {
+                    StreamEvent::SpeechStarted { .. } => {
+                        assert!(!speaking, "seed {seed}: begun twice");
+                        speaking = true;
+                    }
+                    StreamEvent::SpeechEnded { at, decided_at } => {
+                        assert!(speaking, "seed {seed}: ended twice");
+                        assert!(at <= decided_at, "seed {seed}: decided before it ended");
+                        speaking = false;
+                    }
+                    StreamEvent::Partial(_) | StreamEvent::Final(_) => {
+                        assert!(speaking, "seed {seed}: {event:?}")
+                    }
+                    StreamEvent::Failed(error) => {
+                        assert!(!error.to_string().contains("hole"), "seed {seed}: {error}")
+                    }
+                    StreamEvent::Closed { .. } => closed = true,
+                }
+            }
+        }
+        assert!(closed && !speaking, "seed {seed}");
+    }
+}
