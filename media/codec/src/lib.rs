@@ -14,6 +14,7 @@ mod kind;
 pub mod mix;
 mod noise;
 mod resample;
+mod tonal;
 pub mod tone;
 
 pub use conceal::Concealer;
