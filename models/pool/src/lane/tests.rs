@@ -458,10 +458,10 @@ fn whatever_happens_the_events_keep_their_grammar() {
                         speaking = false;
                     }
                     StreamEvent::Partial(_) | StreamEvent::Final(_) => {
-                        assert!(speaking, "seed {seed}: {event:?}")
+                        assert!(speaking, "seed {seed}: {event:?}");
                     }
                     StreamEvent::Failed(error) => {
-                        assert!(!error.to_string().contains("hole"), "seed {seed}: {error}")
+                        assert!(!error.to_string().contains("hole"), "seed {seed}: {error}");
                     }
                     StreamEvent::Closed { .. } => closed = true,
                 }
