@@ -71,6 +71,7 @@ setup-test:
 lint:
 	$(call say,Format)
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	$(call say,Scripts and links)
 	shellcheck scripts/*.sh .ci/run
 	scripts/check-links.sh
