@@ -56,7 +56,7 @@ impl Sequence {
         }
         let newest_wire = stream.first_wire.wrapping_add((stream.newest - stream.first) as u16);
         let step = i64::from(wire.wrapping_sub(newest_wire) as i16);
-        if step > MAX_AHEAD || step < -MAX_BEHIND {
+        if !(-MAX_BEHIND..=MAX_AHEAD).contains(&step) {
             if stream.restart == Some(wire) {
                 let next = stream.newest + 1;
                 return self.begin(next, ssrc, wire);

@@ -90,12 +90,10 @@ impl SourceLock {
             self.refused += 1;
             return Verdict::Refused;
         }
-        let run = match self.candidate {
-            Some(c) if c.from == from && c.ssrc == packet.ssrc => {
-                if c.sequence.wrapping_add(1) == packet.sequence { c.run + 1 } else { 1 }
-            }
-            _ => 1,
+        let follows = |c: &Candidate| {
+            c.from == from && c.ssrc == packet.ssrc && c.sequence.wrapping_add(1) == packet.sequence
         };
+        let run = self.candidate.filter(follows).map_or(1, |c| c.run + 1);
         if run >= self.config.consecutive {
             self.locked = Some(Locked { from, ssrc: packet.ssrc, heard: now });
             self.candidate = None;
