@@ -1,3 +1,25 @@
 //! SIP user agent and SDP negotiation: a thin layer over a SIP stack crate.
+//!
+//! [`Agent`] listens, answers and calls; no type of the stack crate shows, so that it can be replaced. [`sdp`] is
+//! pure. Which stack faults are kept out, and how, is written in the `gate` module.
+//!
+//! The stack crate logs whole messages, personal data included, at `info` and below under the target `rsipstack`:
+//! a subscriber has to keep that target at `error`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a user agent is sockets, timers and a task a call; the pure part is `sdp`, `gate` and `message`"
+)]
 
+mod agent;
+mod dialog;
+mod gate;
+mod incoming;
+mod message;
+mod outgoing;
 pub mod sdp;
+mod transport;
+
+pub use agent::{Agent, AgentConfig, AgentStats, SipError, SipStack};
+pub use dialog::{Dialog, DialogEvent, Responder};
+pub use incoming::{IncomingCall, Party};
+pub use outgoing::{CallRequest, OutgoingCall, OutgoingEvent, SipTransport};

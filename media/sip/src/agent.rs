@@ -1,0 +1,457 @@
+//! The user agent: what it listens on, and where each request goes.
+
+use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use rsipstack::EndpointBuilder;
+use rsipstack::dialog::DialogId;
+use rsipstack::dialog::dialog::Dialog as StackDialog;
+use rsipstack::dialog::dialog_layer::DialogLayer;
+use rsipstack::platform::CancellationToken;
+use rsipstack::sip::prelude::HeadersExt;
+use rsipstack::sip::{Header, Method, StatusCode, Transport, Uri};
+use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
+use rsipstack::transaction::transaction::Transaction;
+use rsipstack::transport::udp::UdpConnection;
+use rsipstack::transport::{SipAddr, SipConnection, TcpListenerConnection, TransportLayer};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::dialog::{Shared, reason_text};
+use crate::gate::{ALLOW, RETRY_AFTER};
+use crate::incoming::{self, IncomingCall};
+use crate::outgoing::{self, CallRequest, OutgoingCall};
+use crate::transport::{GatedSocket, Guard, accept};
+
+/// Requests of one dialog that may wait for an answer at once.
+const MAX_PENDING: usize = 8;
+
+/// What a call driver needs of a SIP stack, so that tests and other stacks can stand in.
+pub trait SipStack: Send + Sync + 'static {
+    /// Places a call; its progress comes as events.
+    fn call(&self, request: CallRequest) -> impl Future<Output = Result<OutgoingCall, SipError>> + Send;
+
+    /// Ends every call and stops listening.
+    fn shutdown(&self) -> impl Future<Output = ()> + Send;
+
+    /// How much is going on.
+    fn stats(&self) -> AgentStats;
+}
+
+/// How to listen, and the limits.
+#[derive(Clone, Debug)]
+pub struct AgentConfig {
+    /// UDP addresses; port 0 takes a free one.
+    pub udp: Vec<SocketAddr>,
+    /// TCP addresses; port 0 takes a free one.
+    pub tcp: Vec<SocketAddr>,
+    /// Value of the User-Agent header.
+    pub user_agent: String,
+    /// Longest message taken, in bytes. Datagrams are cut at 8192 in any case.
+    pub max_message: usize,
+    /// Calls in any state at once, both ways; one more is refused with 503.
+    pub max_calls: usize,
+    /// TCP connections taken at once; one more waits in the listener's backlog.
+    pub max_connections: usize,
+    /// Transactions held at once, finished ones included, before new calls are refused with 503. At twice as many
+    /// every request is.
+    pub max_transactions: usize,
+    /// Calls that may wait to be taken from the receiver of [`Agent::bind`]; one more is refused with 503.
+    pub incoming_queue: usize,
+    /// How long an incoming call may stay undecided before it is refused with 480.
+    pub ring_limit: Duration,
+    /// How long a TCP connection may be silent.
+    pub stream_idle: Duration,
+    /// RFC 3261 T1. The other timers follow: no ACK within 64 T1 ends a call.
+    pub t1: Duration,
+}
+
+impl Default for AgentConfig {
+    fn default() -> Self {
+        Self {
+            udp: Vec::new(),
+            tcp: Vec::new(),
+            user_agent: concat!("antiphon/", env!("CARGO_PKG_VERSION")).to_owned(),
+            max_message: 8_192,
+            max_calls: 1_000,
+            max_connections: 1_024,
+            max_transactions: 20_000,
+            incoming_queue: 64,
+            ring_limit: Duration::from_secs(180),
+            stream_idle: Duration::from_secs(3_600),
+            t1: Duration::from_millis(500),
+        }
+    }
+}
+
+/// Why a SIP operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SipError {
+    /// An address could not be bound, or a peer not connected to.
+    #[error("{address}: {error}")]
+    Socket {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A call request holds something that cannot be put into a message.
+    #[error("not a valid {what}")]
+    Invalid {
+        /// Which part.
+        what: &'static str,
+    },
+    /// The name in a SIP address does not resolve.
+    #[error("no address for the called host")]
+    Unresolved,
+    /// Nothing is bound that could carry the call.
+    #[error("no listener for this transport")]
+    NoTransport,
+    /// As many calls as are allowed.
+    #[error("all {limit} calls are in use")]
+    Busy {
+        /// The limit.
+        limit: usize,
+    },
+    /// The call is already over: cancelled, hung up or refused.
+    #[error("the call is over")]
+    Over,
+    /// The stack's own words.
+    #[error("sip stack: {0}")]
+    Stack(String),
+}
+
+impl From<rsipstack::Error> for SipError {
+    fn from(error: rsipstack::Error) -> Self {
+        Self::Stack(error.to_string())
+    }
+}
+
+/// What the agent holds right now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentStats {
+    /// Calls in any state.
+    pub calls: usize,
+    /// Dialogs the stack keeps.
+    pub dialogs: usize,
+    /// Transactions still running.
+    pub transactions: usize,
+    /// Finished transactions kept to answer retransmissions.
+    pub finished: usize,
+    /// Stack timers pending.
+    pub timers: usize,
+    /// Stream connections.
+    pub connections: usize,
+}
+
+/// A SIP user agent over the `rsipstack` crate. Dropping it stops it without farewell; [`Agent::shutdown`] ends the
+/// calls first.
+pub struct Agent {
+    core: Arc<Core>,
+    udp: Vec<SocketAddr>,
+    tcp: Vec<SocketAddr>,
+}
+
+impl Agent {
+    /// Binds all addresses and starts to answer. Incoming calls arrive on the receiver; while it is full, callers get
+    /// 503.
+    ///
+    /// # Errors
+    /// If an address cannot be bound or none is given.
+    pub async fn bind(config: AgentConfig) -> Result<(Self, mpsc::Receiver<IncomingCall>), SipError> {
+        if config.udp.is_empty() && config.tcp.is_empty() {
+            return Err(SipError::NoTransport);
+        }
+        let stop = CancellationToken::new();
+        let guard = Arc::new(Guard {
+            max_message: config.max_message,
+            max_transactions: config.max_transactions,
+            stream_idle: config.stream_idle,
+            calls: Arc::new(Semaphore::new(config.max_calls)),
+            endpoint: OnceLock::new(),
+        });
+        let transport = TransportLayer::new(stop.clone());
+        let (mut udp, mut tcp, mut listeners) = (Vec::new(), Vec::new(), Vec::new());
+        for &address in &config.udp {
+            let failed = |error| SipError::Socket { address, error };
+            let socket = UdpSocket::bind(address).await.map_err(failed)?;
+            udp.push(socket.local_addr().map_err(failed)?);
+            let gated = GatedSocket { socket, guard: Arc::clone(&guard) };
+            let connection =
+                UdpConnection::from_socket(Arc::new(gated), None, Some(stop.child_token())).await?;
+            transport.add_transport(SipConnection::Udp(connection));
+        }
+        for &address in &config.tcp {
+            let failed = |error| SipError::Socket { address, error };
+            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            tcp.push(listener.local_addr().map_err(failed)?);
+            listeners.push(listener);
+        }
+        let endpoint = EndpointBuilder::new()
+            .with_cancel_token(stop.clone())
+            .with_transport_layer(transport)
+            .with_user_agent(&config.user_agent)
+            .with_option(EndpointOption { t1: config.t1, t1x64: config.t1 * 64, ..EndpointOption::default() })
+            .build();
+        let inner = Arc::clone(&endpoint.inner);
+        guard.endpoint.get_or_init(|| Arc::downgrade(&inner));
+        let transactions = endpoint.incoming_transactions()?;
+        let mut serve = Box::pin(async move { endpoint.serve().await });
+        // The first poll starts the UDP readers. TCP listeners join afterwards: the stack then knows their addresses
+        // for Via, and leaves accepting, which it would do without limits, to the gate.
+        let done = poll_fn(|cx| Poll::Ready(serve.as_mut().poll(cx).is_ready())).await;
+        if done {
+            return Err(SipError::Stack("the endpoint did not start".to_owned()));
+        }
+        for address in &tcp {
+            let listener =
+                TcpListenerConnection::new(SipConnection::resolve_bind_address(*address), None).await?;
+            inner.transport_layer.add_transport(SipConnection::TcpListener(listener));
+        }
+        let limit = Arc::new(Semaphore::new(config.max_connections));
+        for listener in listeners {
+            tokio::spawn(accept(listener, Arc::clone(&guard), Arc::clone(&limit), stop.clone()));
+        }
+        tokio::spawn(serve);
+        let (incoming, calls) = mpsc::channel(config.incoming_queue.max(1));
+        let core = Arc::new(Core {
+            layer: Arc::new(DialogLayer::new(Arc::clone(&inner))),
+            endpoint: inner,
+            guard,
+            config,
+            stop,
+            closing: AtomicBool::new(false),
+            incoming,
+            calls: Mutex::new(HashMap::new()),
+        });
+        tokio::spawn(dispatch(Arc::clone(&core), transactions));
+        Ok((Self { core, udp, tcp }, calls))
+    }
+
+    /// The UDP addresses bound, in the order of [`AgentConfig::udp`].
+    #[must_use]
+    pub fn udp(&self) -> &[SocketAddr] {
+        &self.udp
+    }
+
+    /// The TCP addresses bound, in the order of [`AgentConfig::tcp`].
+    #[must_use]
+    pub fn tcp(&self) -> &[SocketAddr] {
+        &self.tcp
+    }
+
+    /// Places a call; its progress comes as events of the returned handle.
+    ///
+    /// # Errors
+    /// If the request is not valid, its host unknown or (TCP) unreachable, or too many calls are up.
+    pub async fn call(&self, request: CallRequest) -> Result<OutgoingCall, SipError> {
+        outgoing::place(&self.core, request).await
+    }
+
+    /// Ends every call (BYE, CANCEL or 503, whatever fits), waits a little for the farewells, and stops listening.
+    pub async fn shutdown(&self) {
+        self.core.closing.store(true, Ordering::Relaxed);
+        let mut farewells = Vec::new();
+        for id in self.core.layer.all_dialog_ids() {
+            if let Some(StackDialog::Invite(dialog)) = self.core.layer.get_dialog_with(&id) {
+                farewells.push(tokio::spawn(async move {
+                    dialog.reject(Some(StatusCode::ServiceUnavailable), None).ok();
+                    dialog.hangup().await.ok();
+                }));
+            }
+        }
+        let all = async {
+            for farewell in farewells {
+                farewell.await.ok();
+            }
+        };
+        tokio::time::timeout(self.core.config.t1 * 8, all).await.ok();
+        self.core.stop.cancel();
+    }
+
+    /// How much is going on.
+    #[must_use]
+    pub fn stats(&self) -> AgentStats {
+        let Core { endpoint, layer, guard, config, .. } = &*self.core;
+        AgentStats {
+            calls: config.max_calls - guard.calls.available_permits(),
+            dialogs: layer.len(),
+            transactions: endpoint.transactions.len(),
+            finished: endpoint.finished_transactions.len(),
+            timers: endpoint.timers.len(),
+            connections: endpoint.transport_layer.connections_count(),
+        }
+    }
+}
+
+impl SipStack for Agent {
+    async fn call(&self, request: CallRequest) -> Result<OutgoingCall, SipError> {
+        Self::call(self, request).await
+    }
+
+    async fn shutdown(&self) {
+        Self::shutdown(self).await;
+    }
+
+    fn stats(&self) -> AgentStats {
+        Self::stats(self)
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.core.stop.cancel();
+    }
+}
+
+/// What calls and dialogs share.
+pub(crate) struct Core {
+    pub(crate) endpoint: EndpointInnerRef,
+    pub(crate) layer: Arc<DialogLayer>,
+    pub(crate) guard: Arc<Guard>,
+    pub(crate) config: AgentConfig,
+    pub(crate) stop: CancellationToken,
+    closing: AtomicBool,
+    pub(crate) incoming: mpsc::Sender<IncomingCall>,
+    calls: Mutex<HashMap<String, Arc<Shared>>>,
+}
+
+impl Core {
+    /// Where the far side reaches this one in a dialog over `transport`.
+    pub(crate) fn contact(&self, transport: Transport) -> Result<Uri, SipError> {
+        let listeners = self.endpoint.transport_layer.get_listen_addrs();
+        let of_kind = listeners.iter().find(|address| address.r#type == Some(transport));
+        let mut address = of_kind.or(listeners.first()).ok_or(SipError::NoTransport)?.clone();
+        address.r#type = Some(transport);
+        Ok(Uri::from(&address))
+    }
+
+    pub(crate) fn remember(&self, id: &DialogId, shared: &Arc<Shared>) {
+        self.calls().insert(id.to_string(), Arc::clone(shared));
+    }
+
+    pub(crate) fn forget(&self, id: &DialogId) {
+        self.layer.remove_dialog(id);
+        self.calls().remove(&id.to_string());
+    }
+
+    fn calls(&self) -> MutexGuard<'_, HashMap<String, Arc<Shared>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+type Replying = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// One reply to a request, after which its transaction ends by itself.
+pub(crate) fn reply(mut tx: Transaction, status: StatusCode, headers: Vec<Header>) -> Replying {
+    Box::pin(async move {
+        if let Err(error) = tx.reply_with(status, headers, None).await {
+            tracing::debug!(%error, "reply");
+        }
+    })
+}
+
+/// Says 503 and when to come back.
+pub(crate) fn refuse_busy(tx: Transaction) -> Replying {
+    reply(tx, StatusCode::ServiceUnavailable, vec![Header::RetryAfter(RETRY_AFTER.into())])
+}
+
+async fn dispatch(core: Arc<Core>, mut transactions: mpsc::UnboundedReceiver<Transaction>) {
+    loop {
+        let tx = tokio::select! {
+            () = core.stop.cancelled() => return,
+            tx = transactions.recv() => tx,
+        };
+        let Some(tx) = tx else { return };
+        // A task a request: the gate bounds how many transactions there are.
+        if let Some(task) = route(&core, tx) {
+            tokio::spawn(task);
+        }
+    }
+}
+
+fn route(core: &Arc<Core>, tx: Transaction) -> Option<Replying> {
+    let Ok(id) = DialogId::try_from(&tx) else {
+        return Some(reply(tx, StatusCode::BadRequest, Vec::new()));
+    };
+    let method = tx.original.method;
+    let gone = StatusCode::CallTransactionDoesNotExist;
+    let dialog = if id.local_tag.is_empty() {
+        match method {
+            Method::Options => return Some(reply(tx, StatusCode::OK, capabilities())),
+            Method::Invite if core.closing.load(Ordering::Relaxed) => return Some(refuse_busy(tx)),
+            Method::Invite => return incoming::begin(core, tx),
+            _ => return Some(reply(tx, gone, Vec::new())),
+        }
+    } else {
+        match core.layer.get_dialog(&id) {
+            Some(StackDialog::Invite(dialog)) => dialog,
+            _ => return Some(reply(tx, gone, Vec::new())),
+        }
+    };
+    let established = dialog.state().is_confirmed();
+    let shared = core.calls().get(&id.to_string()).cloned();
+    match (method, shared) {
+        (Method::Options, _) => Some(reply(tx, StatusCode::OK, capabilities())),
+        (Method::Bye, Some(shared)) if established || dialog.state().waiting_ack() => {
+            let reason = tx.original.reason_header().and_then(|reason| reason_text(reason.value()));
+            shared.note_reason(reason);
+            Some(handle(dialog.into_stack(), tx))
+        }
+        // The stack would keep these unanswered for ever before the ACK.
+        (Method::Invite, Some(_)) if !established => Some(reply(tx, StatusCode::RequestPending, Vec::new())),
+        (Method::Invite | Method::Info, Some(shared)) if established => {
+            match shared.begin_request(MAX_PENDING) {
+                Some(pending) => {
+                    let task = handle(dialog.into_stack(), tx);
+                    Some(Box::pin(async move {
+                        task.await;
+                        drop(pending);
+                    }))
+                }
+                None => Some(refuse_busy(tx)),
+            }
+        }
+        _ => Some(reply(tx, gone, Vec::new())),
+    }
+}
+
+trait IntoStack {
+    fn into_stack(self) -> StackDialog;
+}
+
+impl IntoStack for rsipstack::dialog::invite_dialog::InviteDialog {
+    fn into_stack(self) -> StackDialog {
+        StackDialog::Invite(self)
+    }
+}
+
+fn handle(mut dialog: StackDialog, mut tx: Transaction) -> Replying {
+    Box::pin(async move {
+        if let Err(error) = dialog.handle(&mut tx).await {
+            tracing::debug!(%error, "in-dialog request");
+        }
+    })
+}
+
+/// What OPTIONS tells (RFC 3261 §11.2).
+fn capabilities() -> Vec<Header> {
+    vec![
+        Header::Allow(ALLOW.into()),
+        Header::Accept("application/sdp".into()),
+        Header::AcceptEncoding("identity".into()),
+        Header::AcceptLanguage("en".into()),
+        Header::Supported("".into()),
+    ]
+}
+
+/// An address as the stack writes it.
+pub(crate) fn stack_address(transport: Transport, address: SocketAddr) -> SipAddr {
+    SipAddr { r#type: Some(transport), addr: address.into() }
+}
