@@ -365,3 +365,120 @@ impl Timeline {
         &mut self.window[(sample - self.settled) as usize * 2 + channel as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: SampleRate = SampleRate::HZ_8000;
+
+    fn frame(pcm: &[i16], micros: i64, kind: FrameKind) -> AudioFrame<'_> {
+        AudioFrame { pcm, rate: RATE, at: MediaTime::from_nanos(micros * 1_000), kind, active: false }
+    }
+
+    fn voice(line: &mut Timeline, value: i16, millis: i64) {
+        line.place(Channel::Caller, frame(&[value; 160], millis * 1_000, FrameKind::Voice))
+            .expect("believed");
+    }
+
+    fn left(line: &Timeline) -> Vec<i16> {
+        line.window().iter().step_by(2).copied().collect()
+    }
+
+    fn gaps(line: &Timeline) -> Vec<(i64, i64, GapCause)> {
+        line.gaps(Channel::Caller).map(|g| (g.from.millis(), g.to.millis(), g.cause)).collect()
+    }
+
+    #[test]
+    fn a_lost_frame_is_silence_and_noted() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 1, 0);
+        voice(&mut line, 3, 40);
+        assert_eq!(left(&line)[160 + 16..320 - 16], [0; 128]);
+        assert_eq!(left(&line)[320..], [3; 160]);
+        assert_eq!(gaps(&line), [(20, 40, GapCause::Missing)]);
+    }
+
+    #[test]
+    fn a_late_frame_fills_its_own_hole_and_no_more() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 1, 0);
+        voice(&mut line, 5, 80);
+        voice(&mut line, 3, 40);
+        assert_eq!(gaps(&line), [(20, 40, GapCause::Missing), (60, 80, GapCause::Missing)]);
+        voice(&mut line, 2, 20);
+        voice(&mut line, 4, 60);
+        voice(&mut line, 9, 0);
+        assert_eq!(gaps(&line), []);
+        let expected: Vec<i16> = (1..=5).flat_map(|n| [n; 160]).collect();
+        assert_eq!(left(&line), expected);
+    }
+
+    #[test]
+    fn edges_of_a_gap_do_not_click_and_frames_stay_as_they_came() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 16_000, 0);
+        voice(&mut line, -16_000, 60);
+        let left = left(&line);
+        let steepest = left.windows(2).map(|w| (i32::from(w[1]) - i32::from(w[0])).abs()).max();
+        assert!(steepest.expect("samples") <= 1_000, "{steepest:?}");
+        assert!(left[..160].iter().all(|s| *s == 16_000) && left[480..].iter().all(|s| *s == -16_000));
+    }
+
+    #[test]
+    fn sound_older_than_the_file_is_trimmed() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 1, -10);
+        assert_eq!(left(&line), [1; 80]);
+        line.pad_both(8_000);
+        line.retire(8_000);
+        voice(&mut line, 2, 500);
+        voice(&mut line, 3, 990);
+        assert_eq!((left(&line), line.settled()), (vec![3; 80], 8_000));
+        assert_eq!(line.trimmed(Channel::Caller), Span::from_millis(10 + 20 + 10));
+    }
+
+    #[test]
+    fn a_refusal_is_blamed_on_the_ring_once() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 1, 0);
+        line.blame_refusal(Channel::Caller);
+        voice(&mut line, 2, 60);
+        voice(&mut line, 3, 120);
+        assert_eq!(gaps(&line), [(20, 60, GapCause::Refused), (80, 120, GapCause::Missing)]);
+    }
+
+    #[test]
+    fn concealed_and_silent_stretches_are_noted_whole() {
+        let mut line = Timeline::new(RATE);
+        for (n, kind) in
+            [FrameKind::Concealed, FrameKind::Concealed, FrameKind::Silence].into_iter().enumerate()
+        {
+            line.place(Channel::Caller, frame(&[7; 160], n as i64 * 20_000, kind)).expect("believed");
+        }
+        assert_eq!(gaps(&line), [(0, 40, GapCause::Concealed), (40, 60, GapCause::Silence)]);
+    }
+
+    #[test]
+    fn an_absurd_time_is_refused_and_costs_nothing() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 1, 0);
+        for micros in [3_600_000_000, i64::MAX / 1_000] {
+            let far = frame(&[1; 160], micros, FrameKind::Voice);
+            assert!(line.place(Channel::Caller, far).is_err());
+        }
+        line.place(Channel::Caller, frame(&[1; 160], i64::MIN / 1_000, FrameKind::Voice)).expect("trimmed");
+        assert_eq!(line.window().len(), 320);
+    }
+
+    #[test]
+    fn a_jump_that_is_believed_leaves_room_for_what_belongs_before_it() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 1, 0);
+        voice(&mut line, 9, 20_000);
+        voice(&mut line, 2, 20);
+        voice(&mut line, 3, 40);
+        let left = left(&line);
+        assert_eq!((left[160], left[320], left[479]), (2, 3, 3));
+    }
+}
