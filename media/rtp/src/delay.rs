@@ -13,8 +13,8 @@ const MEMORY: u32 = 1_500;
 const SETTLING: u32 = 50;
 /// A pull may come up to half a tick before the packet's own moment.
 const MARGIN_NS: i64 = 10_000_000;
-/// The delay shrinks by this a packet, so that a second spike soon after the first still finds room.
-const FALL_NS: i64 = 250_000;
+/// The delay shrinks by this a packet, so that the end of one spike does not cut into the next packets.
+const FALL_NS: i64 = 1_000_000;
 
 /// Bounds of the adaptive delay.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,8 @@ pub(crate) struct DelayTarget {
     total: u32,
     /// RFC 3550 section 6.4.1, in nanoseconds.
     jitter: f64,
+    /// The same of those packets only that a delay can help.
+    bridgeable: f64,
     previous: Option<i64>,
 }
 
@@ -47,6 +49,7 @@ impl DelayTarget {
             bins: [0; BINS],
             total: 0,
             jitter: 0.0,
+            bridgeable: 0.0,
             previous: None,
         }
     }
@@ -59,6 +62,13 @@ impl DelayTarget {
         if let Some(previous) = self.previous.replace(lateness) {
             let difference = (lateness - previous).unsigned_abs() as f64;
             self.jitter += (difference - self.jitter) / 16.0;
+            if lateness.max(previous) <= self.max {
+                self.bridgeable += (difference - self.bridgeable) / 16.0;
+            }
+        }
+        // What is later than the largest delay is lost anyway: after a stall it must not hold the delay up.
+        if lateness > self.max {
+            return;
         }
         self.bins[(lateness.max(0) / BIN_NS).min(BINS as i64 - 1) as usize] += 1;
         self.total += 1;
@@ -69,7 +79,7 @@ impl DelayTarget {
                 self.total += *bin;
             }
         }
-        let needed = (self.late_quantile() + MARGIN_NS).max(2 * self.jitter as i64);
+        let needed = (self.late_quantile() + MARGIN_NS).max(2 * self.bridgeable as i64);
         let least = self.min.max(nanos(length) + MARGIN_NS).min(self.max);
         let needed = needed.clamp(least, self.max);
         if needed >= self.target {

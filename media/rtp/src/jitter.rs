@@ -142,6 +142,8 @@ pub(crate) struct JitterBuffer {
     excess_since: Option<MediaTime>,
     last_drop: Option<MediaTime>,
     current_delay: i64,
+    /// Silence has been written up to here.
+    settled: Option<MediaTime>,
     pub(crate) counters: JitterCounters,
 }
 
@@ -173,6 +175,7 @@ impl JitterBuffer {
             excess_since: None,
             last_drop: None,
             current_delay: 0,
+            settled: None,
             counters: JitterCounters::default(),
         }
     }
@@ -288,18 +291,16 @@ impl JitterBuffer {
         if let Some(first) = self.order.first() {
             settled = settled.min(map.peek(self.slots[usize::from(*first)].position));
         }
-        if let Some(end) = end
-            && settled <= end
-        {
-            return end;
+        if map.is_empty() {
+            // Nothing has come, so nothing can belong before now.
+            settled = now;
         }
-        match map.pin(settled) {
-            Some(position) => {
-                self.floor = self.floor.max(Some(position));
-                settled
-            }
-            None => now,
+        let settled = settled.max(self.settled.unwrap_or(settled)).max(end.unwrap_or(settled));
+        self.settled = Some(settled);
+        if let Some(position) = map.pin(settled) {
+            self.floor = self.floor.max(Some(position));
         }
+        settled
     }
 
     fn dry(&mut self, now: MediaTime, map: &mut TimeMap) -> Pull<'_> {
@@ -321,6 +322,9 @@ impl JitterBuffer {
         let index = self.order.remove(0);
         self.free.push(index);
         let slot = self.slots[usize::from(index)];
+        if let Some(settled) = self.settled.take() {
+            map.pin(settled);
+        }
         self.current_delay = delay;
         self.last_number = slot.number;
         self.last_ticks = slot.ticks;

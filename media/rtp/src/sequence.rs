@@ -77,7 +77,17 @@ impl Sequence {
             return Arrival::Fresh(number);
         }
         if number < stream.first {
-            return Arrival::Stray;
+            if self.earlier != (0, 0) {
+                return Arrival::Stray;
+            }
+            // The call's very first packets were reordered.
+            let skipped = number + 1..stream.first;
+            stream.first_wire = stream.first_wire.wrapping_sub((stream.first - number) as u16);
+            stream.first = number;
+            for missing in skipped {
+                self.mark(missing, false);
+            }
+            self.mark(number, false);
         }
         if self.has(number) {
             return Arrival::Duplicate;
@@ -178,6 +188,10 @@ mod tests {
         assert_eq!(sequence.missing_between(2, 4), 0);
         assert_eq!(sequence.report(), Some((1, 51, 1, 14)));
         assert_eq!(sequence.report(), Some((1, 0, 1, 14)));
+        assert_eq!(sequence.observe(1, 8), Older(-2));
+        assert_eq!(sequence.observe(1, 8), Duplicate);
+        assert_eq!(sequence.observe(1, 9), Older(-1));
+        assert_eq!(sequence.totals(), (7, 6));
     }
 
     #[test]

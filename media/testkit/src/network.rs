@@ -139,12 +139,17 @@ mod tests {
 
     fn run(seed: u64, impairment: Impairment) -> Vec<(i64, u16)> {
         let mut network = Network::new(seed, impairment);
-        for n in 0..10_000u16 {
-            network.send(MediaTime::from_millis(i64::from(n) * 20), n.to_be_bytes());
+        let mut got = Vec::new();
+        for n in 0..10_100 {
+            let now = MediaTime::from_millis(n * 20);
+            if n < 10_000 {
+                network.send(now, (n as u16).to_be_bytes());
+            }
+            while let Some((at, bytes)) = network.recv_timed(now) {
+                got.push((at.millis(), u16::from_be_bytes([bytes[0], bytes[1]])));
+            }
         }
-        std::iter::from_fn(|| network.recv_timed(MediaTime::from_millis(1_000_000)))
-            .map(|(at, bytes)| (at.millis(), u16::from_be_bytes([bytes[0], bytes[1]])))
-            .collect()
+        got
     }
 
     #[test]

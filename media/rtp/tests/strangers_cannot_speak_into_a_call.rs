@@ -1,0 +1,92 @@
+//! The source lock: who is believed, who is refused, and when another may take over.
+
+use std::net::SocketAddr;
+
+use Verdict::{Accepted, Probing, Refused};
+use antiphon_media_frame::MediaTime;
+use antiphon_media_rtp::{RtpPacket, SourceConfig, SourceLock, Verdict};
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+fn packet(ssrc: u32, sequence: u16) -> RtpPacket<'static> {
+    RtpPacket { payload_type: 0, marker: false, sequence, timestamp: 0, ssrc, payload: &[0; 160] }
+}
+
+fn hear(lock: &mut SourceLock, port: u16, ssrc: u32, sequence: u16, millis: i64) -> Verdict {
+    lock.accept(address(port), &packet(ssrc, sequence), MediaTime::from_millis(millis))
+}
+
+#[test]
+fn behind_a_nat_the_first_consistent_sender_is_believed() {
+    let mut lock = SourceLock::new(Some(address(1)), SourceConfig::default());
+    assert_eq!(lock.remote(), Some(address(1)));
+    let verdicts: Vec<_> = (0..4).map(|n| hear(&mut lock, 2, 9, 65_534u16.wrapping_add(n), 20)).collect();
+    assert_eq!(verdicts, [Probing, Probing, Accepted, Accepted]);
+    assert_eq!(lock.remote(), Some(address(2)));
+    assert_eq!(lock.ssrc(), Some(9));
+}
+
+#[test]
+fn the_signalled_address_is_heard_from_its_first_packet() {
+    let mut lock = SourceLock::new(Some(address(1)), SourceConfig::default());
+    assert_eq!(hear(&mut lock, 1, 9, 100, 0), Accepted);
+    assert!(!lock.is_locked());
+    assert_eq!(hear(&mut lock, 2, 8, 1, 1), Refused);
+    assert_eq!(hear(&mut lock, 1, 9, 101, 20), Accepted);
+    assert_eq!(hear(&mut lock, 1, 9, 102, 40), Accepted);
+    assert!(lock.is_locked());
+}
+
+#[test]
+fn inconsistent_numbers_are_never_believed() {
+    let mut lock = SourceLock::new(None, SourceConfig::default());
+    for n in 0..100u16 {
+        assert_eq!(hear(&mut lock, 2, 9, n * 7, 20), Probing);
+    }
+    assert_eq!(lock.remote(), None);
+}
+
+#[test]
+fn a_stranger_is_refused_until_the_source_falls_silent() {
+    let mut lock = SourceLock::new(None, SourceConfig::default());
+    for n in 0..3 {
+        hear(&mut lock, 1, 9, n, 0);
+    }
+    for n in 0..10 {
+        assert_eq!(hear(&mut lock, 2, 8, n, 4_000), Refused);
+    }
+    assert_eq!(lock.refused(), 10);
+    let verdicts: Vec<_> = (10..13).map(|n| hear(&mut lock, 2, 8, n, 5_000)).collect();
+    assert_eq!(verdicts, [Probing, Probing, Accepted]);
+    assert_eq!(lock.remote(), Some(address(2)));
+}
+
+#[test]
+fn a_source_that_comes_back_in_time_stops_a_take_over() {
+    let mut lock = SourceLock::new(None, SourceConfig::default());
+    for n in 0..3 {
+        hear(&mut lock, 1, 9, n, 0);
+    }
+    hear(&mut lock, 2, 8, 0, 6_000);
+    hear(&mut lock, 2, 8, 1, 6_000);
+    assert_eq!(hear(&mut lock, 1, 9, 200, 6_010), Accepted);
+    assert_eq!(hear(&mut lock, 2, 8, 2, 6_020), Refused);
+}
+
+#[test]
+fn a_re_invite_unlocks_and_a_new_ssrc_of_the_same_address_is_learnt() {
+    let mut lock = SourceLock::new(None, SourceConfig::default());
+    for n in 0..3 {
+        hear(&mut lock, 1, 9, n, 0);
+    }
+    let verdicts: Vec<_> = (0..3).map(|n| hear(&mut lock, 1, 10, n, 20)).collect();
+    assert_eq!(verdicts, [Probing, Probing, Accepted]);
+    lock.signal(Some(address(5)));
+    assert_eq!(lock.remote(), Some(address(5)));
+    assert_eq!(hear(&mut lock, 5, 11, 0, 40), Accepted);
+    lock.unlock();
+    let verdicts: Vec<_> = (0..3).map(|n| hear(&mut lock, 6, 12, n, 60)).collect();
+    assert_eq!(verdicts, [Probing, Probing, Accepted]);
+}
