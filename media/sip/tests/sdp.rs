@@ -20,7 +20,7 @@ fn agreed(media: &str) -> Result<Negotiated, SdpError> {
 }
 
 fn answered(media: &str) -> Result<(String, Negotiated), SdpError> {
-    answer(&Offer::parse(&with_media(media)).unwrap(), &local())
+    answer(&Offer::parse(&with_media(media)).expect("a well-formed offer"), &local())
 }
 
 #[test]
