@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use antiphon_media_frame::{SampleRate, Span};
@@ -151,8 +152,16 @@ impl AudioReader {
             hint.with_extension(extension);
         }
         let source = MediaSourceStream::new(Box::new(file), MediaSourceStreamOptions::default());
-        let format = symphonia::default::get_probe()
-            .probe(&hint, source, FormatOptions::default(), MetadataOptions::default())
+        let probe = || {
+            symphonia::default::get_probe().probe(
+                &hint,
+                source,
+                FormatOptions::default(),
+                MetadataOptions::default(),
+            )
+        };
+        let format = guarded(probe)
+            .map_err(|reason| ReadError::Damaged { path: path.to_owned(), reason })?
             .map_err(damaged)?;
         let unsupported =
             |reason: &str| ReadError::Unsupported { path: path.to_owned(), reason: reason.into() };
@@ -166,8 +175,11 @@ impl AudioReader {
         let decoder = if params.codec == CODEC_ID_OPUS {
             Decoder::Opus(OpusDecoder::new(path, params)?)
         } else {
-            let made = symphonia::default::get_codecs()
-                .make_audio_decoder(params, &AudioDecoderOptions::default())
+            let make = || {
+                symphonia::default::get_codecs().make_audio_decoder(params, &AudioDecoderOptions::default())
+            };
+            let made = guarded(make)
+                .map_err(|reason| ReadError::Damaged { path: path.to_owned(), reason })?
                 .map_err(damaged)?;
             Decoder::Symphonia(made)
         };
@@ -280,7 +292,14 @@ impl AudioReader {
     /// Decodes until there is sound; its rate, or `None` at the end.
     fn decode_next(&mut self, out: &mut Vec<Vec<i16>>) -> Result<Option<SampleRate>, ReadError> {
         while !self.ended {
-            let packet = match self.format.next_packet() {
+            let next = match guarded(|| self.format.next_packet()) {
+                Ok(next) => next,
+                Err(reason) => {
+                    self.end(reason);
+                    break;
+                }
+            };
+            let packet = match next {
                 Ok(Some(packet)) if packet.track_id == self.track => packet,
                 Ok(Some(_)) => continue,
                 Ok(None) => {
@@ -303,14 +322,15 @@ impl AudioReader {
                     break;
                 }
             };
-            match self.decoder.decode(&packet, out) {
-                Ok(rate) => {
+            match guarded(|| self.decoder.decode(&packet, out)) {
+                Err(reason) => self.end(reason),
+                Ok(Ok(rate)) => {
                     self.bad = 0;
                     if out.first().is_some_and(|channel| !channel.is_empty()) {
                         return Ok(Some(rate));
                     }
                 }
-                Err(reason) => {
+                Ok(Err(reason)) => {
                     self.bad += 1;
                     if self.bad > Self::PATIENCE {
                         self.end(reason);
@@ -348,6 +368,12 @@ impl AudioReader {
     }
 }
 
+/// Runs a demuxer's or decoder's work on a file that may be hostile. Some of them panic on damaged headers; after that
+/// the value is not used again, so what state it is in does not matter.
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| "its decoder gave up on a damaged part".to_owned())
+}
+
 /// What turns packets into samples.
 enum Decoder {
     Symphonia(Box<dyn AudioDecoder>),
@@ -375,9 +401,11 @@ impl Decoder {
     }
 }
 
-/// Opus, mono or stereo, at 48 kHz (RFC 6716). The demuxer knows the pre-skip and the end (RFC 7845).
+/// Opus, mono or stereo, at 48 kHz (RFC 6716).
 struct OpusDecoder {
     decoder: opus::Decoder,
+    /// Frames still to be dropped at the start (RFC 7845 section 4.2).
+    pre_skip: usize,
     channels: usize,
     interleaved: Vec<i16>,
 }
@@ -398,7 +426,13 @@ impl OpusDecoder {
         };
         let decoder = opus::Decoder::new(48_000, layout)
             .map_err(|error| ReadError::Unsupported { path: path.to_owned(), reason: error.to_string() })?;
-        Ok(Self { decoder, channels, interleaved: vec![0; Self::LONGEST * channels] })
+        // Bytes 10 and 11 of the identification header, which Ogg and WebM both carry (RFC 7845 section 5.1).
+        let pre_skip = match params.extra_data.as_deref() {
+            Some([_, _, _, _, _, _, _, _, _, _, low, high, ..]) => u16::from_le_bytes([*low, *high]),
+            _ => 0,
+        };
+        let interleaved = vec![0; Self::LONGEST * channels];
+        Ok(Self { decoder, pre_skip: pre_skip.into(), channels, interleaved })
     }
 
     fn decode(&mut self, packet: &Packet, out: &mut Vec<Vec<i16>>) -> Result<SampleRate, String> {
@@ -407,7 +441,10 @@ impl OpusDecoder {
             .decode(&packet.data, &mut self.interleaved, false)
             .map_err(|error| error.to_string())?;
         let trim = |ticks: u64| usize::try_from(ticks).unwrap_or(usize::MAX).min(frames);
-        let start = trim(packet.trim_start.get());
+        // The demuxer knows where the stream ends but leaves the pre-skip in (symphonia 0.6.1); should it ever cut
+        // it, the larger of the two is right.
+        let start = trim(packet.trim_start.get()).max(self.pre_skip.min(frames));
+        self.pre_skip = self.pre_skip.saturating_sub(start);
         let end = frames.saturating_sub(trim(packet.trim_end.get())).max(start);
         out.resize_with(self.channels, Vec::new);
         for (n, channel) in out.iter_mut().enumerate() {

@@ -277,3 +277,25 @@ impl StereoRecording {
         RecordError::Io { path: self.path.clone(), source }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_wav_file_cannot_hold_is_refused_by_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("call.wav");
+        let recording = StereoRecording::create(&path, SampleRate::HZ_16000).expect("created");
+        let most = u64::from(wav::MOST_DATA) / 4;
+        recording.fits(most).expect("it fits");
+        let Err(RecordError::TooLong { limit }) = recording.fits(most + 1) else { panic!("4 GiB passed") };
+        assert_eq!(limit.millis() / 3_600_000, 18);
+        // The header of the longest recording still says its true size.
+        let header = wav::header(SampleRate::HZ_16000, 2, (most * 4) as u32);
+        assert_eq!(
+            u32::from_le_bytes([header[40], header[41], header[42], header[43]]),
+            wav::MOST_DATA / 4 * 4
+        );
+    }
+}
