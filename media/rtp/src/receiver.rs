@@ -215,7 +215,7 @@ impl Receiver {
     }
 
     /// When a received timestamp lies on the call's clock by the newest estimate, `None` before the first audio
-    /// packet. For telephone-events, which share the audio's timestamps.
+    /// packet. Says when a packet that shares the audio's timestamps began, not when it came.
     #[must_use]
     pub fn time_of(&self, timestamp: u32) -> Option<MediaTime> {
         self.map.time_of(timestamp)

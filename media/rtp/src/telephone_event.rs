@@ -73,19 +73,20 @@ impl KeyReceiver {
         }
     }
 
-    /// Takes a packet's timestamp, marker and payload, heard at `at`. Returns a key that is over by it: the one it
+    /// Takes a packet's timestamp, marker and payload. `now` is when it came, not when its key began: all packets of a
+    /// key carry one timestamp, so only arrival tells that a key is still held. Returns a key that is over by it: the one it
     /// ends, or the one before whose own end was lost. Payloads that are no key are ignored.
-    pub fn push(&mut self, timestamp: u32, marker: bool, payload: &[u8], at: MediaTime) -> Option<KeyEvent> {
+    pub fn push(&mut self, timestamp: u32, marker: bool, payload: &[u8], now: MediaTime) -> Option<KeyEvent> {
         let &[code, flags, d0, d1, ..] = payload else {
-            return self.poll(at);
+            return self.poll(now);
         };
         if key_of(code).is_none() {
-            return self.poll(at);
+            return self.poll(now);
         }
         let ticks = u16::from_be_bytes([d0, d1]);
         let ended = flags & 0x80 != 0;
-        if self.is_over(timestamp, at) {
-            return self.poll(at);
+        if self.is_over(timestamp, now) {
+            return self.poll(now);
         }
         let mut before = self.waiting.take();
         match &mut self.pressed {
@@ -95,10 +96,10 @@ impl KeyReceiver {
                     pressed.segment_ticks = 0;
                 }
                 pressed.segment_ticks = pressed.segment_ticks.max(ticks);
-                pressed.heard = at;
+                pressed.heard = now;
             }
             // Reordered from an earlier segment of the pressed key.
-            Some(pressed) if pressed.code == code && pressed.covers(timestamp) => pressed.heard = at,
+            Some(pressed) if pressed.code == code && pressed.covers(timestamp) => pressed.heard = now,
             _ => {
                 let over = self.release();
                 if before.is_none() {
@@ -111,12 +112,12 @@ impl KeyReceiver {
                     first: timestamp,
                     segment: timestamp,
                     segment_ticks: ticks,
-                    at: at - self.span(u64::from(ticks)),
-                    heard: at,
+                    at: now - self.span(u64::from(ticks)),
+                    heard: now,
                 });
             }
         }
-        let too_long = self.pressed.is_some_and(|pressed| at.since(pressed.at) >= LONGEST);
+        let too_long = self.pressed.is_some_and(|pressed| now.since(pressed.at) >= LONGEST);
         if ended || too_long {
             let over = self.release();
             if before.is_some() && self.waiting.is_none() {
@@ -148,10 +149,10 @@ impl KeyReceiver {
 
     /// Whether the timestamp is that of a reported key or shortly before it. A sender that restarts its timestamps
     /// does so after a pause.
-    fn is_over(&self, timestamp: u32, at: MediaTime) -> bool {
+    fn is_over(&self, timestamp: u32, now: MediaTime) -> bool {
         self.reported.is_some_and(|(reported, heard)| {
             let behind = reported.wrapping_sub(timestamp);
-            behind == 0 || (behind < 10 * self.clock_hz && at.since(heard) < Span::from_secs(1))
+            behind == 0 || (behind < 10 * self.clock_hz && now.since(heard) < Span::from_secs(1))
         })
     }
 
