@@ -218,3 +218,96 @@ fn pitch(source: &[f32], rate: SampleRate) -> usize {
     let around = (coarse + 1).saturating_sub(stride).max(shortest)..=(coarse + stride - 1).min(longest);
     best(&mut around.into_iter(), 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mix::level_db;
+
+    /// A voice of 125 Hz with falling harmonics and a slow tremble.
+    fn voice(rate: SampleRate, len: usize) -> Vec<i16> {
+        let sample = |n: usize| {
+            let t = n as f32 / rate.hz() as f32;
+            let wave: f32 = (1u8..12)
+                .map(|h| (std::f32::consts::TAU * 125.0 * f32::from(h) * t).sin() / f32::from(h))
+                .sum();
+            (wave * (1.0 + 0.2 * (t * 19.0).sin()) * 6_000.0) as i16
+        };
+        (0..len).map(sample).collect()
+    }
+
+    fn error(a: &[i16], b: &[i16]) -> f64 {
+        a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+    }
+
+    #[test]
+    fn a_lost_frame_of_voice_comes_closer_than_silence() {
+        for rate in [SampleRate::HZ_8000, SampleRate::HZ_16000] {
+            let frame = rate.samples(Span::from_millis(20));
+            let clean = voice(rate, 30 * frame);
+            let mut heard = clean.clone();
+            let mut concealer = Concealer::new(rate);
+            for (n, frame) in heard.chunks_mut(frame).enumerate() {
+                if n % 7 == 6 { concealer.conceal(frame) } else { concealer.good(frame) }
+            }
+            let lost = 6 * frame..7 * frame;
+            let silence = vec![0; frame];
+            let gain = 10.0
+                * (error(&clean[lost.clone()], &silence) / error(&clean[lost.clone()], &heard[lost])).log10();
+            assert!(gain > 10.0, "{rate}: {gain} dB");
+            // No step is steeper than the voice's own.
+            let steepest =
+                |pcm: &[i16]| pcm.windows(2).map(|w| (i32::from(w[1]) - i32::from(w[0])).abs()).max();
+            assert!(steepest(&heard) <= steepest(&clean).map(|step| step * 11 / 10), "{rate}");
+        }
+    }
+
+    #[test]
+    fn a_long_loss_fades_to_silence_by_60_ms_in_frames_of_any_length() {
+        for rate in [SampleRate::HZ_8000, SampleRate::HZ_16000] {
+            for millis in [1, 10, 20, 30, 60] {
+                let mut concealer = Concealer::new(rate);
+                let mut pcm = voice(rate, rate.samples(Span::from_millis(200)));
+                concealer.good(&mut pcm);
+                let loudest = pcm.iter().map(|s| s.unsigned_abs()).max().expect("samples");
+                let mut made = vec![0; rate.samples(Span::from_millis(120))];
+                made.chunks_mut(rate.samples(Span::from_millis(millis)))
+                    .for_each(|frame| concealer.conceal(frame));
+                let (sound, silence) = made.split_at(rate.samples(SILENT));
+                assert!(silence.iter().all(|s| *s == 0));
+                assert!(
+                    sound.iter().all(|s| s.unsigned_abs() <= loudest),
+                    "never louder than what was heard"
+                );
+                let third = rate.samples(Span::from_millis(20));
+                assert!(level_db(&sound[..third]) > level_db(&sound[2 * third..]) + 6.0);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_heard_conceals_as_silence() {
+        let mut concealer = Concealer::new(SampleRate::HZ_8000);
+        let mut out = [5; 160];
+        concealer.conceal(&mut out);
+        assert_eq!(out, [0; 160]);
+        concealer.good(&mut [9_000; 160]);
+        concealer.reset();
+        concealer.conceal(&mut out);
+        assert_eq!(out, [0; 160]);
+    }
+
+    #[test]
+    fn good_sound_is_untouched_except_after_a_loss() {
+        let rate = SampleRate::HZ_8000;
+        let clean = voice(rate, 480);
+        let mut concealer = Concealer::new(rate);
+        let mut heard = clean.clone();
+        concealer.good(&mut heard[..160]);
+        assert_eq!(heard, clean);
+        concealer.conceal(&mut [0; 160]);
+        concealer.good(&mut heard[320..]);
+        assert_ne!(heard[320..400], clean[320..400]);
+        assert_eq!(heard[400..], clean[400..], "blended for 10 ms at most");
+    }
+}

@@ -215,3 +215,113 @@ fn bessel(x: f64) -> f64 {
 fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{mix::level_db, tone::sine};
+
+    const PAIRS: [(u32, u32); 6] = [
+        (8_000, 16_000),
+        (16_000, 8_000),
+        (22_050, 16_000),
+        (48_000, 8_000),
+        (44_100, 48_000),
+        (16_001, 8_000),
+    ];
+
+    fn rate(hz: u32) -> SampleRate {
+        SampleRate::new(hz).expect("a valid rate")
+    }
+
+    /// The middle of a second, away from the edges.
+    fn middle(pcm: &[i16]) -> &[i16] {
+        &pcm[pcm.len() / 4..pcm.len() * 3 / 4]
+    }
+
+    #[test]
+    fn the_pass_band_is_flat() {
+        for (from, to) in PAIRS {
+            for share in [0.02, 0.1, 0.25, 0.35, 0.42] {
+                let pcm = sine(share * f64::from(from.min(to)), -6.0, rate(from), Span::from_secs(1));
+                let level = level_db(middle(&resample(&pcm, rate(from), rate(to))));
+                assert!((level + 6.0).abs() < 0.2, "{from} to {to} at {share}: {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn aliases_and_images_are_below_60_db() {
+        for (from, to) in PAIRS {
+            if to < from {
+                let pcm = sine(0.52 * f64::from(to), -6.0, rate(from), Span::from_secs(1));
+                assert!(level_db(middle(&resample(&pcm, rate(from), rate(to)))) < -66.0, "{from} to {to}");
+            } else {
+                let (low, hz) = (
+                    sine(0.4 * f64::from(from), -6.0, rate(from), Span::from_secs(1)),
+                    0.4 * f64::from(from),
+                );
+                let made = resample(&low, rate(from), rate(to));
+                let ideal = sine(hz, -6.0, rate(to), Span::from_secs(1));
+                let rest: Vec<i16> = made.iter().zip(&ideal).map(|(a, b)| a - b).collect();
+                assert!(level_db(middle(&rest)) < -40.0, "{from} to {to}: {}", level_db(middle(&rest)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_buffer_keeps_its_times() {
+        for (from, to) in PAIRS {
+            let mut pcm = vec![0; from as usize];
+            pcm[from as usize / 2] = 30_000;
+            let out = resample(&pcm, rate(from), rate(to));
+            assert_eq!(out.len(), to as usize);
+            let peak = (0..out.len()).max_by_key(|n| out[*n]).expect("samples");
+            assert!(peak.abs_diff(to as usize / 2) <= 1, "{from} to {to}: {peak}");
+        }
+    }
+
+    #[test]
+    fn a_stream_is_the_buffer_delayed_whatever_the_frames() {
+        for (from, to) in PAIRS {
+            let pcm = sine(440.0, -6.0, rate(from), Span::from_millis(300));
+            let whole = |frame: usize| {
+                let mut resampler = Resampler::new(rate(from), rate(to));
+                let mut out = Vec::new();
+                pcm.chunks(frame).for_each(|frame| resampler.process(frame, &mut out));
+                out
+            };
+            let once = whole(pcm.len());
+            for frame in [1, 7, 160, 441] {
+                assert!(whole(frame) == once, "{from} to {to} in frames of {frame}");
+            }
+            let resampler = Resampler::new(rate(from), rate(to));
+            assert!(resampler.delay() <= Span::from_micros(3_350), "{}", resampler.delay());
+            assert!(once.len() <= resampler.most(pcm.len()));
+        }
+    }
+
+    #[test]
+    fn delay_is_what_it_says() {
+        let mut resampler = Resampler::new(SampleRate::HZ_8000, SampleRate::HZ_16000);
+        let mut pcm = [0; 800];
+        pcm[100] = 30_000;
+        let mut out = Vec::new();
+        resampler.process(&pcm, &mut out);
+        let peak = (0..out.len()).max_by_key(|n| out[*n]).expect("samples");
+        assert_eq!(peak, 200 + SampleRate::HZ_16000.samples(resampler.delay()));
+        out.clear();
+        resampler.reset();
+        resampler.process(&[0; 160], &mut out);
+        assert_eq!(out, [0; 320], "20 ms in, 20 ms out, and nothing of before");
+    }
+
+    #[test]
+    fn equal_rates_pass_through() {
+        let mut resampler = Resampler::new(SampleRate::HZ_8000, SampleRate::HZ_8000);
+        let mut out = Vec::new();
+        resampler.process(&[1, -2, 3], &mut out);
+        assert_eq!((out.as_slice(), resampler.delay()), ([1, -2, 3].as_slice(), Span::ZERO));
+        assert_eq!(resample(&[1, -2, 3], SampleRate::HZ_8000, SampleRate::HZ_8000), [1, -2, 3]);
+    }
+}
