@@ -1,1 +1,243 @@
-fn main() {}
+//! Measures the word error of pocketsphinx on twenty spoken bank lines: wideband, and through 8 kHz µ-law.
+//!
+//! ```sh
+//! cargo run -p antiphon-models-backends --features pocketsphinx,flite --example word_error [MODELS_FOLDER]
+//! ```
+//! The folder (default `/work/shared/models/pocketsphinx`) holds the 8 kHz model; without it that part is left out.
+
+#![allow(clippy::print_stdout, reason = "its output is its purpose")]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use antiphon_media_frame::{AudioBuf, MediaTime, SampleRate};
+use antiphon_models_backends::{EngineSettings, SphinxModel, VoiceSettings, open_engine, open_voice};
+use antiphon_models_speech::{
+    Engine, Hints, Language, Recognition, Recognizer, SpeechRequest, StreamConfig, Synthesizer,
+};
+
+const LINES: [&str; 20] = [
+    "what is my balance",
+    "i want to check my account balance",
+    "i would like to transfer some money",
+    "please transfer two hundred dollars to my savings account",
+    "i lost my credit card",
+    "my card was stolen yesterday",
+    "please block my card",
+    "i want to speak to an agent",
+    "can i talk to a real person please",
+    "yes",
+    "no thank you",
+    "yes that is correct",
+    "four two seven one",
+    "my account number is one two three four five six seven eight",
+    "nine zero three five",
+    "i need to change my address",
+    "what are your opening hours",
+    "when is my next payment due",
+    "tell me about the latest transactions",
+    "goodbye",
+];
+
+/// What a flow would expect: the designer's examples, none of them word for word all of a line's words.
+const PHRASES: [&str; 24] = [
+    "check my balance",
+    "what is my account balance",
+    "how much money do i have",
+    "transfer money",
+    "i want to transfer money to my savings account",
+    "please transfer one hundred dollars",
+    "i lost my card",
+    "my credit card was stolen",
+    "block my card",
+    "speak to an agent",
+    "i would like to talk to a person",
+    "yes",
+    "no",
+    "yes please",
+    "no thank you",
+    "that is correct",
+    "my account number is",
+    "change my address",
+    "what are your opening hours",
+    "when are you open",
+    "when is my payment due",
+    "what is my next payment",
+    "show me my latest transactions",
+    "goodbye",
+];
+
+const VOICES: [&str; 4] = ["slt", "rms", "awb", "kal16"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("/work/shared/models/pocketsphinx"), PathBuf::from);
+    let voice = open_voice("flite", &VoiceSettings::default())?;
+    let spoken: Vec<Vec<i16>> = LINES
+        .iter()
+        .enumerate()
+        .map(|(n, line)| say(&*voice, line, VOICES[n % VOICES.len()]))
+        .collect::<Result<_, _>>()?;
+    let mut settings = EngineSettings::default();
+    let wide = open_engine("pocketsphinx", &settings)?;
+    measure("16 kHz, with hints", &*wide, SampleRate::HZ_16000, &spoken, true)?;
+    measure("16 kHz, without hints", &*wide, SampleRate::HZ_16000, &spoken, false)?;
+    let narrow: Vec<Vec<i16>> = spoken.iter().map(|pcm| through_telephone(pcm)).collect();
+    let upsampled: Vec<Vec<i16>> = narrow.iter().map(|pcm| upsample(pcm)).collect();
+    measure("8 kHz mu-law upsampled into the 16 kHz model, with hints", &*wide, SampleRate::HZ_16000, &upsampled, true)?;
+    let Some(model) = narrowband(&folder) else {
+        println!("\n{}: no 8 kHz model there; its part is left out", folder.display());
+        return Ok(());
+    };
+    settings.pocketsphinx.models.push(model);
+    let engine = open_engine("pocketsphinx", &settings)?;
+    measure("8 kHz mu-law, 8 kHz model, with hints", &*engine, SampleRate::HZ_8000, &narrow, true)?;
+    measure("8 kHz mu-law, 8 kHz model, without hints", &*engine, SampleRate::HZ_8000, &narrow, false)
+}
+
+fn narrowband(folder: &Path) -> Option<SphinxModel> {
+    let model = SphinxModel {
+        language: "en".to_owned(),
+        rate_hz: 8_000,
+        acoustic: folder.join("en-8k-ptm256"),
+        dictionary: folder.join("cmudict-en-us.dict"),
+        language_model: Some(folder.join("gutenberg-3gram.lm.gz")),
+    };
+    model.acoustic.is_dir().then_some(model)
+}
+
+fn say(voice: &dyn Synthesizer, line: &str, name: &str) -> Result<Vec<i16>, Box<dyn Error>> {
+    let request = SpeechRequest {
+        text: line.to_owned(),
+        language: Language::english(),
+        voice: Some(name.to_owned()),
+    };
+    let mut stream = voice.speak(&request)?;
+    let mut pcm = Vec::new();
+    while let Some(chunk) = stream.next_chunk()? {
+        pcm.extend(chunk.pcm);
+    }
+    Ok(pcm)
+}
+
+/// One stream hears all the lines, as a call would.
+fn measure(
+    title: &str,
+    engine: &dyn Engine,
+    source: SampleRate,
+    spoken: &[Vec<i16>],
+    hinted: bool,
+) -> Result<(), Box<dyn Error>> {
+    let hints = if hinted {
+        Hints { phrases: PHRASES.map(str::to_owned).to_vec(), digits: true, closed: std::env::var_os("CLOSED").is_some() }
+    } else {
+        Hints::default()
+    };
+    let begun = Instant::now();
+    let config = StreamConfig { language: Language::english(), hints, source_rate: source };
+    let mut stream = engine.open(&config)?;
+    let opened = begun.elapsed();
+    println!("\n{title} (opened in {} ms)\n{:-<110}", opened.as_millis(), "");
+    let (mut errors, mut words, mut sound, mut work, mut slowest) =
+        (0, 0, Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let mut at = MediaTime::ZERO;
+    for (line, pcm) in LINES.iter().zip(spoken) {
+        let begun = Instant::now();
+        let (heard, confidence, flush) = hear(&mut *stream, pcm, at)?;
+        work += begun.elapsed();
+        slowest = slowest.max(flush);
+        sound += Duration::from(source.span(pcm.len()));
+        at += source.span(pcm.len() * 2);
+        let wrong = distance(line, &heard);
+        errors += wrong;
+        words += line.split_whitespace().count();
+        println!("{line:<60} {wrong:>2} {confidence:.2} {}", if wrong == 0 { "" } else { &heard });
+    }
+    println!(
+        "word error {:.1} % ({errors} of {words}); {:.2} of real time; slowest flush {} ms",
+        100.0 * errors as f64 / words as f64,
+        work.as_secs_f64() / sound.as_secs_f64(),
+        slowest.as_millis()
+    );
+    Ok(())
+}
+
+fn hear(
+    stream: &mut dyn Recognizer,
+    pcm: &[i16],
+    at: MediaTime,
+) -> Result<(String, f32, Duration), Box<dyn Error>> {
+    let rate = stream.rate();
+    let mut padded = pcm.to_vec();
+    padded.resize(pcm.len() + rate.samples(stream.tail()), 0);
+    let mut heard = Vec::new();
+    let mut confidence = 0.0;
+    let mut pushed = 0;
+    for chunk in padded.chunks(rate.hz() as usize / 50) {
+        let mut frame = AudioBuf::voice(chunk.to_vec(), rate);
+        frame.at = at + rate.span(pushed);
+        pushed += chunk.len();
+        stream.push(frame.frame())?;
+    }
+    let begun = Instant::now();
+    stream.flush()?;
+    let flush = begun.elapsed();
+    while let Some(said) = stream.poll() {
+        if let Recognition::Final(utterance) = said {
+            confidence = utterance.confidence;
+            heard.push(utterance.text);
+        }
+    }
+    Ok((heard.join(" "), confidence, flush))
+}
+
+/// Words to insert, remove or replace.
+fn distance(expected: &str, heard: &str) -> usize {
+    let heard: Vec<&str> = heard.split_whitespace().collect();
+    let mut row: Vec<usize> = (0..=heard.len()).collect();
+    for (n, word) in expected.split_whitespace().enumerate() {
+        let mut corner = row[0];
+        row[0] = n + 1;
+        for (m, other) in heard.iter().enumerate() {
+            let replaced = corner + usize::from(word != *other);
+            corner = row[m + 1];
+            row[m + 1] = replaced.min(row[m] + 1).min(corner + 1);
+        }
+    }
+    row[heard.len()]
+}
+
+/// A windowed sinc that cuts at 3.6 kHz of 16 kHz.
+fn low_pass(pcm: &[f32]) -> Vec<f32> {
+    const ARM: isize = 32;
+    let cut = 3_600.0 / 16_000.0;
+    let tap = |n: isize| {
+        let x = n as f32;
+        let sinc = if n == 0 { 2.0 * cut } else { (std::f32::consts::TAU * cut * x).sin() / (std::f32::consts::PI * x) };
+        sinc * (0.54 + 0.46 * (std::f32::consts::PI * x / (ARM + 1) as f32).cos())
+    };
+    let taps: Vec<(isize, f32)> = (-ARM..=ARM).map(|n| (n, tap(n))).collect();
+    let at = |n: isize| usize::try_from(n).ok().and_then(|n| pcm.get(n)).copied().unwrap_or(0.0);
+    (0..pcm.len() as isize).map(|n| taps.iter().map(|(k, h)| h * at(n + k)).sum()).collect()
+}
+
+fn through_telephone(pcm: &[i16]) -> Vec<i16> {
+    let wide: Vec<f32> = pcm.iter().map(|s| f32::from(*s)).collect();
+    low_pass(&wide).iter().step_by(2).map(|s| companded(*s as i16)).collect()
+}
+
+fn upsample(pcm: &[i16]) -> Vec<i16> {
+    let wide: Vec<f32> = pcm.iter().flat_map(|s| [f32::from(*s) * 2.0, 0.0]).collect();
+    low_pass(&wide).iter().map(|s| *s as i16).collect()
+}
+
+/// What µ-law (ITU-T G.711) leaves of a sample: eight segments of sixteen steps on either side.
+fn companded(sample: i16) -> i16 {
+    const BIAS: i32 = 132;
+    let magnitude = i32::from(sample).abs().min(32_635) + BIAS;
+    let segment = 24 - magnitude.leading_zeros() as i32;
+    let step = (magnitude >> (segment + 3)) & 15;
+    let value = (((step << 3) + BIAS) << segment) - BIAS;
+    (if sample < 0 { -value } else { value }) as i16
+}
