@@ -22,23 +22,18 @@ pub(crate) fn prediction_gain_db(pcm: &[i16]) -> f64 {
         let present = f64::from(pcm[n]);
         let past: [f64; ORDER] = std::array::from_fn(|i| f64::from(pcm[n - (i + 1) * SPACING]));
         energy += present * present;
-        for (i, row) in system.iter_mut().enumerate() {
-            for j in i..ORDER {
-                row[j] += past[i] * past[j];
-            }
-            row[ORDER] += past[i] * present;
+        for (row, delayed) in system.iter_mut().zip(past) {
+            row.iter_mut().zip(past).for_each(|(sum, other)| *sum += delayed * other);
+            row[ORDER] += delayed * present;
         }
     }
     if energy == 0.0 {
         return 0.0;
     }
-    let right: [f64; ORDER] = std::array::from_fn(|i| system[i][ORDER]);
-    for i in 0..ORDER {
-        for j in 0..i {
-            system[i][j] = system[j][i];
-        }
+    let right = system.map(|row| row[ORDER]);
+    for (i, row) in system.iter_mut().enumerate() {
         // A single sine leaves the system singular; a grain of noise decides among its solutions.
-        system[i][i] += energy * 1e-7;
+        row[i] += energy * 1e-7;
     }
     let coefficients = solve(system);
     let explained: f64 = coefficients.iter().zip(right).map(|(a, r)| a * r).sum();
