@@ -16,6 +16,7 @@ use rsipstack::dialog::dialog_layer::DialogLayer;
 use rsipstack::platform::CancellationToken;
 use rsipstack::sip::prelude::HeadersExt;
 use rsipstack::sip::{Header, Method, StatusCode, Transport, Uri};
+use rsipstack::transaction::CallIdFormat;
 use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::udp::UdpConnection;
@@ -197,7 +198,12 @@ impl Agent {
             .with_cancel_token(stop.clone())
             .with_transport_layer(transport)
             .with_user_agent(&config.user_agent)
-            .with_option(EndpointOption { t1: config.t1, t1x64: config.t1 * 64, ..EndpointOption::default() })
+            .with_option(EndpointOption {
+                t1: config.t1,
+                t1x64: config.t1 * 64,
+                callid_format: CallIdFormat::Uuid,
+                ..EndpointOption::default()
+            })
             .build();
         let inner = Arc::clone(&endpoint.inner);
         guard.endpoint.get_or_init(|| Arc::downgrade(&inner));
@@ -346,7 +352,7 @@ impl Core {
     }
 }
 
-type Replying = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(crate) type Replying = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// One reply to a request, after which its transaction ends by itself.
 pub(crate) fn reply(mut tx: Transaction, status: StatusCode, headers: Vec<Header>) -> Replying {

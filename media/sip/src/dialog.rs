@@ -1,7 +1,7 @@
 //! An established call, whoever began it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -180,6 +180,7 @@ pub(crate) struct Shared {
     reason: Mutex<Option<String>>,
     end: Mutex<End>,
     pending: AtomicUsize,
+    refused: AtomicBool,
 }
 
 impl Shared {
@@ -189,6 +190,7 @@ impl Shared {
             reason: Mutex::new(None),
             end: Mutex::new(End::Lost),
             pending: AtomicUsize::new(0),
+            refused: AtomicBool::new(false),
         })
     }
 
@@ -216,6 +218,11 @@ impl Shared {
         let room = |n: usize| (n < limit).then_some(n + 1);
         self.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
         Some(Pending(Arc::clone(self)))
+    }
+
+    /// From here on an ACK is that of a refusal.
+    pub(crate) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
     }
 
     /// The caller's side stands as soon as it has sent the ACK.
@@ -278,6 +285,10 @@ pub(crate) async fn pump(
             state = states.recv() => state,
         };
         match state {
+            Some(DialogState::Confirmed(..)) if shared.refused.load(Ordering::Acquire) => {
+                shared.finish(dialog.role(), None);
+                break;
+            }
             Some(DialogState::Confirmed(..)) => shared.set_phase(Phase::Established),
             Some(DialogState::Terminated(_, why)) => {
                 shared.finish(dialog.role(), Some(&why));

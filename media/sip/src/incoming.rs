@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use antiphon_media_frame::Pii;
 use rsipstack::dialog::dialog::Dialog as StackDialog;
@@ -11,8 +12,9 @@ use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader};
 use rsipstack::sip::{Header, Request, StatusCode, Transport, Uri};
 use rsipstack::transaction::transaction::{Transaction, TransactionEvent, TransactionEventSender};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
-use crate::agent::{Core, SipError, refuse_busy, reply};
+use crate::agent::{Core, Replying, SipError, refuse_busy, reply};
 use crate::dialog::{
     Dialog, DialogEvent, EVENTS, Phase, Shared, pump, quoted, reason_header, session_headers,
 };
@@ -45,6 +47,7 @@ pub struct IncomingCall {
 struct Leg {
     core: Arc<Core>,
     dialog: InviteDialog,
+    shared: Arc<Shared>,
     responses: TransactionEventSender,
 }
 
@@ -162,7 +165,8 @@ impl fmt::Debug for IncomingCall {
 
 impl Leg {
     /// The stack's own refusal has no room for a phrase and a warning: this response goes first, and the stack's,
-    /// which then only ends the dialog, is no longer allowed by the transaction.
+    /// which then only ends the dialog, is no longer allowed by the transaction. If the ACK is faster than that, the
+    /// stack takes it for the start of a call; the pump knows better.
     fn refuse(&self, status: u16, phrase: &str, warning: &str) -> Result<(), SipError> {
         let code = status.clamp(300, 699);
         let phrase: String = phrase.chars().filter(|c| !c.is_control()).take(128).collect();
@@ -177,6 +181,7 @@ impl Leg {
             response.headers.push(Header::Warning(format!("399 antiphon {}", quoted(&text)).into()));
             response.headers.push(reason_header(code, &text));
         }
+        self.shared.refuse();
         self.responses.send(TransactionEvent::Respond(response)).map_err(|_| SipError::Over)?;
         self.dialog.reject(Some(status), None)?;
         Ok(())
@@ -184,10 +189,7 @@ impl Leg {
 }
 
 /// Takes a new INVITE, or says what refuses it.
-pub(crate) fn begin(
-    core: &Arc<Core>,
-    mut tx: Transaction,
-) -> Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>> {
+pub(crate) fn begin(core: &Arc<Core>, mut tx: Transaction) -> Option<Replying> {
     let Ok(permit) = Arc::clone(&core.guard.calls).try_acquire_owned() else {
         return Some(refuse_busy(tx));
     };
@@ -210,7 +212,12 @@ pub(crate) fn begin(
     };
     let shared = Shared::new();
     let (event_sender, events) = mpsc::channel(EVENTS);
-    let leg = Leg { core: Arc::clone(core), dialog: dialog.clone(), responses: tx.tu_sender.clone() };
+    let leg = Leg {
+        core: Arc::clone(core),
+        dialog: dialog.clone(),
+        shared: Arc::clone(&shared),
+        responses: tx.tu_sender.clone(),
+    };
     let call = IncomingCall {
         core: Arc::clone(core),
         dialog: dialog.clone(),
@@ -223,7 +230,7 @@ pub(crate) fn begin(
     };
     core.remember(&dialog.id(), &shared);
     tokio::spawn(pump(Arc::clone(core), dialog.clone(), Arc::clone(&shared), states, event_sender, permit));
-    tokio::spawn(limit_ringing(core.config.ring_limit, leg, shared));
+    tokio::spawn(limit_ringing(core.config.ring_limit, leg));
     slot.send(call);
     Some(Box::pin(async move {
         let mut stack = StackDialog::Invite(dialog.clone());
@@ -237,10 +244,8 @@ pub(crate) fn begin(
     }))
 }
 
-async fn limit_ringing(limit: std::time::Duration, leg: Leg, shared: Arc<Shared>) {
-    if tokio::time::timeout(limit, shared.left(Phase::Early)).await.is_err()
-        && leg.dialog.state().can_cancel()
-    {
+async fn limit_ringing(limit: Duration, leg: Leg) {
+    if timeout(limit, leg.shared.left(Phase::Early)).await.is_err() && leg.dialog.state().can_cancel() {
         leg.refuse(480, "", "not answered in time").ok();
     }
 }

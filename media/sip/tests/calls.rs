@@ -1,4 +1,5 @@
 //! Calls over loopback, our agent at both ends.
+#![allow(clippy::disallowed_methods, reason = "tests own tasks")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -256,7 +257,7 @@ async fn shutdown_ends_the_calls() {
     let (b, mut calls) = agent(|_| {}).await;
     let (mut ours, mut theirs, _call) = establish(&a, &mut calls, request(b.udp()[0])).await;
     let mut ringing = a.call(request(b.udp()[0])).await.unwrap();
-    let _undecided = take(&mut calls).await;
+    let undecided = take(&mut calls).await;
     timeout(LIMIT, b.shutdown()).await.expect("a bounded farewell");
     assert!(matches!(event(&mut ours).await, DialogEvent::Bye { .. }));
     assert!(matches!(event(&mut theirs).await, DialogEvent::Lost));
@@ -270,6 +271,7 @@ async fn shutdown_ends_the_calls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[expect(clippy::print_stderr, reason = "the one figure of this file, seen with --nocapture")]
 async fn five_hundred_calls_leave_nothing_behind() {
     // Everything a call leaves is kept for 64 T1.
     let quick = |config: &mut AgentConfig| config.t1 = Duration::from_millis(20);
@@ -303,11 +305,5 @@ async fn five_hundred_calls_leave_nothing_behind() {
         sleep(Duration::from_millis(100)).await;
     }
     answering.abort();
-    eprintln_rate(rate);
-}
-
-/// The only figure of this file; seen with `--nocapture`.
-fn eprintln_rate(rate: f64) {
-    use std::io::Write;
-    writeln!(std::io::stderr(), "{rate:.0} calls a second, both ends in one process").ok();
+    eprintln!("{rate:.0} calls a second, both ends in one process");
 }
