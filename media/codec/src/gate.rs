@@ -24,7 +24,7 @@ const TONE_DB: f64 = 25.0;
 /// When sound counts as speech.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GateConfig {
-    /// Probability of speech, 0 to 1, from which a window of 16 ms counts. Half of it less keeps speech going.
+    /// Probability of speech, 0 to 1, from which a window of 16 ms counts; half of it keeps speech going.
     pub threshold: f32,
     /// Speech heard before [`Edge::Start`], so that a click does not interrupt a prompt.
     pub start: Span,

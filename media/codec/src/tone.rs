@@ -16,7 +16,7 @@ const EDGE: Span = Span::from_millis(2);
 pub enum Ringback {
     /// 440 and 480 Hz, two seconds on, four off.
     NorthAmerica,
-    /// 425 Hz, one second on, four off; also China with 450 Hz within its tolerance.
+    /// 425 Hz, one second on, four off.
     Europe,
 }
 
