@@ -4,16 +4,17 @@ use std::path::Path;
 
 use antiphon_models_speech::Language;
 
+use crate::check;
+use crate::intents::Classifier;
 use crate::problem::{FlowErrors, Problem, Problems};
+use crate::read::{self, Source};
 use crate::yaml::{self, Place};
 
 /// A checked dialogue. Share it with `Arc`; it never changes.
-#[derive(Debug)]
 pub struct Flow {
-    pub(crate) name: String,
-    pub(crate) revision: String,
-    pub(crate) language: Language,
-    pub(crate) warnings: Vec<Problem>,
+    pub(crate) source: Source,
+    pub(crate) classifier: Classifier,
+    warnings: Vec<Problem>,
 }
 
 impl Flow {
@@ -22,7 +23,7 @@ impl Flow {
     /// # Errors
     /// Everything that is wrong with the file, an unreadable file included.
     pub fn load(path: &Path) -> Result<Self, FlowErrors> {
-        Self::load_with(path, &|name| std::env::var(name).ok())
+        Self::load_with(path, &environment)
     }
 
     /// Reads and checks a flow file; `secrets` gives the value of `${env:NAME}`.
@@ -30,13 +31,17 @@ impl Flow {
     /// # Errors
     /// Everything that is wrong with the file, an unreadable file included.
     pub fn load_with(path: &Path, secrets: &dyn Fn(&str) -> Option<String>) -> Result<Self, FlowErrors> {
-        let mut problems = Problems::new(path);
-        match std::fs::read_to_string(path) {
+        match read_file(path) {
             Ok(text) => Self::parse_with(&text, path, secrets),
-            Err(error) => {
-                problems.error(Place::FILE, format!("cannot be read: {error}"));
-                problems.finish().map(|_| unreachable!("an error was just reported"))
-            }
+            Err(error) => Err(FlowErrors {
+                problems: vec![Problem {
+                    file: path.to_owned(),
+                    line: 0,
+                    column: 0,
+                    message: format!("cannot be read: {error}"),
+                    suggestion: None,
+                }],
+            }),
         }
     }
 
@@ -45,38 +50,57 @@ impl Flow {
     /// # Errors
     /// Everything that is wrong with the text.
     pub fn parse(text: &str, file: &Path) -> Result<Self, FlowErrors> {
-        Self::parse_with(text, file, &|name| std::env::var(name).ok())
+        Self::parse_with(text, file, &environment)
     }
 
     /// Checks the text of a flow; `secrets` gives the value of `${env:NAME}`.
     ///
     /// # Errors
     /// Everything that is wrong with the text.
-    pub fn parse_with(text: &str, file: &Path, secrets: &dyn Fn(&str) -> Option<String>) -> Result<Self, FlowErrors> {
-        let _ = secrets;
+    pub fn parse_with(
+        text: &str,
+        file: &Path,
+        secrets: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, FlowErrors> {
         let mut problems = Problems::new(file);
-        if let Err(error) = yaml::parse(text) {
-            problems.error(error.at, error.message);
-        }
-        Ok(Self { name: String::new(), revision: "1".into(), language: Language::english(), warnings: problems.finish()? })
+        let source = match yaml::parse(text) {
+            Ok(root) => {
+                let folder = file.parent().unwrap_or(Path::new(""));
+                read::read(&root, &mut problems, folder, secrets)
+            }
+            Err(error) => {
+                problems.error(error.at, error.message);
+                None
+            }
+        };
+        let Some(source) = source else {
+            if !problems.has_errors() {
+                problems.error(Place::FILE, "the flow could not be read");
+            }
+            return Err(problems.into_errors());
+        };
+        check::check(&source, &mut problems);
+        let warnings = problems.finish()?;
+        let classifier = Classifier::train(&source.intents, &source.slots, source.tongue);
+        Ok(Self { source, classifier, warnings })
     }
 
     /// The flow's own name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.source.name
     }
 
-    /// The flow's own version: its `revision` as written.
+    /// The flow's own version: its `revision` as written, `1` where it has none.
     #[must_use]
     pub fn version(&self) -> &str {
-        &self.revision
+        &self.source.revision
     }
 
     /// What it speaks.
     #[must_use]
     pub fn language(&self) -> &Language {
-        &self.language
+        &self.source.language
     }
 
     /// What is doubtful but not wrong.
@@ -84,4 +108,28 @@ impl Flow {
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
     }
+
+    /// How many steps, intents and slots there are.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.source.steps.len(), self.source.intents.len(), self.source.slots.len())
+    }
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").field("name", &self.source.name).field("revision", &self.source.revision).finish()
+    }
+}
+
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads no more than a flow may hold, whatever lies at `path`.
+fn read_file(path: &Path) -> std::io::Result<String> {
+    use std::io::Read;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(yaml::LARGEST_FILE as u64 + 1).read_to_string(&mut text)?;
+    Ok(text)
 }

@@ -4,9 +4,17 @@
 //! types. `docs/FLOWS.md` describes the language.
 
 mod chat;
+mod check;
+mod entity;
+mod expr;
 mod flow;
+mod intents;
+mod model;
 mod problem;
+mod read;
 mod session;
+mod template;
+mod text;
 mod yaml;
 
 pub use chat::{Chat, ChatEvent, ChatRequest, Turn};

@@ -92,10 +92,18 @@ impl Problems {
 
     /// The warnings, or all errors.
     pub(crate) fn finish(mut self) -> Result<Vec<Problem>, FlowErrors> {
-        self.errors.sort();
-        self.errors.dedup();
+        if self.has_errors() {
+            return Err(self.into_errors());
+        }
         self.warnings.sort();
-        if self.errors.is_empty() { Ok(self.warnings) } else { Err(FlowErrors { problems: self.errors }) }
+        Ok(self.warnings)
+    }
+
+    /// All errors, in the order of the file.
+    pub(crate) fn into_errors(mut self) -> FlowErrors {
+        self.errors.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
+        self.errors.dedup();
+        FlowErrors { problems: self.errors }
     }
 
     pub(crate) fn has_errors(&self) -> bool {

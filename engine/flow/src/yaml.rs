@@ -111,12 +111,16 @@ struct Tree<'input> {
 
 impl<'input> Tree<'input> {
     fn next(&mut self) -> Result<(Event<'input>, Place), YamlError> {
-        match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, span.start.into())),
-            Some(Err(error)) => {
-                Err(YamlError { at: (*error.marker()).into(), message: format!("not valid YAML: {}", error.info()) })
-            }
-            None => Ok((Event::StreamEnd, Place::FILE)),
+        loop {
+            return match self.parser.next_event() {
+                Some(Ok((Event::Comment(..), _))) => continue,
+                Some(Ok((event, span))) => Ok((event, span.start.into())),
+                Some(Err(error)) => {
+                    let message = format!("not valid YAML: {}", error.info());
+                    Err(YamlError { at: (*error.marker()).into(), message })
+                }
+                None => Ok((Event::StreamEnd, Place::FILE)),
+            };
         }
     }
 
