@@ -183,9 +183,8 @@ impl Agent {
             let failed = |error| SipError::Socket { address, error };
             let socket = UdpSocket::bind(address).await.map_err(failed)?;
             udp.push(socket.local_addr().map_err(failed)?);
-            let gated = GatedSocket { socket, guard: Arc::clone(&guard) };
-            let connection =
-                UdpConnection::from_socket(Arc::new(gated), None, Some(stop.child_token())).await?;
+            let gated = GatedSocket::new(socket, Arc::clone(&guard), stop.clone()).map_err(failed)?;
+            let connection = UdpConnection::from_socket(gated, None, Some(stop.child_token())).await?;
             transport.add_transport(SipConnection::Udp(connection));
         }
         for &address in &config.tcp {
@@ -377,7 +376,13 @@ async fn dispatch(core: Arc<Core>, mut transactions: mpsc::UnboundedReceiver<Tra
         let Some(tx) = tx else { return };
         // A task a request: the gate bounds how many transactions there are.
         if let Some(task) = route(&core, tx) {
-            tokio::spawn(task);
+            let stop = core.stop.clone();
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    () = task => {}
+                }
+            });
         }
     }
 }

@@ -219,7 +219,10 @@ impl Ringing {
                 biased;
                 outcome = &mut self.invite => break outcome.ok().and_then(Result::ok),
                 Some(state) = self.states.recv() => self.provisional(state),
-                () = self.core.stop.cancelled() => break None,
+                () = self.core.stop.cancelled() => {
+                    self.invite.abort();
+                    break None;
+                }
                 () = self.cancel.cancelled(), if given_up.is_none() => {
                     given_up = Some(GivenUp::Cancelled);
                     self.give_up();

@@ -1,7 +1,9 @@
 //! Sockets with the gate in front: datagrams and streams reach the stack only as messages it can bear.
 
+use std::future::pending;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use rsipstack::platform::CancellationToken;
@@ -51,8 +53,33 @@ impl Guard {
 
 /// A UDP socket as the stack sees it: what it receives was admitted.
 pub(crate) struct GatedSocket {
-    pub(crate) socket: UdpSocket,
-    pub(crate) guard: Arc<Guard>,
+    /// Taken out at the end: transactions the stack never finishes after that must not keep the port.
+    socket: Mutex<Option<Arc<UdpSocket>>>,
+    local: SocketAddr,
+    guard: Arc<Guard>,
+}
+
+impl GatedSocket {
+    /// Wraps `socket`, and closes it at `stop`.
+    pub(crate) fn new(
+        socket: UdpSocket,
+        guard: Arc<Guard>,
+        stop: CancellationToken,
+    ) -> io::Result<Arc<Self>> {
+        let local = socket.local_addr()?;
+        let gated = Arc::new(Self { socket: Mutex::new(Some(Arc::new(socket))), local, guard });
+        let closing = Arc::clone(&gated);
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            closing.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+        });
+        Ok(gated)
+    }
+
+    fn socket(&self) -> io::Result<Arc<UdpSocket>> {
+        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        socket.ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
 }
 
 #[async_trait::async_trait]
@@ -60,7 +87,8 @@ impl StackSocket for GatedSocket {
     async fn recv_from(&self, buf: &mut [u8]) -> rsipstack::Result<(usize, SocketAddr)> {
         let mut raw = vec![0; 65_535];
         loop {
-            let (len, source) = match self.socket.recv_from(&mut raw).await {
+            let Ok(socket) = self.socket() else { return pending().await };
+            let (len, source) = match socket.recv_from(&mut raw).await {
                 Ok(received) => received,
                 Err(error) => {
                     // On Linux an earlier answer's ICMP refusal; the stack would spin on anything lasting.
@@ -80,7 +108,7 @@ impl StackSocket for GatedSocket {
                 }
                 Verdict::Pass(_) => tracing::debug!(%source, len, "dropped: too large"),
                 Verdict::Answer(answer) => {
-                    self.socket.send_to(&answer, source).await.ok();
+                    socket.send_to(&answer, source).await.ok();
                 }
                 Verdict::Drop(why) => tracing::debug!(%source, len, why, "dropped"),
             }
@@ -88,11 +116,11 @@ impl StackSocket for GatedSocket {
     }
 
     async fn send_to(&self, buf: &[u8], addr: SocketAddr) -> rsipstack::Result<usize> {
-        Ok(self.socket.send_to(buf, addr).await?)
+        Ok(self.socket()?.send_to(buf, addr).await?)
     }
 
     fn local_addr(&self) -> rsipstack::Result<SocketAddr> {
-        Ok(self.socket.local_addr()?)
+        Ok(self.local)
     }
 }
 

@@ -262,12 +262,15 @@ async fn shutdown_ends_the_calls() {
     assert!(matches!(event(&mut ours).await, DialogEvent::Bye { .. }));
     assert!(matches!(event(&mut theirs).await, DialogEvent::Lost));
     assert!(matches!(next(&mut ringing).await, OutgoingEvent::Failed { status: 503, .. }));
-    assert!(
-        std::net::UdpSocket::bind(b.udp()[0]).is_ok() || {
-            drop(b);
-            true
+    drop(undecided);
+    let free = async {
+        while std::net::UdpSocket::bind(b.udp()[0]).is_err()
+            || std::net::TcpListener::bind(b.tcp()[0]).is_err()
+        {
+            sleep(Duration::from_millis(20)).await;
         }
-    );
+    };
+    timeout(LIMIT, free).await.expect("the sockets are closed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
