@@ -14,5 +14,6 @@ pub use causes::causes_markdown;
 pub use live::{LiveView, Terminal};
 pub use summary::{Distribution, MediaLine, Summary};
 pub use waveform::{
-    Mark, MarkKind, Picture, RenderError, Track, TrackWord, WaveformInput, render, render_recording,
+    Annotations, Mark, MarkKind, Picture, RenderError, Track, TrackWord, WaveformInput, render,
+    render_recording,
 };

@@ -210,9 +210,9 @@ impl<W: Write> LiveView<W> {
 fn cut(reason: PromptEnd) -> Option<(&'static str, Style)> {
     match reason {
         PromptEnd::Completed | PromptEnd::HungUp => None,
-        PromptEnd::BargeIn => Some(("✂ barge-in", Style::Alarm)),
-        PromptEnd::Key => Some(("✂ cut by a key", Style::Mark)),
-        PromptEnd::Cancelled => Some(("✂ cancelled", Style::Mark)),
+        PromptEnd::BargeIn => Some(("barge-in", Style::Alarm)),
+        PromptEnd::Key => Some(("cut by a key", Style::Mark)),
+        PromptEnd::Cancelled => Some(("cancelled", Style::Mark)),
         PromptEnd::Failed => Some(("could not be said", Style::Alarm)),
     }
 }

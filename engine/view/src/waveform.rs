@@ -1,5 +1,6 @@
 //! A picture of a call: two waveforms, the words under them, what happened between them.
 
+mod annotations;
 mod layout;
 mod paint;
 
@@ -9,6 +10,7 @@ use antiphon_media_frame::{MediaTime, SampleRate};
 use antiphon_media_record::{Gap, ReadError, read_all};
 
 use crate::fonts::Fonts;
+pub use annotations::Annotations;
 
 /// A word at its time.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! A recorder that is killed in mid-call loses at most what came after its last flush.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,7 +32,7 @@ fn child() {
     for n in 500..540 {
         write(&mut recording, n);
     }
-    eprintln!("ready");
+    writeln!(std::io::stderr(), "ready").expect("a listener");
     std::io::stdin().lines().next();
 }
 

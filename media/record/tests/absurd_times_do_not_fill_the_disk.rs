@@ -60,3 +60,12 @@ fn one_channel_may_run_ahead_and_the_other_still_finds_its_place() {
     assert_eq!(found.channels, [vec![1; 160_000], vec![2; 160_000]]);
     assert_eq!((summary.caller.trimmed, summary.caller.gaps), (Span::ZERO, vec![]));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_an_error_that_names_the_file() {
+    let full = StereoRecording::create(std::path::Path::new("/dev/full"), RATE);
+    let error = full.expect_err("nothing can be written there");
+    assert!(matches!(&error, RecordError::Io { source, .. } if source.raw_os_error() == Some(28)), "{error}");
+    assert!(error.to_string().contains("/dev/full"));
+}

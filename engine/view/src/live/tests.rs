@@ -153,7 +153,7 @@ fn partial_words_are_grey_and_rewritten_in_place() {
 00:00.0 inbound call: sip:a@b → sip:bank@c
         caller                   │ machine
 00:00.5                          │ Welcome to the bank.
-00:02.7                          │ ✂ barge-in after 1.2 s
+00:02.7                          │ barge-in after 1.2 s
 00:02.0 my card was stolen       │
         yesterday evening        │
 00:03.4 intent lost_card (0.91)  │
@@ -205,7 +205,7 @@ fn a_pipe_gets_one_line_for_each_final_thing_and_no_escapes() {
     let expected = "\
 00:00.0 inbound call: sip:a@b → sip:bank@c
 00:00.5 machine  Welcome.
-00:02.1 machine  [✂ barge-in after 1.2 s]
+00:02.1 machine  [barge-in after 1.2 s]
 00:02.0 caller   my card
 00:03.0 caller   [key 5]
 ";
