@@ -1,1 +1,21 @@
-//! The media plane: shard run loop, legs, egress, taps, writer thread.
+//! The media plane: the only media crate with sockets and threads.
+//!
+//! A [`Shard`] thread runs the media clock of its legs. A [`Leg`] is sans-IO and can be driven on virtual time. A
+//! [`RecordWriter`] thread writes recordings.
+#![expect(clippy::disallowed_methods, reason = "the plane owns the media clock and its threads")]
+
+mod egress;
+mod event;
+mod leg;
+mod ports;
+mod shard;
+mod taps;
+mod writer;
+
+pub use egress::{Clip, ClipEnd, ClipId, QUEUE, Sound};
+pub use event::{LegEvent, LegFigures};
+pub use leg::{Leg, LegConfig, Transmit};
+pub use ports::{PortError, PortPool, SocketPair};
+pub use shard::{LegCommand, LegHandle, OnLegEvent, Shard, ShardConfig, ShardError, ShardFigures};
+pub use taps::{Tap, Taps};
+pub use writer::{OnRecorded, RecordTaps, RecordWriter, WriterError};

@@ -1,0 +1,381 @@
+//! Every call of this process: its events, its state, and the way to end it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use antiphon_engine_call::{Cause, Event, EventBody};
+use antiphon_media_frame::{CallId, MediaTime};
+use serde::Serialize;
+use tokio::sync::{broadcast, mpsc};
+
+/// Events of one call kept in memory for late watchers; the file has all of them.
+const HISTORY: usize = 20_000;
+/// Events a slow watcher may be behind before it is told that it missed some.
+const BEHIND: usize = 4_096;
+/// Calls that have ended and can still be looked up.
+const ENDED: usize = 1_000;
+/// Lines waiting for the disk, over all calls.
+const LINES: usize = 65_536;
+
+/// Where a call stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CallState {
+    /// Offered, not answered.
+    Ringing,
+    /// Media flows.
+    Answered,
+    /// Over.
+    Ended,
+}
+
+/// What the API lists.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct CallSummary {
+    /// 32 hexadecimal digits.
+    pub(crate) id: String,
+    pub(crate) state: CallState,
+    /// `inbound` or `outbound`.
+    pub(crate) direction: String,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    /// RFC 3339.
+    pub(crate) started_at: String,
+    pub(crate) codec: Option<String>,
+    /// Code of the catalogue, once the call has ended.
+    pub(crate) cause: Option<&'static str>,
+    pub(crate) duration_ms: Option<u64>,
+    /// Where the recording lies, once it is complete.
+    pub(crate) recording: Option<String>,
+    /// Events so far.
+    pub(crate) events: u64,
+}
+
+struct Entry {
+    summary: CallSummary,
+    history: VecDeque<Arc<Event>>,
+    live: broadcast::Sender<Arc<Event>>,
+    end: mpsc::Sender<&'static Cause>,
+}
+
+struct State {
+    calls: BTreeMap<CallId, Entry>,
+    ended: VecDeque<CallId>,
+    active: usize,
+}
+
+/// Every call of this process.
+pub(crate) struct Calls {
+    state: Mutex<State>,
+    all: broadcast::Sender<Arc<Event>>,
+    files: EventFiles,
+}
+
+/// Ending a call over the API did not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndError {
+    Unknown,
+    AlreadyEnded,
+}
+
+impl Calls {
+    pub(crate) fn new() -> std::io::Result<Arc<Self>> {
+        let state = State { calls: BTreeMap::new(), ended: VecDeque::new(), active: 0 };
+        let files = EventFiles::start()?;
+        Ok(Arc::new(Self { state: Mutex::new(state), all: broadcast::channel(BEHIND).0, files }))
+    }
+
+    /// A new call; `end` receives the cause when the API ends it. Events also go to `file` where there is one.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        id: CallId,
+        direction: &'static str,
+        started_at: String,
+        file: Option<&Path>,
+        end: mpsc::Sender<&'static Cause>,
+    ) -> EventLog {
+        let summary = CallSummary {
+            id: id.to_string(),
+            state: CallState::Ringing,
+            direction: direction.to_owned(),
+            from: String::new(),
+            to: String::new(),
+            started_at,
+            codec: None,
+            cause: None,
+            duration_ms: None,
+            recording: None,
+            events: 0,
+        };
+        let entry = Entry { summary, history: VecDeque::new(), live: broadcast::channel(BEHIND).0, end };
+        let mut state = self.lock();
+        state.calls.insert(id, entry);
+        state.active += 1;
+        drop(state);
+        if let Some(path) = file {
+            self.files.send(Line::Open(id, path.to_owned()));
+        }
+        EventLog { calls: Arc::clone(self), id, seq: 0, to_file: file.is_some(), over: false }
+    }
+
+    pub(crate) fn active(&self) -> usize {
+        self.lock().active
+    }
+
+    pub(crate) fn list(&self) -> Vec<CallSummary> {
+        self.lock().calls.values().map(|entry| entry.summary.clone()).collect()
+    }
+
+    pub(crate) fn find(&self, id: CallId) -> Option<CallSummary> {
+        self.lock().calls.get(&id).map(|entry| entry.summary.clone())
+    }
+
+    /// Asks a call to end.
+    pub(crate) fn end(&self, id: CallId, cause: &'static Cause) -> Result<(), EndError> {
+        let state = self.lock();
+        let entry = state.calls.get(&id).ok_or(EndError::Unknown)?;
+        if entry.summary.state == CallState::Ended {
+            return Err(EndError::AlreadyEnded);
+        }
+        // A full queue means that an end is under way already.
+        let _ = entry.end.try_send(cause);
+        Ok(())
+    }
+
+    /// Asks every call to end; for shutdown.
+    pub(crate) fn end_all(&self, cause: &'static Cause) {
+        for entry in self.lock().calls.values().filter(|e| e.summary.state != CallState::Ended) {
+            let _ = entry.end.try_send(cause);
+        }
+    }
+
+    /// What has happened so far, and a receiver that goes on without a hole. `None` for an unknown call.
+    pub(crate) fn watch(&self, id: CallId) -> Option<(Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>)> {
+        let state = self.lock();
+        let entry = state.calls.get(&id)?;
+        Some((entry.history.iter().cloned().collect(), entry.live.subscribe()))
+    }
+
+    /// The events of all calls from now on.
+    pub(crate) fn watch_all(&self) -> broadcast::Receiver<Arc<Event>> {
+        self.all.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No state of the table is half written: each change is one assignment or insertion.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, event: Event, to_file: bool) {
+        let event = Arc::new(event);
+        if to_file {
+            self.files.send(Line::Event(Arc::clone(&event)));
+        }
+        let mut state = self.lock();
+        let Some(entry) = state.calls.get_mut(&event.call) else { return };
+        entry.summary.note(&event);
+        if entry.history.len() == HISTORY {
+            entry.history.pop_front();
+        }
+        entry.history.push_back(Arc::clone(&event));
+        // Nobody watching is no error.
+        let _ = entry.live.send(Arc::clone(&event));
+        let _ = self.all.send(Arc::clone(&event));
+        if matches!(event.body, EventBody::CallEnded { .. }) {
+            state.active -= 1;
+            state.ended.push_back(event.call);
+            if state.ended.len() > ENDED
+                && let Some(oldest) = state.ended.pop_front()
+            {
+                state.calls.remove(&oldest);
+            }
+        }
+    }
+}
+
+impl CallSummary {
+    fn note(&mut self, event: &Event) {
+        self.events = event.seq;
+        match &event.body {
+            EventBody::CallStarted { from, to, .. } => {
+                self.from.clone_from(from.expose());
+                self.to.clone_from(to.expose());
+            }
+            EventBody::CallAnswered { codec, .. } => {
+                self.state = CallState::Answered;
+                self.codec = Some(codec.clone());
+            }
+            EventBody::Recording { path, .. } => self.recording = Some(path.clone()),
+            EventBody::CallEnded { cause, duration_ms } => {
+                self.state = CallState::Ended;
+                self.cause = Some(cause.code);
+                self.duration_ms = Some(*duration_ms);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The one writer of one call's stream. Dropped without a `call.ended`, it writes one.
+pub(crate) struct EventLog {
+    calls: Arc<Calls>,
+    id: CallId,
+    seq: u64,
+    to_file: bool,
+    over: bool,
+}
+
+impl EventLog {
+    pub(crate) fn write(&mut self, at: MediaTime, body: EventBody) {
+        self.seq += 1;
+        let over = matches!(body, EventBody::CallEnded { .. });
+        self.calls.publish(Event { call: self.id, seq: self.seq, at, body }, self.to_file);
+        if over {
+            self.close();
+        }
+    }
+
+    fn close(&mut self) {
+        self.over = true;
+        if self.to_file {
+            self.calls.files.send(Line::Close(self.id));
+        }
+    }
+}
+
+impl Drop for EventLog {
+    fn drop(&mut self) {
+        if !self.over {
+            self.write(MediaTime::ZERO, EventBody::CallEnded { cause: Cause::FLOW_FAILED, duration_ms: 0 });
+        }
+    }
+}
+
+enum Line {
+    Open(CallId, PathBuf),
+    Event(Arc<Event>),
+    Close(CallId),
+}
+
+/// Writes JSON lines on a thread of its own.
+struct EventFiles {
+    sender: Option<std::sync::mpsc::SyncSender<Line>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl EventFiles {
+    fn start() -> std::io::Result<Self> {
+        let (sender, lines) = std::sync::mpsc::sync_channel(LINES);
+        let thread = std::thread::Builder::new().name("events".into()).spawn(move || {
+            let mut files: BTreeMap<CallId, BufWriter<File>> = BTreeMap::new();
+            while let Ok(line) = lines.recv() {
+                if let Err(error) = write_line(&mut files, line) {
+                    tracing::error!(%error, "an event could not be written to disk");
+                }
+            }
+        })?;
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
+    }
+
+    fn send(&self, line: Line) {
+        let Some(sender) = &self.sender else { return };
+        if sender.try_send(line).is_err() {
+            tracing::error!("the disk is behind by {LINES} events; an event is missing from its file");
+        }
+    }
+}
+
+impl Drop for EventFiles {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_line(files: &mut BTreeMap<CallId, BufWriter<File>>, line: Line) -> std::io::Result<()> {
+    match line {
+        Line::Open(id, path) => {
+            files.insert(id, BufWriter::new(File::create(path)?));
+        }
+        Line::Event(event) => {
+            if let Some(file) = files.get_mut(&event.call) {
+                serde_json::to_writer(&mut *file, &*event)?;
+                file.write_all(b"\n")?;
+                file.flush()?;
+            }
+        }
+        Line::Close(id) => {
+            files.remove(&id);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: CallId = CallId(1);
+
+    fn ended() -> EventBody {
+        EventBody::CallEnded { cause: Cause::CALLER_HUNG_UP, duration_ms: 5 }
+    }
+
+    #[test]
+    fn late_watchers_miss_nothing() {
+        let calls = Calls::new().expect("a thread");
+        let (end, _ends) = mpsc::channel(1);
+        let mut log = calls.begin(ID, "inbound", String::new(), None, end);
+        log.write(MediaTime::ZERO, EventBody::NoInput { count: 1 });
+        let (history, mut live) = calls.watch(ID).expect("known");
+        log.write(MediaTime::ZERO, EventBody::NoMatch { count: 1 });
+        assert_eq!(history.iter().map(|e| e.seq).collect::<Vec<_>>(), [1]);
+        assert_eq!(live.try_recv().expect("live").seq, 2);
+        assert!(calls.watch(CallId(2)).is_none());
+    }
+
+    #[test]
+    fn calls_end_once_and_stay_listed() {
+        let calls = Calls::new().expect("a thread");
+        let (end, mut ends) = mpsc::channel(1);
+        let mut log = calls.begin(ID, "inbound", String::new(), None, end);
+        assert_eq!(calls.active(), 1);
+        assert_eq!(calls.end(ID, Cause::OPERATOR_HUNG_UP), Ok(()));
+        assert_eq!(ends.try_recv(), Ok(Cause::OPERATOR_HUNG_UP));
+        log.write(MediaTime::ZERO, ended());
+        assert_eq!(calls.end(ID, Cause::OPERATOR_HUNG_UP), Err(EndError::AlreadyEnded));
+        assert_eq!(calls.end(CallId(9), Cause::OPERATOR_HUNG_UP), Err(EndError::Unknown));
+        assert_eq!((calls.active(), calls.list().len()), (0, 1));
+    }
+
+    #[test]
+    fn a_lost_driver_still_ends_its_call() {
+        let calls = Calls::new().expect("a thread");
+        let (end, _ends) = mpsc::channel(1);
+        drop(calls.begin(ID, "inbound", String::new(), None, end));
+        assert_eq!(calls.find(ID).expect("listed").cause, Some(Cause::FLOW_FAILED.code));
+    }
+
+    #[test]
+    fn events_are_written_as_json_lines() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("events.jsonl");
+        let calls = Calls::new().expect("a thread");
+        let (end, _ends) = mpsc::channel(1);
+        let mut log = calls.begin(ID, "inbound", String::new(), Some(&path), end);
+        log.write(MediaTime::ZERO, EventBody::NoInput { count: 1 });
+        log.write(MediaTime::from_millis(20), ended());
+        drop((log, calls));
+        let text = std::fs::read_to_string(path).expect("written");
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[1]["type"], "call.ended");
+        assert_eq!(lines[1]["cause"], "call.hangup.caller");
+    }
+}

@@ -1,0 +1,103 @@
+//! What a leg tells its owner.
+
+use std::net::SocketAddr;
+
+use antiphon_media_frame::{MediaTime, Span};
+
+use crate::{ClipEnd, ClipId};
+
+/// What happened on a leg, in order. Times are on the leg's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LegEvent {
+    /// The first packets came from one source, which is locked now.
+    Locked {
+        /// Where the far side's media comes from and ours goes to.
+        remote: SocketAddr,
+    },
+    /// The gate heard a voice begin.
+    VoiceStarted {
+        /// When, by the time of the sound itself.
+        at: MediaTime,
+    },
+    /// The gate heard it end.
+    VoiceEnded {
+        /// When.
+        at: MediaTime,
+    },
+    /// A key of the far side, once.
+    Key {
+        /// `0` to `9`, `*`, `#`, `A` to `D`.
+        key: char,
+        /// When it was pressed.
+        at: MediaTime,
+        /// How long it was held.
+        duration: Span,
+    },
+    /// The first sample of a clip is on the wire.
+    PlayStarted {
+        /// Which.
+        id: ClipId,
+        /// When.
+        at: MediaTime,
+    },
+    /// A clip is over. Comes exactly once for every clip that was taken.
+    PlayStopped {
+        /// Which.
+        id: ClipId,
+        /// When.
+        at: MediaTime,
+        /// How much of it was played.
+        played: Span,
+        /// How it ended.
+        end: ClipEnd,
+    },
+    /// All keys asked for have been sent.
+    KeysSent,
+    /// Keys were asked for but no telephone-event was agreed on.
+    KeysRefused,
+    /// Nothing has come from the far side for the configured time. Told once per silence.
+    Silent {
+        /// When the last packet came.
+        since: MediaTime,
+    },
+    /// The leg is gone: the last event.
+    Closed {
+        /// When.
+        at: MediaTime,
+        /// What it came to.
+        figures: Box<LegFigures>,
+    },
+}
+
+/// What a leg came to (RFC 3550 terms).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LegFigures {
+    /// Packets received from the locked source.
+    pub received: u64,
+    /// Packets that never came.
+    pub lost: u64,
+    /// Packets too late to be played.
+    pub late: u64,
+    /// Packets that came more than once.
+    pub duplicate: u64,
+    /// Packets dropped to bring the delay down.
+    pub drained: u64,
+    /// Interarrival jitter.
+    pub jitter: Span,
+    /// Sound made up by concealment.
+    pub concealed: Span,
+    /// Packets of strangers refused.
+    pub strangers: u64,
+    /// Datagrams that were no valid RTP or of an unknown payload type.
+    pub invalid: u64,
+    /// Packets sent.
+    pub sent: u64,
+    /// Payload octets sent.
+    pub sent_octets: u64,
+    /// Round trip from RTCP, where the far side reports.
+    pub round_trip: Option<Span>,
+    /// Fraction of our packets the far side reports lost, 0 to 1.
+    pub remote_loss: Option<f32>,
+    /// Frames the recorder or recogniser could not take because it was behind.
+    pub tap_refused: u64,
+}
