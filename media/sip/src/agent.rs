@@ -410,11 +410,15 @@ fn route(core: &Arc<Core>, tx: Transaction) -> Option<Replying> {
     let shared = core.calls().get(&id.to_string()).cloned();
     match (method, shared) {
         (Method::Options, _) => Some(reply(tx, StatusCode::OK, capabilities())),
-        (Method::Bye, Some(shared)) if established || dialog.state().waiting_ack() => {
-            let reason = tx.original.reason_header().and_then(|reason| reason_text(reason.value()));
-            shared.note_reason(reason);
+        (Method::Bye, shared) if established || dialog.state().waiting_ack() => {
+            // A called side may hang up before this one has noted its answer.
+            if let Some(shared) = shared {
+                let reason = tx.original.reason_header().and_then(|reason| reason_text(reason.value()));
+                shared.note_reason(reason);
+            }
             Some(handle(dialog.into_stack(), tx))
         }
+        (Method::Invite | Method::Info, None) if established => Some(refuse_busy(tx)),
         // The stack would keep these unanswered for ever before the ACK.
         (Method::Invite, Some(_)) if !established => Some(reply(tx, StatusCode::RequestPending, Vec::new())),
         (Method::Invite | Method::Info, Some(shared)) if established => {

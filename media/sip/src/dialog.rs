@@ -247,7 +247,7 @@ impl Shared {
         }
     }
 
-    fn finish(&self, role: TransactionRole, why: Option<&TerminatedReason>) {
+    pub(crate) fn finish(&self, role: TransactionRole, why: Option<&TerminatedReason>) {
         let theirs = matches!(
             (role, why),
             (TransactionRole::Server, Some(TerminatedReason::UacBye | TerminatedReason::UacCancel))

@@ -243,7 +243,7 @@ impl Ringing {
         };
         let status = outcome.as_ref().and_then(|(_, response)| response.as_ref());
         let answered = status.is_some_and(|r| r.status_code.kind() == StatusCodeKind::Successful)
-            && !self.dialog.state().is_terminated();
+            && (given_up.is_none() || !self.dialog.state().is_terminated());
         match (outcome, given_up) {
             (Some((_, Some(response))), _) if answered => self.answered(&response).await,
             (_, Some(why)) if !told => self.finish(ended(why)),
@@ -299,6 +299,12 @@ impl Ringing {
         // Refused, because nobody waits any more, the dialog in it hangs up.
         self.events.try_send(OutgoingEvent::Answered { sdp, dialog }).ok();
         drop(self.events);
+        // A far side that hung up at once: its end may have been read together with the provisional states.
+        if let DialogState::Terminated(_, why) = self.dialog.state() {
+            shared.finish(self.dialog.role(), Some(&why));
+            self.core.forget(&self.dialog.id());
+            return;
+        }
         pump(self.core, self.dialog, shared, self.states, event_sender, self.permit).await;
     }
 }

@@ -195,6 +195,13 @@ async fn dropped_handles_hang_up() {
     let (ours, mut theirs, call) = establish(&a, &mut calls, request(b.udp()[0])).await;
     drop((ours, call));
     assert!(matches!(event(&mut theirs).await, DialogEvent::Bye { .. }));
+    // Hung up by the called side at once: the caller still sees an answer and an end.
+    for _ in 0..20 {
+        let mut out = a.call(request(b.udp()[0])).await.unwrap();
+        drop(accept(take(&mut calls).await));
+        let mut ours = answered(&mut out).await;
+        assert!(matches!(event(&mut ours).await, DialogEvent::Bye { .. }));
+    }
     // Dropped while it rings: cancelled.
     let out = a.call(request(b.udp()[0])).await.unwrap();
     let mut call = take(&mut calls).await;
