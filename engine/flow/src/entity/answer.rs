@@ -4,16 +4,16 @@ use super::{Found, Tongue};
 
 /// Whether the sentence says yes or no; `None` where it says neither, or both without a last word.
 pub(super) fn yes_no(tokens: &[String], tongue: Tongue) -> Option<Found<bool>> {
-    let (forms, window) = match tongue {
-        Tongue::English => (ENGLISH, 3),
-        Tongue::Chinese => (CHINESE, 4),
+    let forms = match tongue {
+        Tongue::English => ENGLISH,
+        Tongue::Chinese => CHINESE,
     };
     let mut votes: Vec<Found<Vote>> = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
         let form = forms
             .iter()
-            .filter(|(form, _)| form.len() <= window && starts(tokens, at, form))
+            .filter(|(form, _)| starts(tokens, at, form))
             .max_by_key(|(form, _)| form.len());
         match form {
             Some((form, vote)) => {
@@ -123,6 +123,12 @@ const ENGLISH: &[(&[&str], Vote)] = &[
     (&["stop"], Vote::No),
     (&["no", "way"], Vote::No),
     (&["no", "thanks"], Vote::No),
+    (&["absolutely", "not"], Vote::No),
+    (&["certainly", "not"], Vote::No),
+    (&["definitely", "not"], Vote::No),
+    (&["of", "course", "not"], Vote::No),
+    (&["please", "do", "not"], Vote::No),
+    (&["i", "do", "not", "know"], Vote::Unsure),
     (&["not"], Vote::Not),
     (&["i", "do", "not"], Vote::Not),
     (&["it", "is", "not"], Vote::Not),

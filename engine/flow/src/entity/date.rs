@@ -57,6 +57,10 @@ fn english_at(tokens: &[String], at: usize, today: Option<Date>) -> Option<(Date
         let (day, end) = day_number(tokens, from)?;
         return with_year(tokens, month, day, end, today);
     }
+    // "The thirty first of February" has no "first of February" in it.
+    if at > 0 && english::ten(word(at - 1)).is_some() && english::ordinal(tokens, at).is_some() {
+        return None;
+    }
     if word(at) == "the" || english::ordinal(tokens, at).is_some() {
         let from = at + usize::from(word(at) == "the");
         let (day, end) = english::ordinal(tokens, from)?;
@@ -257,7 +261,9 @@ fn chinese_at(tokens: &[String], at: usize, today: Option<Date>) -> Option<(Date
         let (day, end) = count(tokens, end, 31, &["日", "号"])?;
         return coming(month, day, Some(today)).map(|date| (date, end));
     }
-    if let Some((day, end)) = count(tokens, at, 31, &["号"]) {
+    // What follows a month is its day or nothing: 二月三十号 is no day at all.
+    let inside = at > 0 && (token(at - 1) == "月" || chinese::digit(token(at - 1)).is_some());
+    if let Some((day, end)) = count(tokens, at, 31, &["号"]).filter(|_| !inside) {
         return coming_day(day, Some(today)).map(|date| (date, end));
     }
     let (days, end) = chinese::cardinal(tokens, at)?;

@@ -7,7 +7,7 @@ use antiphon_models_speech::Hints;
 use serde_json::Value;
 
 use super::{Session, State};
-use crate::entity::{SlotKind, Tongue, all_digits, forms};
+use crate::entity::{Found, SlotKind, Tongue, all_digits, forms};
 use crate::model::{Action, Ask, KeyTarget, Piece, StepId};
 use crate::template::{Part, Style, Template};
 use crate::text::{join, tokens};
@@ -244,7 +244,7 @@ impl Session {
                 // "No, three hundred": the correction comes along.
                 let better = if yes || matches!(guess, Guess::Intent { .. }) { None } else { self.slot_in(&ask, &words) };
                 match better {
-                    Some((value, _)) => self.slot_filled(now, &ask, step, value, confidence, false),
+                    Some(found) => self.answered(now, &ask, step, found, &words, confidence),
                     None => self.confirmed(now, &ask, yes),
                 }
                 return Understood::Waiting;
@@ -253,10 +253,10 @@ impl Session {
         let found = self.slot_in(&ask, &words);
         let (intent, score, decision, target) = self.classify(&ask, &words);
         // A value that makes up most of the sentence is the answer; else a clear intent is.
-        let mostly = found.as_ref().is_some_and(|(_, length)| length * 2 >= words.len());
+        let mostly = found.as_ref().is_some_and(|found| (found.end - found.start) * 2 >= words.len());
         let clear = decision == Decision::Accept && (found.is_none() || (!mostly && score > 0.8));
-        if let Some((value, _)) = found.filter(|_| !clear) {
-            self.slot_filled(now, &ask, step, value, confidence, false);
+        if let Some(found) = found.filter(|_| !clear) {
+            self.answered(now, &ask, step, found, &words, confidence);
             return Understood::Waiting;
         }
         let partial = decision != Decision::Accept && self.digits_so_far(now, &ask, &words, confidence);
@@ -293,12 +293,21 @@ impl Session {
         }
     }
 
-    /// The value of the question's slot in the sentence and how many words it takes.
-    fn slot_in(&self, ask: &Ask, words: &[String]) -> Option<(Value, usize)> {
+    /// The value of the question's slot in the sentence.
+    fn slot_in(&self, ask: &Ask, words: &[String]) -> Option<Found<Value>> {
         let target = ask.slot.as_ref()?;
         let source = &self.flow.source;
-        let found = source.slots.get(&target.slot)?.kind.find(words, source.tongue, self.today())?;
-        Some((found.value, found.end - found.start))
+        source.slots.get(&target.slot)?.kind.find(words, source.tongue, self.today())
+    }
+
+    /// Takes the answer to one slot of an intent; more of them may come in the same breath ("two hundred, tomorrow").
+    fn answered(&mut self, now: MediaTime, ask: &Ask, step: StepId, found: Found<Value>, words: &[String], sure: f32) {
+        if let Some(target) = ask.slot.as_ref().filter(|target| self.open_slots.contains(&target.slot)) {
+            let mut rest = words.to_vec();
+            rest.splice(found.start..found.end, ["<>".to_owned()]);
+            self.fill_open(&rest, Some(&target.slot));
+        }
+        self.slot_filled(now, ask, step, found.value, sure, false);
     }
 
     /// Keeps digits that are too few, so that a caller may pause while reading a number out.
