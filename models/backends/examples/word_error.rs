@@ -72,7 +72,9 @@ const PHRASES: [&str; 24] = [
 const VOICES: [&str; 4] = ["slt", "rms", "awb", "kal16"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = std::env::args().nth(1).map_or_else(|| PathBuf::from("/work/shared/models/pocketsphinx"), PathBuf::from);
+    let folder = std::env::args()
+        .nth(1)
+        .map_or_else(|| PathBuf::from("/work/shared/models/pocketsphinx"), PathBuf::from);
     let voice = open_voice("flite", &VoiceSettings::default())?;
     let spoken: Vec<Vec<i16>> = LINES
         .iter()
@@ -85,7 +87,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     measure("16 kHz, without hints", &*wide, SampleRate::HZ_16000, &spoken, false)?;
     let narrow: Vec<Vec<i16>> = spoken.iter().map(|pcm| through_telephone(pcm)).collect();
     let upsampled: Vec<Vec<i16>> = narrow.iter().map(|pcm| upsample(pcm)).collect();
-    measure("8 kHz mu-law upsampled into the 16 kHz model, with hints", &*wide, SampleRate::HZ_16000, &upsampled, true)?;
+    measure(
+        "8 kHz mu-law upsampled into the 16 kHz model, with hints",
+        &*wide,
+        SampleRate::HZ_16000,
+        &upsampled,
+        true,
+    )?;
     let Some(model) = narrowband(&folder) else {
         println!("\n{}: no 8 kHz model there; its part is left out", folder.display());
         return Ok(());
@@ -108,11 +116,8 @@ fn narrowband(folder: &Path) -> Option<SphinxModel> {
 }
 
 fn say(voice: &dyn Synthesizer, line: &str, name: &str) -> Result<Vec<i16>, Box<dyn Error>> {
-    let request = SpeechRequest {
-        text: line.to_owned(),
-        language: Language::english(),
-        voice: Some(name.to_owned()),
-    };
+    let request =
+        SpeechRequest { text: line.to_owned(), language: Language::english(), voice: Some(name.to_owned()) };
     let mut stream = voice.speak(&request)?;
     let mut pcm = Vec::new();
     while let Some(chunk) = stream.next_chunk()? {
@@ -130,7 +135,7 @@ fn measure(
     hinted: bool,
 ) -> Result<(), Box<dyn Error>> {
     let hints = if hinted {
-        Hints { phrases: PHRASES.map(str::to_owned).to_vec(), digits: true, closed: std::env::var_os("CLOSED").is_some() }
+        Hints { phrases: PHRASES.map(str::to_owned).to_vec(), digits: true, closed: false }
     } else {
         Hints::default()
     };
@@ -214,7 +219,11 @@ fn low_pass(pcm: &[f32]) -> Vec<f32> {
     let cut = 3_600.0 / 16_000.0;
     let tap = |n: isize| {
         let x = n as f32;
-        let sinc = if n == 0 { 2.0 * cut } else { (std::f32::consts::TAU * cut * x).sin() / (std::f32::consts::PI * x) };
+        let sinc = if n == 0 {
+            2.0 * cut
+        } else {
+            (std::f32::consts::TAU * cut * x).sin() / (std::f32::consts::PI * x)
+        };
         sinc * (0.54 + 0.46 * (std::f32::consts::PI * x / (ARM + 1) as f32).cos())
     };
     let taps: Vec<(isize, f32)> = (-ARM..=ARM).map(|n| (n, tap(n))).collect();

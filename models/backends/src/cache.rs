@@ -211,10 +211,11 @@ struct Copy {
 
 impl Copy {
     fn begin(store: &Arc<Store>, path: PathBuf, rate: SampleRate) -> Option<Self> {
-        let begun = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&store.folder).and_then(|mut file| {
-            file.write_all(&wav::header(rate, 0))?;
-            Ok(file)
-        });
+        let begun =
+            tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&store.folder).and_then(|mut file| {
+                file.write_all(&wav::header(rate, 0))?;
+                Ok(file)
+            });
         match begun {
             Ok(file) => Some(Self { store: Arc::clone(store), file, path, rate, bytes: 0 }),
             Err(e) => {
@@ -245,7 +246,10 @@ impl Copy {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "file times are kept by the wall clock; no call depends on them")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "file times are kept by the wall clock; no call depends on them"
+)]
 fn now() -> SystemTime {
     SystemTime::now()
 }

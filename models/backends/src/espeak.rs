@@ -40,7 +40,8 @@ impl Espeak {
     /// [`SynthesizeError::Missing`] with what to install; [`SynthesizeError::Voice`] for a name no voice can have.
     pub fn open(voice: Option<&str>) -> Result<Self, SynthesizeError> {
         let folders = std::env::var_os("PATH").unwrap_or_default();
-        let program = std::env::split_paths(&folders).map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
+        let program =
+            std::env::split_paths(&folders).map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
         let program = program.ok_or_else(|| SynthesizeError::Missing {
             engine: NAME,
             what: format!("program {PROGRAM}"),
@@ -58,7 +59,10 @@ impl Synthesizer for Espeak {
 
     fn speak(&self, request: &SpeechRequest) -> Result<Box<dyn SpeechStream>, SynthesizeError> {
         if !request.text.chars().any(char::is_alphanumeric) {
-            return Err(SynthesizeError::Text { engine: NAME, reason: "it has no letters or digits".to_owned() });
+            return Err(SynthesizeError::Text {
+                engine: NAME,
+                reason: "it has no letters or digits".to_owned(),
+            });
         }
         if request.text.chars().count() > SpeechRequest::LONGEST {
             return Err(SynthesizeError::Text { engine: NAME, reason: "it is too long".to_owned() });
@@ -104,7 +108,8 @@ impl Synthesizer for Espeak {
 /// Names that can stand on a command line and in espeak's own variants: `cmn`, `en-us+f3`, `gmw/en`.
 fn checked(voice: &str) -> Result<&str, SynthesizeError> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_+/".contains(&b);
-    if voice.starts_with(|c: char| c.is_ascii_alphanumeric()) && voice.len() <= 64 && voice.bytes().all(fits) {
+    if voice.starts_with(|c: char| c.is_ascii_alphanumeric()) && voice.len() <= 64 && voice.bytes().all(fits)
+    {
         return Ok(voice);
     }
     Err(unvoiced(voice))
@@ -325,7 +330,8 @@ mod tests {
     #[test]
     fn mandarin_and_english_have_plausible_lengths() {
         let Some(espeak) = espeak() else { return };
-        let millis = say(&espeak, &request("欢迎致电示例银行，请问需要什么帮助？", "zh-CN", None)).expect("speech");
+        let millis =
+            say(&espeak, &request("欢迎致电示例银行，请问需要什么帮助？", "zh-CN", None)).expect("speech");
         assert!((2_000..9_000).contains(&millis), "{millis} ms");
         let millis = say(&espeak, &request("Good morning.", "en", None)).expect("speech");
         assert!((400..2_500).contains(&millis), "{millis} ms");

@@ -5,7 +5,10 @@
 //! globals, so one sentence is made at a time in the whole process; the cache in front makes that bearable.
 
 #![expect(unsafe_code, reason = "flite is a C library")]
-#![allow(clippy::disallowed_methods, reason = "the engine computes on a thread of its own, so that its caller streams")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the engine computes on a thread of its own, so that its caller streams"
+)]
 
 mod ffi;
 mod text;
@@ -385,10 +388,14 @@ mod tests {
     fn what_cannot_be_said_is_refused() {
         let flite = Flite::open(None).expect("flite");
         for bad in ["", " \n", "。", &"x".repeat(SpeechRequest::LONGEST + 1)] {
-            assert!(matches!(flite.speak(&request(bad, None)), Err(SynthesizeError::Text { .. })), "{bad:.9}");
+            assert!(
+                matches!(flite.speak(&request(bad, None)), Err(SynthesizeError::Text { .. })),
+                "{bad:.9}"
+            );
         }
         assert!(matches!(flite.speak(&request("hi", Some("siri"))), Err(SynthesizeError::Voice { .. })));
-        let chinese = SpeechRequest { language: Language::parse("zh").expect("a tag"), ..request("hi", None) };
+        let chinese =
+            SpeechRequest { language: Language::parse("zh").expect("a tag"), ..request("hi", None) };
         assert!(matches!(flite.speak(&chinese), Err(SynthesizeError::Voice { .. })));
         assert!(Flite::open(Some("nobody")).is_err());
     }

@@ -12,6 +12,8 @@
 
 mod axis;
 pub mod cache;
+#[cfg(test)]
+mod conformance;
 #[cfg(feature = "espeak")]
 pub mod espeak;
 #[cfg(feature = "flite")]
@@ -26,4 +28,6 @@ mod wav;
 pub mod whisper;
 
 pub use registry::{engine_names, open_engine, open_voice, voice_names};
-pub use settings::{CacheSettings, EngineSettings, PocketSphinxSettings, SphinxModel, VoiceSettings, WhisperSettings};
+pub use settings::{
+    CacheSettings, EngineSettings, PocketSphinxSettings, SphinxModel, VoiceSettings, WhisperSettings,
+};

@@ -1,6 +1,6 @@
 //! The recogniser that needs no download: Debian's libpocketsphinx with its US English model, or any model folder.
 //!
-//! A stream's hints become a small language model over a floor of common words, or a grammar where they are closed;
+//! A stream's hints become a small language model over a floor of common words, or alone where they are closed;
 //! without hints the model's own language model decodes everything its dictionary has. Decoders are kept and handed
 //! from call to call, their channel estimate put back in between.
 
@@ -12,6 +12,7 @@ mod ffi;
 mod letters;
 mod model;
 mod stream;
+mod voiced;
 
 use std::sync::Arc;
 

@@ -16,8 +16,7 @@ const ENGINES: [(&str, bool); 3] = [
 ];
 
 /// Every voice there is, and whether this build has it.
-const VOICES: [(&str, bool); 2] =
-    [("flite", cfg!(feature = "flite")), ("espeak", cfg!(feature = "espeak"))];
+const VOICES: [(&str, bool); 2] = [("flite", cfg!(feature = "flite")), ("espeak", cfg!(feature = "espeak"))];
 
 /// The recognisers of this build.
 #[must_use]
@@ -61,9 +60,10 @@ pub fn open_voice(name: &str, settings: &VoiceSettings) -> Result<Arc<dyn Synthe
     };
     match &settings.cache {
         Some(cache) => {
-            let variant = format!("{} {}", env!("CARGO_PKG_VERSION"), settings.voice.as_deref().unwrap_or_default());
+            let variant =
+                format!("{} {}", env!("CARGO_PKG_VERSION"), settings.voice.as_deref().unwrap_or_default());
             Ok(Arc::new(CachedSynthesizer::new(voice, &variant, cache)?))
-        },
+        }
         None => Ok(voice),
     }
 }
@@ -78,7 +78,9 @@ fn unknown(name: &str, all: &[(&'static str, bool)]) -> String {
         there.push_str("nothing");
     }
     if all.iter().any(|(known, _)| *known == name) {
-        format!("{name} is not in this build, which has {there}: build with `--features {name}` or choose another")
+        format!(
+            "{name} is not in this build, which has {there}: build with `--features {name}` or choose another"
+        )
     } else {
         let known: Vec<_> = all.iter().map(|(known, _)| *known).collect();
         format!("{name:?} is unknown: this build has {there} (of {})", known.join(", "))
@@ -102,7 +104,8 @@ mod tests {
     fn engines_left_out_say_how_to_have_them() {
         for (name, there) in ENGINES {
             if !there {
-                let refused = open_engine(name, &EngineSettings::default()).map(|_| ()).expect_err("left out");
+                let refused =
+                    open_engine(name, &EngineSettings::default()).map(|_| ()).expect_err("left out");
                 assert!(refused.to_string().contains(&format!("--features {name}")), "{refused}");
             }
         }

@@ -197,7 +197,8 @@ fn quiet(pcm: &[i16]) -> bool {
 fn spread(words: &[String], start: MediaTime, end: MediaTime) -> Utterance {
     let whole = end.since(start).nanos();
     let count = words.len() as u64;
-    let instant = |n: u64| start + Span::from_nanos((u128::from(whole) * u128::from(n) / u128::from(count)) as u64);
+    let instant =
+        |n: u64| start + Span::from_nanos((u128::from(whole) * u128::from(n) / u128::from(count)) as u64);
     Utterance {
         text: words.join(" "),
         words: (0u64..)

@@ -93,10 +93,12 @@ mod tests {
 
     #[test]
     fn speech_passes_and_aliases_do_not() {
-        let passed = Band::between(16_000, 8_000).convert(&tone(1_000.0, 16_000.0, 16_000)).expect("converted");
+        let passed =
+            Band::between(16_000, 8_000).convert(&tone(1_000.0, 16_000.0, 16_000)).expect("converted");
         assert_eq!(passed.len(), 8_000);
         assert!((level(&passed[100..]) / 7_071.0 - 1.0).abs() < 0.03);
-        let stopped = Band::between(16_000, 8_000).convert(&tone(6_000.0, 16_000.0, 16_000)).expect("converted");
+        let stopped =
+            Band::between(16_000, 8_000).convert(&tone(6_000.0, 16_000.0, 16_000)).expect("converted");
         assert!(level(&stopped[100..]) < 70.0);
         let wide = Band::between(8_000, 16_000).convert(&tone(1_000.0, 8_000.0, 8_000)).expect("converted");
         assert_eq!(wide.len(), 16_000);

@@ -55,7 +55,8 @@ impl Decoder {
             ffi::cmd_ln_free_r(config);
             raw
         };
-        let raw = NonNull::new(raw).ok_or_else(|| failed("the acoustic model or dictionary could not be loaded"))?;
+        let raw = NonNull::new(raw)
+            .ok_or_else(|| failed("the acoustic model or dictionary could not be loaded"))?;
         let mut decoder = Self { raw, first_mean: Vec::new() };
         decoder.first_mean = decoder.mean();
         Ok(decoder)
@@ -108,14 +109,6 @@ impl Decoder {
         if result < 0 { Err(failed("the language model could not be loaded")) } else { Ok(()) }
     }
 
-    /// Makes a search from a JSGF grammar.
-    pub(super) fn add_grammar(&mut self, name: &str, grammar: &str) -> Result<(), RecognizeError> {
-        let (name, grammar) = (text(name)?, text(grammar)?);
-        // SAFETY: both strings live through the call.
-        let result = unsafe { ffi::ps_set_jsgf_string(self.raw.as_ptr(), name.as_ptr(), grammar.as_ptr()) };
-        if result < 0 { Err(failed("the grammar was refused")) } else { Ok(()) }
-    }
-
     /// Puts a search in force. Only between utterances.
     pub(super) fn choose(&mut self, name: &str) -> Result<(), RecognizeError> {
         let name = text(name)?;
@@ -141,13 +134,6 @@ impl Decoder {
     pub(super) fn process(&mut self, pcm: &[i16]) -> Result<(), RecognizeError> {
         // SAFETY: the samples live through the call and are only read.
         let result = unsafe { ffi::ps_process_raw(self.raw.as_ptr(), pcm.as_ptr(), pcm.len(), 0, 0) };
-        if result < 0 { Err(failed("sound was refused")) } else { Ok(()) }
-    }
-
-    /// Decodes a whole utterance that is at hand, its cepstral mean taken from itself.
-    pub(super) fn process_whole(&mut self, pcm: &[i16]) -> Result<(), RecognizeError> {
-        // SAFETY: as in `process`.
-        let result = unsafe { ffi::ps_process_raw(self.raw.as_ptr(), pcm.as_ptr(), pcm.len(), 0, 1) };
         if result < 0 { Err(failed("sound was refused")) } else { Ok(()) }
     }
 
@@ -191,14 +177,6 @@ impl Decoder {
             }
         }
         out
-    }
-
-    /// Folds what the utterance sounded like into the cepstral mean.
-    pub(super) fn learn_channel(&mut self) {
-        if let Some(cmn) = self.cmn() {
-            // SAFETY: `cmn` is the live record of this decoder.
-            unsafe { ffi::cmn_live_update(cmn.as_ptr()) };
-        }
     }
 }
 

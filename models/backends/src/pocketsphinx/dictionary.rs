@@ -62,7 +62,10 @@ impl Dictionary {
     pub(super) fn pronounce(&self, word: &str) -> Vec<String> {
         if let Some(places) = self.words.get(word) {
             let phones = places.iter().map(|(at, length)| {
-                self.text[*at as usize..][..usize::from(*length)].split_whitespace().collect::<Vec<_>>().join(" ")
+                self.text[*at as usize..][..usize::from(*length)]
+                    .split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
             });
             return phones.collect();
         }
@@ -135,7 +138,11 @@ impl Dictionary {
 
     /// Agreement and refusal: open speech always hears them.
     pub(super) fn answers(&self) -> Vec<String> {
-        let all: &[&str] = if self.english { &["yes", "no", "yeah", "okay"] } else { &["是", "是的", "不是", "好", "好的", "不", "对"] };
+        let all: &[&str] = if self.english {
+            &["yes", "no", "yeah", "okay"]
+        } else {
+            &["是", "是的", "不是", "好", "好的", "不", "对"]
+        };
         all.iter().filter(|w| self.contains(w)).map(|w| (*w).to_owned()).collect()
     }
 }
@@ -145,7 +152,8 @@ const SPOKEN_DIGITS: [&str; 12] =
     ["zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "double"];
 const HAN_DIGITS: [&str; 10] = ["零", "一", "二", "三", "四", "五", "六", "七", "八", "九"];
 /// "幺" is how one is read in a number; "两" is two of something.
-const SPOKEN_HAN_DIGITS: [&str; 12] = ["零", "一", "幺", "二", "两", "三", "四", "五", "六", "七", "八", "九"];
+const SPOKEN_HAN_DIGITS: [&str; 12] =
+    ["零", "一", "幺", "二", "两", "三", "四", "五", "六", "七", "八", "九"];
 
 /// A dictionary name without the mark of an alternate: `read` of `read(2)`.
 pub(super) fn base(name: &str) -> &str {
@@ -178,7 +186,10 @@ mod tests {
     #[test]
     fn phrases_become_words_however_they_are_written() {
         let dictionary = english();
-        assert_eq!(dictionary.split("Read  'balance', 42h — don\u{2019}t!"), ["read", "balance", "four", "two", "h", "don't"]);
+        assert_eq!(
+            dictionary.split("Read  'balance', 42h — don\u{2019}t!"),
+            ["read", "balance", "four", "two", "h", "don't"]
+        );
         assert_eq!(dictionary.split("Zorblax \u{1f600} \0"), ["zorblax"]);
         assert_eq!(dictionary.pronounce("zorblax").len(), 1);
     }

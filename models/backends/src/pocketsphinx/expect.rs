@@ -1,5 +1,8 @@
-//! What may be said, written down for the decoder: a trigram model of the phrases over a floor of common words, or a
-//! grammar where nothing else is expected.
+//! What may be said, written down for the decoder: a trigram model of the phrases over a floor of common words, or of
+//! the phrases alone where nothing else is expected.
+//!
+//! A JSGF grammar of closed phrases was measured and left out: on lines that paraphrase the phrases it erred in 64 % of
+//! the words, the trigram of the same phrases in 15 %; it knows no way but its own through a sentence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -27,7 +30,7 @@ pub(super) struct Expected {
     digits: Vec<String>,
     /// Common words with their share of open speech.
     background: Vec<(String, f64)>,
-    pub(super) closed: bool,
+    closed: bool,
 }
 
 impl Expected {
@@ -63,18 +66,6 @@ impl Expected {
             words.extend(self.background.iter().map(|(word, _)| word.as_str()));
         }
         words
-    }
-
-    /// A JSGF grammar of the phrases, and of digits in a row.
-    pub(super) fn grammar(&self) -> String {
-        let mut out = String::from("#JSGF V1.0;\ngrammar expected;\npublic <said> = ");
-        let mut choices: Vec<String> = self.phrases.iter().map(|words| words.join(" ")).collect();
-        if !self.digits.is_empty() {
-            choices.push(format!("( {} )+", self.digits.join(" | ")));
-        }
-        out.push_str(&choices.join(" | "));
-        out.push_str(";\n");
-        out
     }
 
     /// The model in ARPA form. Katz back-off with a fixed discount: the counts are few and exact, so nothing better
@@ -180,7 +171,11 @@ impl<'a> Counts<'a> {
                     match self.three.get(&(history, word)) {
                         Some(third) if triples > 0 => {
                             let seen: f64 = third.keys().map(|w| self.after_one(word, w)).sum();
-                            let _ = writeln!(out, "{p:.4} {history} {word} {:.4}", log(DISCOUNT / (1.0 - seen).max(0.01)));
+                            let _ = writeln!(
+                                out,
+                                "{p:.4} {history} {word} {:.4}",
+                                log(DISCOUNT / (1.0 - seen).max(0.01))
+                            );
                         }
                         _ => {
                             let _ = writeln!(out, "{p:.4} {history} {word}");
@@ -251,9 +246,6 @@ mod tests {
     fn a_closed_expectation_has_nothing_beside_it() {
         let expected = expected(true);
         assert!(!expected.words().contains("the"));
-        assert_eq!(
-            expected.grammar(),
-            "#JSGF V1.0;\ngrammar expected;\npublic <said> = check my balance | my balance | ( zero | one )+;\n"
-        );
+        assert!(!expected.arpa().contains(" the"));
     }
 }

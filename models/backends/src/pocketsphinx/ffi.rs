@@ -95,11 +95,6 @@ unsafe extern "C" {
     pub(super) fn ps_set_search(decoder: *mut Decoder, name: *const c_char) -> c_int;
     pub(super) fn ps_unset_search(decoder: *mut Decoder, name: *const c_char) -> c_int;
     pub(super) fn ps_set_lm_file(decoder: *mut Decoder, name: *const c_char, path: *const c_char) -> c_int;
-    pub(super) fn ps_set_jsgf_string(
-        decoder: *mut Decoder,
-        name: *const c_char,
-        grammar: *const c_char,
-    ) -> c_int;
 
     pub(super) fn ps_start_stream(decoder: *mut Decoder) -> c_int;
     pub(super) fn ps_start_utt(decoder: *mut Decoder) -> c_int;
@@ -125,7 +120,6 @@ unsafe extern "C" {
 
     pub(super) fn cmn_live_set(cmn: *mut Cmn, mean: *const f32);
     pub(super) fn cmn_live_get(cmn: *mut Cmn, mean: *mut f32);
-    pub(super) fn cmn_live_update(cmn: *mut Cmn);
 
     pub(super) fn logmath_init(base: f64, shift: c_int, use_table: c_int) -> *mut LogMath;
     pub(super) fn logmath_free(math: *mut LogMath) -> c_int;

@@ -128,6 +128,11 @@ impl Model {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn idle_count(&self) -> usize {
+        lock(&self.idle).len()
+    }
+
     /// Whether `equipped` can be given what is expected, or another kind of decoder is needed.
     pub(super) fn fits(&self, equipped: &Equipped, expected: &Expected) -> bool {
         equipped.full == self.full(expected)
@@ -155,17 +160,16 @@ impl Model {
         let acoustic = self.files.acoustic.to_string_lossy();
         let rate = self.files.rate_hz.to_string();
         let path = path.to_string_lossy();
-        let mut arguments: Vec<(&str, &str)> = vec![
+        let arguments: [(&str, &str); 6] = [
             ("-hmm", &acoustic),
             ("-dict", &path),
             ("-samprate", &rate),
             // The gate in front has taken silence out; what it left belongs to the time axis.
             ("-remove_silence", "no"),
             ("-remove_noise", "no"),
+            // Padding is digital silence, whose logarithm no model was trained on.
+            ("-dither", "yes"),
         ];
-        let extra = std::env::var("PSX").unwrap_or_default();
-        let extra: Vec<&str> = extra.split_whitespace().collect();
-        arguments.extend(extra.chunks_exact(2).map(|p| (p[0], p[1])));
         let decoder = Decoder::new(&arguments)?;
         let mut equipped = Equipped { decoder, full, words, searches: Vec::new(), made: 0 };
         if let (true, Some(path)) = (full, &self.files.language_model) {
@@ -188,12 +192,15 @@ pub(super) struct Equipped {
 
 impl Equipped {
     /// Puts the search for what is expected in force, made now or found.
-    pub(super) fn expect(&mut self, dictionary: &Dictionary, expected: &Expected) -> Result<(), RecognizeError> {
+    pub(super) fn expect(
+        &mut self,
+        dictionary: &Dictionary,
+        expected: &Expected,
+    ) -> Result<(), RecognizeError> {
         if self.full {
             return self.decoder.choose(FULL);
         }
-        let grammar = expected.closed && !expected.is_empty() && std::env::var_os("PSX_LM").is_none();
-        let content = if grammar { expected.grammar() } else { expected.arpa() };
+        let content = expected.arpa();
         if let Some(at) = self.searches.iter().position(|(known, _)| *known == content) {
             let found = self.searches.remove(at);
             let result = self.decoder.choose(&found.1);
@@ -203,13 +210,9 @@ impl Equipped {
         self.learn(dictionary, &expected.words())?;
         self.made += 1;
         let name = format!("expected-{}", self.made);
-        if grammar {
-            self.decoder.add_grammar(&name, &content)?;
-        } else {
-            let mut file = temporary(".lm")?;
-            file.write_all(content.as_bytes()).map_err(|e| failed(&e.to_string()))?;
-            self.decoder.add_model(&name, file.path())?;
-        }
+        let mut file = temporary(".lm")?;
+        file.write_all(content.as_bytes()).map_err(|e| failed(&e.to_string()))?;
+        self.decoder.add_model(&name, file.path())?;
         self.decoder.choose(&name)?;
         self.searches.push((content, name));
         if self.searches.len() > SEARCHES {

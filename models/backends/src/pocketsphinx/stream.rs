@@ -11,6 +11,7 @@ use super::decoder::{Segment, failed};
 use super::dictionary::{base, is_filler};
 use super::expect::Expected;
 use super::model::{Equipped, Model};
+use super::voiced::Voiced;
 use crate::axis::Axis;
 
 /// New sound between two looks at the hypothesis.
@@ -31,6 +32,7 @@ pub(super) struct Stream {
     axis: Axis,
     /// What the decoder heard of the utterance under way, at the model's rate.
     heard: Vec<i16>,
+    voiced: Voiced,
     begun: bool,
     failed: bool,
     /// What is expected from the next utterance on, where it changed during one.
@@ -49,6 +51,7 @@ impl Stream {
         equipped.decoder.begin_stream(None);
         Ok(Self {
             band: Band::between(rate.hz(), model.files.rate_hz),
+            voiced: Voiced::new(model.files.rate_hz),
             model,
             equipped: Some(equipped),
             rate,
@@ -66,7 +69,8 @@ impl Stream {
     }
 
     fn decoder(&mut self) -> Result<&mut super::decoder::Decoder, RecognizeError> {
-        let equipped = self.equipped.as_mut().ok_or_else(|| failed("the decoder is gone; reset the stream"))?;
+        let equipped =
+            self.equipped.as_mut().ok_or_else(|| failed("the decoder is gone; reset the stream"))?;
         Ok(&mut equipped.decoder)
     }
 
@@ -96,8 +100,9 @@ impl Stream {
         let converted = self.band.convert(frame.pcm);
         let pcm = converted.as_deref().unwrap_or(frame.pcm);
         self.heard.extend_from_slice(pcm);
+        self.voiced.update(&self.heard);
         self.decoder()?.process(pcm)?;
-        if self.axis.samples() - self.looked >= self.rate.samples(PARTIAL) {
+        if self.voiced.enough() && self.axis.samples() - self.looked >= self.rate.samples(PARTIAL) {
             self.looked = self.axis.samples();
             self.look()?;
         }
@@ -122,21 +127,13 @@ impl Stream {
 
     fn finish(&mut self) -> Result<(), RecognizeError> {
         if self.begun {
-            let second = std::env::var_os("PSX_TWICE").is_some();
-            let heard = std::mem::take(&mut self.heard);
+            self.begun = false;
             let decoder = self.decoder()?;
             decoder.end()?;
-            decoder.learn_channel();
-            if second {
-                let mean = decoder.mean();
-                decoder.begin()?;
-                decoder.process_whole(&heard)?;
-                decoder.end()?;
-                decoder.begin_stream(Some(&mean));
+            if self.voiced.enough() {
+                let segments = self.decoder()?.segments();
+                self.finals.extend(self.utterance(&segments));
             }
-            let segments = decoder.segments();
-            self.heard = heard;
-            self.finals.extend(self.utterance(&segments));
         }
         self.clear();
         Ok(())
@@ -165,6 +162,7 @@ impl Stream {
         self.axis.clear();
         self.band.reset();
         self.heard.clear();
+        self.voiced.clear();
         self.looked = 0;
         self.revision = 0;
         self.told.clear();
@@ -206,7 +204,10 @@ impl Recognizer for Stream {
             self.next = Some(expected);
             return Ok(());
         }
-        self.expect(&expected)
+        self.expect(&expected)?;
+        // Hints given during the last utterance are older than these.
+        self.next = None;
+        Ok(())
     }
 
     fn flush(&mut self) -> Result<(), RecognizeError> {

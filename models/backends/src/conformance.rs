@@ -1,0 +1,250 @@
+//! What every recogniser promises, run over those that need no model of the user's: partials before the final, words
+//! inside the sound on the call's clock, nothing twice, nothing after a reset, nothing made of silence or noise.
+
+use std::sync::Arc;
+
+use antiphon_media_frame::{AudioBuf, MediaTime, SampleRate};
+use antiphon_models_speech::{
+    Engine, Hints, Hypothesis, Language, Recognition, Recognizer, StreamConfig, Utterance,
+};
+
+use crate::scripted::{Script, Scripted};
+
+/// An engine with a stretch of speech that it hears `SAID` in.
+struct Case {
+    engine: Arc<dyn Engine>,
+    speech: Vec<i16>,
+}
+
+const SAID: &str = "check my balance";
+const RATE: SampleRate = SampleRate::HZ_16000;
+/// Where the speech lies on the call's clock.
+const AT: MediaTime = MediaTime::from_millis(61_240);
+
+fn cases() -> Vec<Case> {
+    let script = Script { utterances: vec![SAID.to_owned()], repeat: true, fail_at_push: None };
+    let hum: Vec<i16> = (0..16_000).map(|n| if n / 80 % 2 == 0 { 2_000 } else { -2_000 }).collect();
+    let mut cases = vec![Case { engine: Arc::new(Scripted::new(script)), speech: hum }];
+    cases.extend(pocketsphinx());
+    cases
+}
+
+#[cfg(all(feature = "pocketsphinx", feature = "flite"))]
+fn pocketsphinx() -> Option<Case> {
+    use antiphon_models_speech::{SpeechRequest, Synthesizer};
+
+    let engine = match crate::open_engine("pocketsphinx", &crate::EngineSettings::default()) {
+        Ok(engine) => engine,
+        Err(e) => {
+            #[expect(clippy::print_stderr, reason = "a skipped test says so")]
+            {
+                eprintln!("skipped: {e}");
+            }
+            return None;
+        }
+    };
+    let request = SpeechRequest { text: SAID.to_owned(), language: Language::english(), voice: None };
+    let mut stream = crate::flite::Flite::open(None).expect("flite").speak(&request).expect("speech");
+    let mut speech = Vec::new();
+    while let Some(chunk) = stream.next_chunk().expect("sound") {
+        speech.extend(chunk.pcm);
+    }
+    Some(Case { engine, speech })
+}
+
+#[cfg(not(all(feature = "pocketsphinx", feature = "flite")))]
+fn pocketsphinx() -> Option<Case> {
+    None
+}
+
+impl Case {
+    fn open(&self) -> Box<dyn Recognizer> {
+        let config = StreamConfig { language: Language::english(), hints: hints(&[SAID]), source_rate: RATE };
+        self.engine.open(&config).expect("a stream")
+    }
+}
+
+fn hints(phrases: &[&str]) -> Hints {
+    Hints { phrases: phrases.iter().map(|p| (*p).to_owned()).collect(), digits: false, closed: false }
+}
+
+fn push(stream: &mut dyn Recognizer, pcm: &[i16], at: MediaTime) -> Vec<Recognition> {
+    let mut padded = pcm.to_vec();
+    padded.resize(pcm.len() + RATE.samples(stream.tail()), 0);
+    let mut said = Vec::new();
+    for (n, chunk) in padded.chunks(320).enumerate() {
+        let mut frame = AudioBuf::voice(chunk.to_vec(), RATE);
+        frame.at = at + RATE.span(n * 320);
+        stream.push(frame.frame()).expect("taken");
+        said.extend(std::iter::from_fn(|| stream.poll()));
+    }
+    said
+}
+
+fn flush(stream: &mut dyn Recognizer) -> Vec<Utterance> {
+    stream.flush().expect("flushed");
+    let said = std::iter::from_fn(|| stream.poll());
+    said.map(|r| match r {
+        Recognition::Final(utterance) => utterance,
+        Recognition::Partial(partial) => panic!("a partial after the final: {partial:?}"),
+    })
+    .collect()
+}
+
+fn partials(said: Vec<Recognition>) -> Vec<Hypothesis> {
+    said.into_iter()
+        .map(|r| match r {
+            Recognition::Partial(partial) => partial,
+            Recognition::Final(utterance) => panic!("final before the flush: {utterance:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn partials_come_first_then_one_final_with_its_words_inside_the_sound() {
+    for case in cases() {
+        let name = case.engine.name();
+        let mut stream = case.open();
+        let partials = partials(push(&mut *stream, &case.speech, AT));
+        assert!(!partials.is_empty(), "{name}");
+        assert!(partials.iter().enumerate().all(|(n, p)| p.revision == n as u32 + 1), "{name}: {partials:?}");
+        let finals = flush(&mut *stream);
+        assert_eq!(finals.len(), 1, "{name}");
+        let said = &finals[0];
+        assert_eq!(said.text, SAID, "{name}");
+        let end = AT + RATE.span(case.speech.len()) + stream.tail();
+        let mut last = AT;
+        for word in &said.words {
+            assert!(last <= word.start && word.start < word.end && word.end <= end, "{name}: {said:?}");
+            assert!((0.0..=1.0).contains(&word.confidence), "{name}: {word:?}");
+            last = word.start;
+        }
+        assert_eq!((said.start, said.end), (said.words[0].start, said.words[2].end), "{name}");
+    }
+}
+
+#[test]
+fn a_second_flush_says_nothing_and_a_second_utterance_is_heard_anew() {
+    for case in cases() {
+        let name = case.engine.name();
+        let mut stream = case.open();
+        assert!(flush(&mut *stream).is_empty(), "{name}: nothing was pushed");
+        push(&mut *stream, &case.speech, AT);
+        assert_eq!(flush(&mut *stream).len(), 1, "{name}");
+        assert!(flush(&mut *stream).is_empty(), "{name}");
+        let later = MediaTime::from_millis(100_000);
+        let again = partials(push(&mut *stream, &case.speech, later));
+        assert_eq!(again.first().map(|p| p.revision), Some(1), "{name}");
+        let finals = flush(&mut *stream);
+        assert!(finals.len() == 1 && finals[0].start >= later, "{name}: {finals:?}");
+    }
+}
+
+#[test]
+fn a_reset_forgets_the_utterance_under_way() {
+    for case in cases() {
+        let name = case.engine.name();
+        let mut stream = case.open();
+        push(&mut *stream, &case.speech, AT);
+        stream.reset();
+        assert_eq!(stream.poll(), None, "{name}");
+        assert!(flush(&mut *stream).is_empty(), "{name}");
+        push(&mut *stream, &case.speech, AT);
+        assert_eq!(flush(&mut *stream).first().map(|u| u.text.as_str()), Some(SAID), "{name}");
+    }
+}
+
+#[test]
+fn hints_change_in_mid_stream() {
+    for case in cases() {
+        let name = case.engine.name();
+        let mut stream = case.open();
+        let half = case.speech.len() / 2 / 320 * 320;
+        let other = hints(&["transfer money", "goodbye"]);
+        for (n, chunk) in case.speech[..half].chunks(320).enumerate() {
+            let mut frame = AudioBuf::voice(chunk.to_vec(), RATE);
+            frame.at = AT + RATE.span(n * 320);
+            stream.push(frame.frame()).expect("taken");
+        }
+        stream.hint(&other).expect("hints");
+        while stream.poll().is_some() {}
+        push(&mut *stream, &case.speech[half..], AT + RATE.span(half));
+        assert_eq!(
+            flush(&mut *stream).first().map(|u| u.text.as_str()),
+            Some(SAID),
+            "{name}: the old hints held"
+        );
+        stream.hint(&hints(&[SAID, "goodbye"])).expect("hints");
+        push(&mut *stream, &case.speech, AT);
+        assert_eq!(flush(&mut *stream).first().map(|u| u.text.as_str()), Some(SAID), "{name}");
+    }
+}
+
+#[test]
+fn silence_says_nothing() {
+    for case in cases() {
+        let mut stream = case.open();
+        let said = push(&mut *stream, &vec![0; 32_000], AT);
+        let finals = flush(&mut *stream);
+        assert!(said.is_empty() && finals.is_empty(), "{}: {said:?} {finals:?}", case.engine.name());
+    }
+}
+
+#[cfg(feature = "pocketsphinx")]
+#[test]
+fn tones_and_hiss_say_nothing() {
+    let Some(case) = pocketsphinx() else { return };
+    let mut state = 1u32;
+    let mut hiss = |level: i32| -> Vec<i16> {
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (((state >> 16) as i32 - 32_768) * level / 32_768) as i16
+        };
+        (0..32_000).map(|_| next()).collect()
+    };
+    let tone = |low: f32, high: f32| -> Vec<i16> {
+        let wave = |n: usize, hz: f32| (n as f32 * hz / 16_000.0 * std::f32::consts::TAU).sin() * 5_000.0;
+        (0..32_000).map(|n| (wave(n, low) + wave(n, high)) as i16).collect()
+    };
+    let sounds = [
+        ("quiet hiss", hiss(200)),
+        ("loud hiss", hiss(12_000)),
+        ("dial tone", tone(425.0, 425.0)),
+        ("a beep", tone(1_000.0, 1_000.0)),
+        ("a key", tone(697.0, 1_209.0)),
+    ];
+    let mut stream = case.open();
+    for (what, pcm) in sounds {
+        let said = push(&mut *stream, &pcm, AT);
+        let finals = flush(&mut *stream);
+        assert!(said.is_empty() && finals.is_empty(), "{what}: {said:?} {finals:?}");
+    }
+}
+
+#[test]
+fn a_script_fails_where_it_is_told_to_until_reset() {
+    let script = Script { fail_at_push: Some(2), ..Script::new([SAID]) };
+    let case = Case { engine: Arc::new(Scripted::new(script)), speech: Vec::new() };
+    let mut stream = case.open();
+    let frame = AudioBuf::voice(vec![1_000; 320], RATE);
+    stream.push(frame.frame()).expect("the first");
+    stream.push(frame.frame()).expect_err("the second");
+    stream.push(frame.frame()).expect_err("until reset");
+    stream.flush().expect_err("until reset");
+    stream.reset();
+    stream.push(frame.frame()).expect("again");
+    assert_eq!(flush(&mut *stream).len(), 1);
+}
+
+#[test]
+fn a_script_ends_with_its_last_line() {
+    let case =
+        Case { engine: Arc::new(Scripted::new(Script::new(["one", "", "two"]))), speech: vec![900; 8_000] };
+    let mut stream = case.open();
+    let mut heard = Vec::new();
+    for _ in 0..4 {
+        push(&mut *stream, &case.speech, AT);
+        heard.extend(flush(&mut *stream).into_iter().map(|u| u.text));
+    }
+    assert_eq!(heard, ["one", "two"]);
+}
