@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use antiphon_engine_call::{
-    Cause, Effect, EventBody, HttpOutcome, HttpRequest, MediaTime, Prompt, PromptEnd, PromptId, SessionInput, Span,
+    Cause, Effect, EventBody, HttpOutcome, HttpRequest, MediaTime, Prompt, PromptEnd, PromptId, SessionInput,
+    Span,
 };
 use antiphon_models_speech::Utterance;
 use serde::{Serialize, Serializer};
@@ -122,7 +123,11 @@ impl<'a> Chat<'a> {
         self.now += Span::from_millis(500);
         if let Some(keys) = line.strip_prefix("/key") {
             let mut turn = self.empty_turn(input);
-            for key in keys.chars().map(|key| key.to_ascii_uppercase()).filter(|key| "0123456789*#ABCD".contains(*key)) {
+            for key in keys
+                .chars()
+                .map(|key| key.to_ascii_uppercase())
+                .filter(|key| "0123456789*#ABCD".contains(*key))
+            {
                 self.now += Span::from_millis(200);
                 self.session.handle(self.now, SessionInput::Key { key, at: self.now });
                 self.settle(&mut turn);
@@ -218,7 +223,8 @@ impl<'a> Chat<'a> {
                 None => {
                     let Some((id, end)) = self.speaking.pop_front() else { return };
                     self.now = self.now.max(end);
-                    self.session.handle(self.now, SessionInput::PromptEnded { id, end: PromptEnd::Completed });
+                    self.session
+                        .handle(self.now, SessionInput::PromptEnded { id, end: PromptEnd::Completed });
                 }
             }
         }
@@ -231,18 +237,22 @@ impl<'a> Chat<'a> {
                     .iter()
                     .map(|prompt| match prompt {
                         Prompt::Text { text, .. } => text.clone(),
-                        Prompt::Recording { path, text } if text.is_empty() => format!("[{}]", path.display()),
+                        Prompt::Recording { path, text } if text.is_empty() => {
+                            format!("[{}]", path.display())
+                        }
                         Prompt::Recording { text, .. } => text.clone(),
                     })
                     .collect::<Vec<_>>()
                     .join(" ");
                 let begin = self.speaking.back().map_or(self.now, |(_, end)| *end);
-                self.speaking.push_back((id, begin + Span::from_millis(PACE_MS * text.chars().count() as u64)));
+                self.speaking
+                    .push_back((id, begin + Span::from_millis(PACE_MS * text.chars().count() as u64)));
                 turn.said.push(text);
             }
             Effect::StopSpeaking => {
                 while let Some((id, _)) = self.speaking.pop_front() {
-                    self.session.handle(self.now, SessionInput::PromptEnded { id, end: PromptEnd::Cancelled });
+                    self.session
+                        .handle(self.now, SessionInput::PromptEnded { id, end: PromptEnd::Cancelled });
                 }
             }
             Effect::Http { id, request } => {

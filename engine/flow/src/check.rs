@@ -32,7 +32,8 @@ pub(crate) fn check(source: &Source, problems: &mut Problems) {
         }
         if intent.examples.len() < FEW_EXAMPLES && intent.keywords.is_empty() && intent.patterns.is_empty() {
             let count = intent.examples.len();
-            let message = format!("the intent `{}` has only {count} examples; callers vary more", intent.name);
+            let message =
+                format!("the intent `{}` has only {count} examples; callers vary more", intent.name);
             problems.warn(intent.at, message);
         }
         if !routed.contains(&n) && intent.name != "repeat" {
@@ -43,7 +44,10 @@ pub(crate) fn check(source: &Source, problems: &mut Problems) {
             let owner = *owners.entry(words).or_insert(n);
             if owner != n {
                 let other = &source.intents[owner].name;
-                problems.warn(intent.at, format!("the intents `{other}` and `{}` share `{example}`", intent.name));
+                problems.warn(
+                    intent.at,
+                    format!("the intents `{other}` and `{}` share `{example}`", intent.name),
+                );
             }
         }
     }
@@ -89,7 +93,10 @@ fn silent_circles(source: &Source, problems: &mut Problems) {
             };
             let Some(next) = next else { break };
             if next == n {
-                problems.error(start.at, format!("the step `{}` comes back to itself and never asks", start.name));
+                problems.error(
+                    start.at,
+                    format!("the step `{}` comes back to itself and never asks", start.name),
+                );
                 break;
             }
             at = next;

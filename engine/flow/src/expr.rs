@@ -95,7 +95,9 @@ impl Expr {
             }
             Self::In(item, list) => {
                 let item = item.value(variables);
-                Value::Bool(list.iter().any(|one| compare(&item, &one.value(variables)) == Some(Ordering::Equal)))
+                Value::Bool(
+                    list.iter().any(|one| compare(&item, &one.value(variables)) == Some(Ordering::Equal)),
+                )
             }
             Self::Matches(inner, pattern) => Value::Bool(pattern.is_match(&plain(&inner.value(variables)))),
             Self::Compute(operator, a, b) => {

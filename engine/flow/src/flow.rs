@@ -118,7 +118,10 @@ impl Flow {
 
 impl std::fmt::Debug for Flow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Flow").field("name", &self.source.name).field("revision", &self.source.revision).finish()
+        f.debug_struct("Flow")
+            .field("name", &self.source.name)
+            .field("revision", &self.source.revision)
+            .finish()
     }
 }
 

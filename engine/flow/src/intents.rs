@@ -75,7 +75,13 @@ impl Classifier {
         let samples: Vec<(Features, usize)> =
             texts.iter().map(|(words, class)| (classifier.features(words), *class)).collect();
         classifier.examples = (0..intents.len())
-            .map(|n| samples.iter().filter(|(_, class)| *class == n).map(|(features, _)| features.clone()).collect())
+            .map(|n| {
+                samples
+                    .iter()
+                    .filter(|(_, class)| *class == n)
+                    .map(|(features, _)| features.clone())
+                    .collect()
+            })
             .collect();
         classifier.descend(&samples);
         classifier
@@ -93,7 +99,8 @@ impl Classifier {
         }
         let text = join(words);
         for (n, intent) in intents.iter().enumerate() {
-            let keyword = intent.keywords.iter().any(|key| words.windows(key.len()).any(|window| window == key));
+            let keyword =
+                intent.keywords.iter().any(|key| words.windows(key.len()).any(|window| window == key));
             if keyword || intent.patterns.iter().any(|pattern| pattern.is_match(&text)) {
                 scores[n] = scores[n].max(CERTAIN);
             }
@@ -133,7 +140,9 @@ impl Classifier {
     fn features(&self, words: &[String]) -> Features {
         let mut features: Features = raw_features(words, self.tongue)
             .into_iter()
-            .map(|(feature, weight)| (feature, weight * self.rarity.get(&feature).copied().unwrap_or(self.unseen)))
+            .map(|(feature, weight)| {
+                (feature, weight * self.rarity.get(&feature).copied().unwrap_or(self.unseen))
+            })
             .collect();
         let length = features.iter().map(|(_, weight)| weight * weight).sum::<f32>().sqrt();
         if length > 0.0 {
@@ -231,7 +240,8 @@ fn raw_features(words: &[String], tongue: Tongue) -> Features {
         *slot = slot.max(weight);
     };
     for (n, word) in words.iter().enumerate() {
-        let content = if tongue == Tongue::English && FUNCTION_WORDS.contains(&word.as_str()) { 0.4 } else { 1.0 };
+        let content =
+            if tongue == Tongue::English && FUNCTION_WORDS.contains(&word.as_str()) { 0.4 } else { 1.0 };
         match tongue {
             Tongue::English => {
                 add(b'w', &[word], content);
@@ -273,14 +283,16 @@ fn hash(kind: u8, parts: &[&str]) -> u32 {
 }
 
 const FUNCTION_WORDS: &[&str] = &[
-    "a", "an", "the", "i", "you", "me", "my", "your", "we", "it", "is", "am", "are", "was", "be", "to", "of", "in",
-    "on", "at", "for", "from", "and", "or", "do", "does", "did", "can", "could", "would", "will", "like", "want",
-    "need", "please", "some", "that", "this", "with", "what", "how", "have", "has", "had", "there", "hi", "hello",
-    "just", "so", "not", "about", "tell", "get", "make", "know", "much", "our", "us",
+    "a", "an", "the", "i", "you", "me", "my", "your", "we", "it", "is", "am", "are", "was", "be", "to", "of",
+    "in", "on", "at", "for", "from", "and", "or", "do", "does", "did", "can", "could", "would", "will",
+    "like", "want", "need", "please", "some", "that", "this", "with", "what", "how", "have", "has", "had",
+    "there", "hi", "hello", "just", "so", "not", "about", "tell", "get", "make", "know", "much", "our", "us",
 ];
 
-const CHINESE_PARTICLES: &[&str] =
-    &["我", "你", "您", "的", "了", "吗", "呢", "吧", "啊", "是", "在", "有", "想", "要", "请", "一", "个", "下", "们", "这", "那"];
+const CHINESE_PARTICLES: &[&str] = &[
+    "我", "你", "您", "的", "了", "吗", "呢", "吧", "啊", "是", "在", "有", "想", "要", "请", "一", "个",
+    "下", "们", "这", "那",
+];
 
 /// Everyday talk that belongs to no intent. A sentence that looks like this more than like an example is no match.
 fn background(tongue: Tongue) -> &'static [&'static str] {
@@ -384,9 +396,16 @@ pub(crate) fn repeat_examples(tongue: Tongue) -> Vec<String> {
             "i did not hear you",
             "once more please",
         ],
-        Tongue::Chinese => {
-            &["再说一遍", "请再说一次", "重复一遍", "你说什么", "没听清", "我没有听清楚", "再讲一遍", "刚才说的什么"]
-        }
+        Tongue::Chinese => &[
+            "再说一遍",
+            "请再说一次",
+            "重复一遍",
+            "你说什么",
+            "没听清",
+            "我没有听清楚",
+            "再讲一遍",
+            "刚才说的什么",
+        ],
     };
     examples.iter().map(|example| (*example).to_owned()).collect()
 }

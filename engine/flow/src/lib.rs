@@ -1,7 +1,7 @@
 //! Dialogue without I/O: the flow language, its checker, its understanding of speech and keys, and the interpreter.
 //!
 //! A [`Flow`] is read once and shared; a [`Session`] walks one caller through it; a [`Chat`] does so for somebody who
-//! types. `docs/FLOWS.md` describes the language.
+//! types. The flows under `examples/flows` show the whole language.
 
 mod chat;
 mod check;

@@ -121,7 +121,9 @@ pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'
     let allowed = (written.len() / 3).clamp(1, 3);
     candidates
         .into_iter()
-        .map(|candidate| (distance(&written, &candidate.to_lowercase().chars().collect::<Vec<_>>()), candidate))
+        .map(|candidate| {
+            (distance(&written, &candidate.to_lowercase().chars().collect::<Vec<_>>()), candidate)
+        })
         .filter(|(distance, _)| *distance <= allowed)
         .min()
         .map(|(_, candidate)| candidate.to_owned())

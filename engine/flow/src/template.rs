@@ -11,7 +11,10 @@ pub(crate) struct Template {
 #[derive(Clone, Debug)]
 pub(crate) enum Part {
     Text(String),
-    Variable { name: String, style: Style },
+    Variable {
+        name: String,
+        style: Style,
+    },
     /// The value of `${env:NAME}`; never printed.
     Secret(Pii<String>),
 }
@@ -74,10 +77,14 @@ impl Template {
             }
             if secret {
                 let Some(name) = inside.strip_prefix("env:") else {
-                    return Err(error(format!("`${{{inside}}}` is not known; secrets are written `${{env:NAME}}`")));
+                    return Err(error(format!(
+                        "`${{{inside}}}` is not known; secrets are written `${{env:NAME}}`"
+                    )));
                 };
                 let Some(secrets) = secrets else {
-                    return Err(error("secrets may stand only in the headers, address and body of `http`".into()));
+                    return Err(error(
+                        "secrets may stand only in the headers, address and body of `http`".into(),
+                    ));
                 };
                 let Some(value) = secrets(name) else {
                     return Err(error(format!("the environment variable `{name}` is not set")));

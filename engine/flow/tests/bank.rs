@@ -66,7 +66,10 @@ fn a_caller_hears_the_balance_from_the_web_service() {
 fn a_caller_with_keys_alone_gets_there_too() {
     let mut chat = Chat::with_http(example("bank.yaml"), service);
     chat.start(today());
-    talk(&mut chat, &[("/key 1", "six digit account"), ("/key 123456", "Your balance is 1234.5"), ("/key 2", "Goodbye")]);
+    talk(
+        &mut chat,
+        &[("/key 1", "six digit account"), ("/key 123456", "Your balance is 1234.5"), ("/key 2", "Goodbye")],
+    );
     // All of it typed ahead over the legal line.
     let mut chat = Chat::with_http(example("bank.yaml"), service);
     chat.start(today());
@@ -79,7 +82,10 @@ fn with_nothing_listening_the_fallback_is_heard() {
     chat.start(today());
     let turn = talk(
         &mut chat,
-        &[("how much money do I have", "six digit"), ("four five six seven eight nine", "not available right now")],
+        &[
+            ("how much money do I have", "six digit"),
+            ("four five six seven eight nine", "not available right now"),
+        ],
     );
     assert_eq!(turn.http[0].outcome, "failed");
     let mut chat = Chat::with_http(example("bank.yaml"), service);
@@ -98,7 +104,10 @@ fn one_sentence_fills_several_slots_of_a_transfer() {
         &mut chat,
         &[
             ("transfer two hundred and fifty dollars to my savings account tomorrow", "six digit"),
-            ("/key 123456", "I will transfer 250 dollars to your savings account on Monday, November 23. Is that right?"),
+            (
+                "/key 123456",
+                "I will transfer 250 dollars to your savings account on Monday, November 23. Is that right?",
+            ),
             ("yes that's right", "has been made"),
         ],
     );
@@ -109,7 +118,10 @@ fn one_sentence_fills_several_slots_of_a_transfer() {
         &[
             ("make a transfer", "Which account"),
             ("checking account", "How much"),
-            ("three hundred dollars next Friday", "I will transfer 300 dollars to your checking account on Friday, November 27"),
+            (
+                "three hundred dollars next Friday",
+                "I will transfer 300 dollars to your checking account on Friday, November 27",
+            ),
             ("no", "nothing was transferred"),
         ],
     );
@@ -150,7 +162,10 @@ fn silence_and_rubbish_escalate_to_goodbye() {
 fn repeat_says_the_question_again() {
     let mut chat = Chat::new(example("bank.yaml"));
     chat.start(today());
-    talk(&mut chat, &[("report a lost card", "block your card"), ("could you repeat that please", "block your card")]);
+    talk(
+        &mut chat,
+        &[("report a lost card", "block your card"), ("could you repeat that please", "block your card")],
+    );
 }
 
 #[test]
@@ -162,7 +177,8 @@ fn a_turn_is_json_with_events_slots_and_actions() {
     assert_eq!(turn["input"], "/key 123456");
     assert_eq!(turn["slots"]["account"], "123456");
     assert_eq!(turn["http"][0]["url"], "http://127.0.0.1:8090/accounts/123456/balance");
-    let types: Vec<_> = turn["events"].as_array().expect("a list").iter().map(|event| &event["type"]).collect();
+    let types: Vec<_> =
+        turn["events"].as_array().expect("a list").iter().map(|event| &event["type"]).collect();
     assert!(types.iter().any(|name| *name == "action.started") && types.iter().any(|name| *name == "slot"));
 }
 

@@ -156,7 +156,7 @@ fn training_takes_milliseconds_and_gives_the_same_twice() {
     assert!(took < Duration::from_secs(2), "{took:?}");
     let second = Arc::new(Flow::load(&path).expect("valid"));
     for line in ["my balance", "lost", "transfer", "open the bank"] {
-        let mut say = |flow: &Arc<Flow>| {
+        let say = |flow: &Arc<Flow>| {
             let mut chat = Chat::new(Arc::clone(flow));
             chat.start(BTreeMap::new());
             serde_json::to_string(&chat.say(line)).expect("serialisable")

@@ -50,7 +50,8 @@ fn amount_at(tokens: &[String], at: usize, tongue: Tongue) -> Option<Found<Money
         end = to;
         if factor >= 1.0 {
             let and = end + usize::from(tokens.get(end).is_some_and(|token| token == "and"));
-            (value, end) = small_change(tokens, and, tongue).map_or((value, end), |(rest, to)| (value + rest, to));
+            (value, end) =
+                small_change(tokens, and, tongue).map_or((value, end), |(rest, to)| (value + rest, to));
         }
     }
     // Floating sums of cents are made whole again.
@@ -62,14 +63,17 @@ fn amount_at(tokens: &[String], at: usize, tongue: Tongue) -> Option<Found<Money
 fn small_change(tokens: &[String], at: usize, tongue: Tongue) -> Option<(f64, usize)> {
     let token = |n: usize| tokens.get(n).map_or("", String::as_str);
     if tongue == Tongue::Chinese {
-        let tenths = chinese::digit(token(at)).map(f64::from).or_else(|| super::english::written(token(at)))?;
+        let tenths =
+            chinese::digit(token(at)).map(f64::from).or_else(|| super::english::written(token(at)))?;
         if !matches!(token(at + 1), "毛" | "角") {
             // 三块五, but not 三块五百 or 三块的两张.
             let ends = chinese::unit(token(at + 1)).is_none() && token(at + 1) != "个" && tenths < 10.0;
             return ends.then_some((tenths / 10.0, at + 1));
         }
         return match chinese::digit(token(at + 2)) {
-            Some(n) => Some((tenths / 10.0 + f64::from(n) / 100.0, at + 3 + usize::from(token(at + 3) == "分"))),
+            Some(n) => {
+                Some((tenths / 10.0 + f64::from(n) / 100.0, at + 3 + usize::from(token(at + 3) == "分")))
+            }
             None => Some((tenths / 10.0, at + 2)),
         };
     }

@@ -11,10 +11,8 @@ pub(super) fn yes_no(tokens: &[String], tongue: Tongue) -> Option<Found<bool>> {
     let mut votes: Vec<Found<Vote>> = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
-        let form = forms
-            .iter()
-            .filter(|(form, _)| starts(tokens, at, form))
-            .max_by_key(|(form, _)| form.len());
+        let form =
+            forms.iter().filter(|(form, _)| starts(tokens, at, form)).max_by_key(|(form, _)| form.len());
         match form {
             Some((form, vote)) => {
                 votes.push(Found { value: *vote, start: at, end: at + form.len() });
@@ -53,10 +51,18 @@ pub(super) fn yes_no(tokens: &[String], tongue: Tongue) -> Option<Found<bool>> {
 /// Short forms of both answers, for a recogniser's hints.
 pub(crate) fn forms(tongue: Tongue) -> Vec<String> {
     let list = match tongue {
-        Tongue::English => {
-            ["yes", "no", "yes please", "no thank you", "yeah", "nope", "that is right", "that is wrong", "correct"]
-                .as_slice()
-        }
+        Tongue::English => [
+            "yes",
+            "no",
+            "yes please",
+            "no thank you",
+            "yeah",
+            "nope",
+            "that is right",
+            "that is wrong",
+            "correct",
+        ]
+        .as_slice(),
         Tongue::Chinese => ["是", "是的", "对", "好的", "可以", "不是", "不对", "不要", "不用"].as_slice(),
     };
     list.iter().map(|form| (*form).to_owned()).collect()

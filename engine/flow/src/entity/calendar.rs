@@ -13,14 +13,17 @@ pub(crate) struct Date {
 impl Date {
     /// `None` where there is no such day, or it lies outside the years 1 to 9999.
     pub(crate) fn new(year: i32, month: u32, day: u32) -> Option<Self> {
-        let valid = (1..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
+        let valid = (1..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=days_in(year, month)).contains(&day);
         valid.then_some(Self { year, month, day })
     }
 
     /// Reads `2026-03-05`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('-');
-        let date = Self::new(parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+        let date =
+            Self::new(parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
         if parts.next().is_none() { date } else { None }
     }
 

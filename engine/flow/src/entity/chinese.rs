@@ -107,8 +107,10 @@ fn in_a_word(tokens: &[String], at: usize) -> bool {
     let before = if at == 0 { "" } else { token(at - 1) };
     match token(at) {
         "一" => {
-            matches!(token(at + 1), "下" | "些" | "样" | "直" | "起" | "定" | "共" | "般" | "会" | "切" | "旦" | "边")
-                || matches!(before, "统" | "万" | "唯" | "同" | "星" | "周")
+            matches!(
+                token(at + 1),
+                "下" | "些" | "样" | "直" | "起" | "定" | "共" | "般" | "会" | "切" | "旦" | "边"
+            ) || matches!(before, "统" | "万" | "唯" | "同" | "星" | "周")
         }
         "十" => matches!(token(at + 1), "分"),
         "三" => matches!(token(at + 1), "方"),

@@ -117,7 +117,9 @@ fn english_at(tokens: &[String], at: usize, today: Option<Date>) -> Option<(Date
                 "day" | "days" => count,
                 "week" | "weeks" => count.saturating_mul(7),
                 "month" | "months" => {
-                    return today.plus_months(i32::try_from(count).ok()?.min(1_200)).map(|date| (date, unit + 1));
+                    return today
+                        .plus_months(i32::try_from(count).ok()?.min(1_200))
+                        .map(|date| (date, unit + 1));
                 }
                 _ => return None,
             };
@@ -136,7 +138,13 @@ fn english_at(tokens: &[String], at: usize, today: Option<Date>) -> Option<(Date
     if week { Some((date.plus(7), end + 1)) } else { Some((date, end)) }
 }
 
-fn with_year(tokens: &[String], month: u32, day: u32, end: usize, today: Option<Date>) -> Option<(Date, usize)> {
+fn with_year(
+    tokens: &[String],
+    month: u32,
+    day: u32,
+    end: usize,
+    today: Option<Date>,
+) -> Option<(Date, usize)> {
     let at = end + usize::from(tokens.get(end).is_some_and(|word| word == "of" || word == "in"));
     if let Some((year, end)) = year(tokens, at) {
         return Date::new(year, month, day).map(|date| (date, end));
@@ -272,7 +280,9 @@ fn chinese_at(tokens: &[String], at: usize, today: Option<Date>) -> Option<(Date
             Some((today.plus(days as i64), end + if token(end + 1) == "后" { 2 } else { 3 }))
         }
         ("周", "后", _) => Some((today.plus((days as i64).saturating_mul(7)), end + 2)),
-        ("个", "星", "期") if token(end + 3) == "后" => Some((today.plus((days as i64).saturating_mul(7)), end + 4)),
+        ("个", "星", "期") if token(end + 3) == "后" => {
+            Some((today.plus((days as i64).saturating_mul(7)), end + 4))
+        }
         _ => None,
     }
 }

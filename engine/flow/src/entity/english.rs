@@ -148,7 +148,8 @@ pub(super) fn cardinal(words: &[String], at: usize) -> Option<(f64, usize)> {
             at += 2;
         } else if here == "and" && matches!(last, Last::Hundred | Last::Scale) {
             let next = word(at + 1);
-            if digit(next).is_none() && teen(next).is_none() && ten(next).is_none() && written(next).is_none() {
+            if digit(next).is_none() && teen(next).is_none() && ten(next).is_none() && written(next).is_none()
+            {
                 break;
             }
         } else if here == "point" && last != Last::Nothing && digit(word(at + 1)).is_some() {

@@ -69,7 +69,9 @@ impl SlotKind {
             Self::Amount { min, max, .. } => amount::amount(words, tongue)
                 .filter(|money| (*min..=*max).contains(&money.value.value))
                 .map(|money| money.map(|money| number_value(money.value))),
-            Self::Date => date::date(words, tongue, today).map(|date| date.map(|date| date.to_string().into())),
+            Self::Date => {
+                date::date(words, tongue, today).map(|date| date.map(|date| date.to_string().into()))
+            }
             Self::YesNo => answer::yes_no(words, tongue).map(|answer| answer.map(Value::Bool)),
             Self::Choice(values) => find_choice(words, values),
             Self::Pattern { pattern, group } => find_pattern(words, pattern, *group),

@@ -31,7 +31,8 @@ pub(super) fn number_at(tokens: &[String], at: usize, tongue: Tongue) -> Option<
     if tokens.get(end).is_some_and(|token| token == "%" || token == "percent") {
         value = (value * 1e7).round() / 1e9;
         end += 1;
-    } else if tokens.get(end).is_some_and(|t| t == "per") && tokens.get(end + 1).is_some_and(|t| t == "cent") {
+    } else if tokens.get(end).is_some_and(|t| t == "per") && tokens.get(end + 1).is_some_and(|t| t == "cent")
+    {
         value = (value * 1e7).round() / 1e9;
         end += 2;
     }
@@ -143,7 +144,10 @@ fn piece(tokens: &[String], at: usize, tongue: Tongue) -> Option<(String, usize)
 }
 
 fn filler(token: &str) -> bool {
-    matches!(token, "uh" | "um" | "er" | "and" | "then" | "dash" | "space" | "嗯" | "啊" | "呃" | "杠" | "然" | "后")
+    matches!(
+        token,
+        "uh" | "um" | "er" | "and" | "then" | "dash" | "space" | "嗯" | "啊" | "呃" | "杠" | "然" | "后"
+    )
 }
 
 fn homophone(token: &str, tongue: Tongue) -> Option<char> {

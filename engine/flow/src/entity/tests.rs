@@ -243,7 +243,8 @@ fn chinese_dates() {
 
 #[test]
 fn without_today_only_full_dates_are_dates() {
-    let find = |text: &str| SlotKind::Date.find(&tokens(text), Tongue::English, None).map(|found| found.value);
+    let find =
+        |text: &str| SlotKind::Date.find(&tokens(text), Tongue::English, None).map(|found| found.value);
     assert_eq!(find("tomorrow"), None);
     assert_eq!(find("2026-12-31"), Some("2026-12-31".into()));
     assert_eq!(find("5 march 2028"), Some("2028-03-05".into()));
@@ -311,7 +312,11 @@ fn chinese_answers() {
 
 #[test]
 fn choices_and_patterns() {
-    check(&choice(), Tongue::English, &[("to my savings account", "savings"), ("credit card", "card"), ("cash", "-")]);
+    check(
+        &choice(),
+        Tongue::English,
+        &[("to my savings account", "savings"), ("credit card", "card"), ("cash", "-")],
+    );
     check(&choice(), Tongue::Chinese, &[("转到储蓄账户", "savings"), ("还信用卡", "card")]);
     let pattern = SlotKind::Pattern { pattern: Regex::new(r"order ([a-z]\d{3})").expect("valid"), group: 1 };
     check(&pattern, Tongue::English, &[("It's order B123.", "b123"), ("order x", "-")]);

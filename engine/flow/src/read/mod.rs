@@ -61,7 +61,16 @@ pub(crate) fn read(
         root,
         "a flow",
         &[
-            "version", "name", "revision", "settings", "variables", "slots", "intents", "global", "start", "steps",
+            "version",
+            "name",
+            "revision",
+            "settings",
+            "variables",
+            "slots",
+            "intents",
+            "global",
+            "start",
+            "steps",
         ],
     )?;
     match fields.get("version") {
@@ -107,7 +116,8 @@ pub(crate) fn read(
         reader.announce(&entry.node);
     }
     let globals = reader.routes(fields.get("global"), "global");
-    let steps: Vec<Option<Step>> = entries.iter().enumerate().map(|(n, entry)| reader.step(n, entry, entries.len())).collect();
+    let steps: Vec<Option<Step>> =
+        entries.iter().enumerate().map(|(n, entry)| reader.step(n, entry, entries.len())).collect();
     let start = fields.get("start").map_or(Some(0), |node| reader.step_name(node));
     let Reader { settings, slots, intents, .. } = reader;
     let source = Source {
@@ -160,7 +170,9 @@ impl Reader<'_> {
         let Value::Map(entries) = &step.value else { return };
         for entry in entries {
             match (entry.key.as_str(), &entry.node.value) {
-                ("set", Value::Map(assigned)) => self.known.extend(assigned.iter().map(|entry| entry.key.clone())),
+                ("set", Value::Map(assigned)) => {
+                    self.known.extend(assigned.iter().map(|entry| entry.key.clone()))
+                }
                 ("save", Value::Scalar { text, .. }) => {
                     self.known.insert(text.clone());
                 }
@@ -195,7 +207,8 @@ impl Reader<'_> {
         let name = text(node)?;
         if !self.slots.contains_key(name) {
             let Some(kind) = understanding::plain_kind(name) else {
-                let meant = nearest(name, self.slots.keys().map(String::as_str).chain(understanding::PLAIN_KINDS));
+                let meant =
+                    nearest(name, self.slots.keys().map(String::as_str).chain(understanding::PLAIN_KINDS));
                 self.problems.error_meant(node.at, format!("there is no slot `{name}`"), meant);
                 return None;
             };
@@ -281,7 +294,13 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn duration(&self, problems: &mut Problems, key: &str, low: Duration, high: Duration) -> Option<Duration> {
+    fn duration(
+        &self,
+        problems: &mut Problems,
+        key: &str,
+        low: Duration,
+        high: Duration,
+    ) -> Option<Duration> {
         let node = self.get(key)?;
         let found = text(node).and_then(duration);
         match found {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::understanding::endpoint;
 use super::{Fields, Reader, entries, items, json, text, within};
 use crate::expr::Expr;
-use crate::model::{Action, Ask, Assign, Body, Collect, Confirm, Http, KeyTarget, Piece, Step, StepId, Target};
+use crate::model::{
+    Action, Ask, Assign, Body, Collect, Confirm, Http, KeyTarget, Piece, Step, StepId, Target,
+};
 use crate::problem::nearest;
 use crate::template::{Template, TemplateError};
 use crate::yaml::{Entry, Node, Value};
@@ -20,7 +22,8 @@ impl Reader<'_> {
     /// Reads the step `n` of `count`.
     pub(super) fn step(&mut self, n: usize, entry: &Entry, count: usize) -> Option<Step> {
         let all = entries(self.problems, &entry.node, &entry.key)?;
-        let Some(action) = ACTIONS.into_iter().find(|action| all.iter().any(|field| field.key == *action)) else {
+        let Some(action) = ACTIONS.into_iter().find(|action| all.iter().any(|field| field.key == *action))
+        else {
             match all.iter().find_map(|field| nearest(&field.key, ACTIONS).map(|meant| (field, meant))) {
                 Some((field, meant)) => {
                     let message = format!("unknown key `{}` in the step `{}`", field.key, entry.key);
@@ -28,7 +31,11 @@ impl Reader<'_> {
                 }
                 None => self.problems.error(
                     entry.at,
-                    format!("the step `{}` does nothing; a step has one of {}", entry.key, ACTIONS.join(", ")),
+                    format!(
+                        "the step `{}` does nothing; a step has one of {}",
+                        entry.key,
+                        ACTIONS.join(", ")
+                    ),
                 ),
             }
             return None;
@@ -36,8 +43,24 @@ impl Reader<'_> {
         let keys: &[&str] = match action {
             "say" => &["say", "interruptible", "next"],
             "ask" => &[
-                "ask", "barge_in", "intents", "global", "slot", "save", "again", "keys", "digits", "no_input",
-                "no_match", "then", "confirm", "attempts", "no_input_after", "inter_digit", "endpoint", "next",
+                "ask",
+                "barge_in",
+                "intents",
+                "global",
+                "slot",
+                "save",
+                "again",
+                "keys",
+                "digits",
+                "no_input",
+                "no_match",
+                "then",
+                "confirm",
+                "attempts",
+                "no_input_after",
+                "inter_digit",
+                "endpoint",
+                "next",
             ],
             "branch" => &["branch"],
             "set" => &["set", "next"],
@@ -45,7 +68,8 @@ impl Reader<'_> {
             "goto" => &["goto"],
             _ => &["hang_up"],
         };
-        let fields = Fields::read(self.problems, &entry.node, &format!("the step `{}` ({action})", entry.key), keys)?;
+        let fields =
+            Fields::read(self.problems, &entry.node, &format!("the step `{}` ({action})", entry.key), keys)?;
         let node = fields.get(action)?;
         let written = self.step_field(&fields, "next");
         let follows = (n + 1 < count).then_some(n + 1);
@@ -95,7 +119,8 @@ impl Reader<'_> {
         {
             self.problems.error(save.at, "`save` wants a `slot` beside it");
         }
-        let kind = slot.as_ref().and_then(|target| self.slots.get(&target.slot)).map(|slot| slot.kind.clone());
+        let kind =
+            slot.as_ref().and_then(|target| self.slots.get(&target.slot)).map(|slot| slot.kind.clone());
         let mut digits = kind.as_ref().filter(|kind| kind.takes_digits()).map(|kind| {
             let (min, max) = match kind {
                 crate::entity::SlotKind::Digits { min, max } => (*min, *max),
@@ -106,10 +131,13 @@ impl Reader<'_> {
         if let Some(node) = fields.get("digits") {
             let collect = Fields::read(self.problems, node, "digits", &["min", "max", "finish"])?;
             match &mut digits {
-                None => self.problems.error(node.at, "`digits` wants a slot of digits, a number or an amount"),
+                None => {
+                    self.problems.error(node.at, "`digits` wants a slot of digits, a number or an amount")
+                }
                 Some(digits) => {
                     let problems = &mut *self.problems;
-                    let mut bound = |key: &str| collect.count(problems, key, 1, LONGEST_COLLECTION).map(|n| n as usize);
+                    let mut bound =
+                        |key: &str| collect.count(problems, key, 1, LONGEST_COLLECTION).map(|n| n as usize);
                     digits.min = bound("min").unwrap_or(digits.min);
                     digits.max = bound("max").unwrap_or(digits.max);
                     if digits.min > digits.max {
@@ -160,7 +188,11 @@ impl Reader<'_> {
         })
     }
 
-    fn keys(&mut self, node: Option<&Node>, kind: Option<&crate::entity::SlotKind>) -> BTreeMap<char, KeyTarget> {
+    fn keys(
+        &mut self,
+        node: Option<&Node>,
+        kind: Option<&crate::entity::SlotKind>,
+    ) -> BTreeMap<char, KeyTarget> {
         let mut keys = BTreeMap::new();
         if matches!(kind, Some(crate::entity::SlotKind::YesNo)) {
             keys.insert('1', KeyTarget::Value(true.into()));
@@ -177,7 +209,9 @@ impl Reader<'_> {
                 continue;
             }
             if let Value::Map(_) = entry.node.value {
-                let Some(fields) = Fields::read(self.problems, &entry.node, "a key", &["value"]) else { continue };
+                let Some(fields) = Fields::read(self.problems, &entry.node, "a key", &["value"]) else {
+                    continue;
+                };
                 match (fields.get("value"), kind) {
                     (Some(value), Some(_)) => {
                         keys.insert(key, KeyTarget::Value(json(value)));
@@ -310,11 +344,16 @@ impl Reader<'_> {
         let url = self.template(url_node, true)?;
         let address = text(url_node).unwrap_or_default();
         if !["http://", "https://", "{", "${"].iter().any(|start| address.starts_with(start)) {
-            self.problems.error(url_node.at, "an address begins with http:// or https:// (or with a variable)");
+            self.problems
+                .error(url_node.at, "an address begins with http:// or https:// (or with a variable)");
         }
         let mut headers = Vec::new();
-        for entry in fields.get("headers").and_then(|node| entries(self.problems, node, "headers")).unwrap_or_default() {
-            if entry.key.is_empty() || !entry.key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        for entry in
+            fields.get("headers").and_then(|node| entries(self.problems, node, "headers")).unwrap_or_default()
+        {
+            if entry.key.is_empty()
+                || !entry.key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+            {
                 self.problems.error(entry.at, format!("`{}` is no header field", entry.key));
             }
             headers.extend(self.template(&entry.node, true).map(|template| (entry.key.clone(), template)));
@@ -324,16 +363,24 @@ impl Reader<'_> {
             for entry in entries(self.problems, source, "save").unwrap_or_default() {
                 self.name(&entry.key, entry.at, "variable");
                 match text(&entry.node) {
-                    Some(pointer) if pointer.starts_with('/') => save.push((entry.key.clone(), pointer.to_owned())),
+                    Some(pointer) if pointer.starts_with('/') => {
+                        save.push((entry.key.clone(), pointer.to_owned()))
+                    }
                     _ if matches!(&entry.node.value, Value::Scalar { text, .. } if text.is_empty()) => {
                         save.push((entry.key.clone(), String::new()));
                     }
-                    _ => self.problems.error(entry.node.at, "`save` wants a JSON pointer such as `/account/balance`"),
+                    _ => self
+                        .problems
+                        .error(entry.node.at, "`save` wants a JSON pointer such as `/account/balance`"),
                 }
             }
         }
         let mut on_status = Vec::new();
-        for entry in outer.get("on_status").and_then(|node| entries(self.problems, node, "on_status")).unwrap_or_default() {
+        for entry in outer
+            .get("on_status")
+            .and_then(|node| entries(self.problems, node, "on_status"))
+            .unwrap_or_default()
+        {
             let status = entry.key.parse::<u16>().ok().filter(|status| (100..600).contains(status));
             if status.is_none() {
                 self.problems.error(entry.at, format!("`{}` is no HTTP status", entry.key));
@@ -392,7 +439,8 @@ impl Reader<'_> {
         }
         let length: usize = items(node).iter().filter_map(text).map(|text| text.chars().count()).sum();
         if length > MOST_PROMPT_CHARS {
-            self.problems.error(node.at, format!("a prompt of {length} characters; {MOST_PROMPT_CHARS} are allowed"));
+            self.problems
+                .error(node.at, format!("a prompt of {length} characters; {MOST_PROMPT_CHARS} are allowed"));
         } else if length > self.long_prompt() {
             self.problems.warn(node.at, format!("a prompt of {length} characters: callers stop listening"));
         }
@@ -428,7 +476,8 @@ impl Reader<'_> {
         match Template::parse(source, secrets_allowed.then_some(self.secrets)) {
             Ok(template) => {
                 for name in template.variables() {
-                    let offset = source.find(&format!("{{{name}")).map_or(0, |byte| source[..byte].chars().count());
+                    let offset =
+                        source.find(&format!("{{{name}")).map_or(0, |byte| source[..byte].chars().count());
                     self.check_variable(name, within(node, offset));
                 }
                 Some(template)

@@ -48,7 +48,16 @@ pub(super) fn settings(problems: &mut Problems, node: Option<&Node>) -> (Setting
     let mut language = Language::english();
     let Some(node) = node else { return (settings, language) };
     let keys = [
-        "language", "voice", "accept", "confirm", "margin", "sure", "no_input", "inter_digit", "endpoint", "attempts",
+        "language",
+        "voice",
+        "accept",
+        "confirm",
+        "margin",
+        "sure",
+        "no_input",
+        "inter_digit",
+        "endpoint",
+        "attempts",
     ];
     let Some(fields) = Fields::read(problems, node, "settings", &keys) else { return (settings, language) };
     if let Some(tag) = fields.text(problems, "language") {
@@ -174,7 +183,9 @@ impl Reader<'_> {
                     Ok(pattern) if group < pattern.captures_len() => {
                         kind = Some(SlotKind::Pattern { pattern, group });
                     }
-                    Ok(_) => self.problems.error(pattern_node.at, format!("the pattern has no group {group}")),
+                    Ok(_) => {
+                        self.problems.error(pattern_node.at, format!("the pattern has no group {group}"))
+                    }
                     Err(message) => self.problems.error(pattern_node.at, message),
                 }
             }
@@ -207,7 +218,9 @@ impl Reader<'_> {
                     values.push(choice_value(&entry.key, names));
                 }
             }
-            _ => values.extend(items(node).iter().filter_map(text).map(|name| choice_value(name, vec![name.to_owned()]))),
+            _ => values.extend(
+                items(node).iter().filter_map(text).map(|name| choice_value(name, vec![name.to_owned()])),
+            ),
         }
         if values.is_empty() {
             self.problems.error(node.at, "a choice wants at least one value");
@@ -234,7 +247,9 @@ impl Reader<'_> {
                 self.examples(&mut intent, &entry.node);
             } else {
                 let keys = ["title", "examples", "keywords", "regex"];
-                let Some(fields) = Fields::read(self.problems, &entry.node, "an intent", &keys) else { continue };
+                let Some(fields) = Fields::read(self.problems, &entry.node, "an intent", &keys) else {
+                    continue;
+                };
                 if let Some(title) = fields.text(self.problems, "title") {
                     intent.title = title;
                 }

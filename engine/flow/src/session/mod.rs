@@ -61,7 +61,10 @@ enum State {
     /// Waiting for the caller.
     Asking(Box<Question>),
     /// Waiting for a web service.
-    Acting { id: ActionId, step: StepId },
+    Acting {
+        id: ActionId,
+        step: StepId,
+    },
     Finished,
 }
 
@@ -213,7 +216,10 @@ impl Session {
             self.effects.push_back(Effect::Notify(EventBody::FlowStep { step: step.name.clone() }));
             next = match &step.action {
                 Action::Say { pieces, interruptible } => {
-                    self.last_said.extend(pieces.iter().cloned());
+                    // What had to be heard was heard.
+                    if *interruptible {
+                        self.last_said.extend(pieces.iter().cloned());
+                    }
                     self.say(pieces, *interruptible);
                     step.next
                 }
@@ -385,7 +391,9 @@ impl Session {
             value
                 .bytes()
                 .map(|b| match b {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(b).to_string(),
+                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                        char::from(b).to_string()
+                    }
                     _ => format!("%{b:02X}"),
                 })
                 .collect()

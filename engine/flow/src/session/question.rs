@@ -242,7 +242,11 @@ impl Session {
             if let Some(answer) = SlotKind::YesNo.find(&words, flow.source.tongue, None) {
                 let yes = answer.value == Value::Bool(true);
                 // "No, three hundred": the correction comes along.
-                let better = if yes || matches!(guess, Guess::Intent { .. }) { None } else { self.slot_in(&ask, &words) };
+                let better = if yes || matches!(guess, Guess::Intent { .. }) {
+                    None
+                } else {
+                    self.slot_in(&ask, &words)
+                };
                 match better {
                     Some(found) => self.answered(now, &ask, step, found, &words, confidence),
                     None => self.confirmed(now, &ask, yes),
@@ -301,7 +305,15 @@ impl Session {
     }
 
     /// Takes the answer to one slot of an intent; more of them may come in the same breath ("two hundred, tomorrow").
-    fn answered(&mut self, now: MediaTime, ask: &Ask, step: StepId, found: Found<Value>, words: &[String], sure: f32) {
+    fn answered(
+        &mut self,
+        now: MediaTime,
+        ask: &Ask,
+        step: StepId,
+        found: Found<Value>,
+        words: &[String],
+        sure: f32,
+    ) {
         if let Some(target) = ask.slot.as_ref().filter(|target| self.open_slots.contains(&target.slot)) {
             let mut rest = words.to_vec();
             rest.splice(found.start..found.end, ["<>".to_owned()]);
@@ -322,7 +334,10 @@ impl Session {
         let digits = all_digits(words, flow.source.tongue);
         let so_far = question.spoken.len() + digits.len();
         // One digit among other words is more likely a word misheard.
-        if digits.is_empty() || so_far > *max || (digits.len() * 3 < words.len() && question.spoken.is_empty()) {
+        if digits.is_empty()
+            || so_far > *max
+            || (digits.len() * 3 < words.len() && question.spoken.is_empty())
+        {
             return false;
         }
         question.spoken.push_str(&digits);
@@ -342,8 +357,12 @@ impl Session {
         let best = routes.iter().max_by(|a, b| scores[a.0].total_cmp(&scores[b.0]).then(b.0.cmp(&a.0)));
         let Some((intent, route)) = best.copied() else { return (None, 0.0, Decision::NoMatch, None) };
         let score = scores[intent];
-        let second =
-            scores.iter().enumerate().filter(|(n, _)| *n != intent).map(|(_, score)| *score).fold(0.0, f32::max);
+        let second = scores
+            .iter()
+            .enumerate()
+            .filter(|(n, _)| *n != intent)
+            .map(|(_, score)| *score)
+            .fold(0.0, f32::max);
         let settings = &source.settings;
         let decision = if score >= settings.accept && score - second >= settings.margin {
             Decision::Accept
@@ -409,7 +428,15 @@ impl Session {
         }
     }
 
-    fn slot_filled(&mut self, now: MediaTime, ask: &Ask, step: StepId, value: Value, confidence: f32, keyed: bool) {
+    fn slot_filled(
+        &mut self,
+        now: MediaTime,
+        ask: &Ask,
+        step: StepId,
+        value: Value,
+        confidence: f32,
+        keyed: bool,
+    ) {
         let Some(target) = &ask.slot else { return };
         self.fill_slot(&target.variable, value.clone());
         let next = self.flow.source.steps[step].next;
@@ -538,7 +565,8 @@ impl Session {
                 phrases.extend(self.spelt_out(example));
             }
             phrases.extend(intent.keywords.iter().map(|words| join(words)));
-            digits |= intent.slots.iter().any(|slot| matches!(source.slots[slot].kind, SlotKind::Digits { .. }));
+            digits |=
+                intent.slots.iter().any(|slot| matches!(source.slots[slot].kind, SlotKind::Digits { .. }));
         }
         let mut seen = std::collections::HashSet::new();
         phrases.retain(|phrase| !phrase.is_empty() && seen.insert(phrase.clone()));
@@ -562,13 +590,17 @@ impl Session {
         for part in &template.parts {
             let fillings = match part {
                 Part::Text(text) => vec![text.clone()],
-                Part::Variable { name, style: Style::Spoken } => match source.slots.get(name).map(|slot| &slot.kind) {
-                    Some(SlotKind::Choice(values)) => {
-                        values.iter().flat_map(|value| value.names.iter().cloned()).take(MOST_SPELT).collect()
+                Part::Variable { name, style: Style::Spoken } => {
+                    match source.slots.get(name).map(|slot| &slot.kind) {
+                        Some(SlotKind::Choice(values)) => values
+                            .iter()
+                            .flat_map(|value| value.names.iter().cloned())
+                            .take(MOST_SPELT)
+                            .collect(),
+                        Some(kind) => samples(kind, source.tongue),
+                        None => Vec::new(),
                     }
-                    Some(kind) => samples(kind, source.tongue),
-                    None => Vec::new(),
-                },
+                }
                 _ => Vec::new(),
             };
             if fillings.is_empty() {

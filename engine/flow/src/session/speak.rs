@@ -23,7 +23,11 @@ impl Session {
                 if text.chars().count() > antiphon_models_speech::SpeechRequest::LONGEST {
                     text = text.chars().take(antiphon_models_speech::SpeechRequest::LONGEST).collect();
                 }
-                Some(Prompt::Text { text, language: source.language.clone(), voice: source.settings.voice.clone() })
+                Some(Prompt::Text {
+                    text,
+                    language: source.language.clone(),
+                    voice: source.settings.voice.clone(),
+                })
             }
             Piece::Recording { path, text } => {
                 Some(Prompt::Recording { path: path.clone(), text: self.fill(text, Style::Spoken) })
@@ -59,10 +63,16 @@ impl Session {
         let text = plain(value);
         match (self.slot_of(name), tongue) {
             (Some(SlotKind::Digits { .. }), _) => apart(&text),
-            (Some(SlotKind::Amount { currency, .. }), _) if value.is_number() => money(&text, currency, tongue),
+            (Some(SlotKind::Amount { currency, .. }), _) if value.is_number() => {
+                money(&text, currency, tongue)
+            }
             (Some(SlotKind::Date), _) => Date::parse(&text).map_or(text, |date| day(date, tongue)),
-            (Some(SlotKind::YesNo), Tongue::English) => if value == &Value::Bool(true) { "yes" } else { "no" }.into(),
-            (Some(SlotKind::YesNo), Tongue::Chinese) => if value == &Value::Bool(true) { "是" } else { "否" }.into(),
+            (Some(SlotKind::YesNo), Tongue::English) => {
+                if value == &Value::Bool(true) { "yes" } else { "no" }.into()
+            }
+            (Some(SlotKind::YesNo), Tongue::Chinese) => {
+                if value == &Value::Bool(true) { "是" } else { "否" }.into()
+            }
             (Some(SlotKind::Choice(values)), _) => values
                 .iter()
                 .find(|choice| choice.value == text)
@@ -88,9 +98,27 @@ fn money(number: &str, currency: &str, tongue: Tongue) -> String {
         (Tongue::Chinese, "USD") => "美元",
         (Tongue::Chinese, "EUR") => "欧元",
         (Tongue::Chinese, "HKD") => "港币",
-        (Tongue::English, "USD") => if one { "dollar" } else { "dollars" },
-        (Tongue::English, "GBP") => if one { "pound" } else { "pounds" },
-        (Tongue::English, "EUR") => if one { "euro" } else { "euros" },
+        (Tongue::English, "USD") => {
+            if one {
+                "dollar"
+            } else {
+                "dollars"
+            }
+        }
+        (Tongue::English, "GBP") => {
+            if one {
+                "pound"
+            } else {
+                "pounds"
+            }
+        }
+        (Tongue::English, "EUR") => {
+            if one {
+                "euro"
+            } else {
+                "euros"
+            }
+        }
         (Tongue::English, "CNY") => "yuan",
         (_, code) => code,
     };
@@ -99,7 +127,17 @@ fn money(number: &str, currency: &str, tongue: Tongue) -> String {
 
 fn day(date: Date, tongue: Tongue) -> String {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
         "December",
     ];
     const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
