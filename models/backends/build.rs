@@ -1,5 +1,7 @@
 //! Finds the C libraries of the engines that are switched on, and says what to install where one is missing.
 
+#![allow(clippy::print_stderr, reason = "a build script has no other way to speak")]
+
 use std::path::Path;
 
 fn main() {

@@ -12,7 +12,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use antiphon_media_frame::{AudioBuf, MediaTime, SampleRate};
+use antiphon_media_frame::{AudioBuf, MediaTime, SampleRate, Span};
 use antiphon_models_backends::{EngineSettings, SphinxModel, VoiceSettings, open_engine, open_voice};
 use antiphon_models_speech::{
     Engine, Hints, Language, Recognition, Recognizer, SpeechRequest, StreamConfig, Synthesizer,
@@ -84,6 +84,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut settings = EngineSettings::default();
     let wide = open_engine("pocketsphinx", &settings)?;
     measure("16 kHz, with hints", &*wide, SampleRate::HZ_16000, &spoken, true)?;
+    println!("\nSilence after the last sound, 16 kHz with hints:");
+    for millis in [0, 50, 100, 200, 300, 400] {
+        println!("{millis:>4} ms: {} errors", errors_at(&*wide, &spoken, Span::from_millis(millis))?);
+    }
     measure("16 kHz, without hints", &*wide, SampleRate::HZ_16000, &spoken, false)?;
     let narrow: Vec<Vec<i16>> = spoken.iter().map(|pcm| through_telephone(pcm)).collect();
     let upsampled: Vec<Vec<i16>> = narrow.iter().map(|pcm| upsample(pcm)).collect();
@@ -134,22 +138,19 @@ fn measure(
     spoken: &[Vec<i16>],
     hinted: bool,
 ) -> Result<(), Box<dyn Error>> {
-    let hints = if hinted {
-        Hints { phrases: PHRASES.map(str::to_owned).to_vec(), digits: true, closed: false }
-    } else {
-        Hints::default()
-    };
+    let hints = if hinted { expected() } else { Hints::default() };
     let begun = Instant::now();
     let config = StreamConfig { language: Language::english(), hints, source_rate: source };
     let mut stream = engine.open(&config)?;
     let opened = begun.elapsed();
+    let tail = stream.tail();
     println!("\n{title} (opened in {} ms)\n{:-<110}", opened.as_millis(), "");
     let (mut errors, mut words, mut sound, mut work, mut slowest) =
         (0, 0, Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let mut at = MediaTime::ZERO;
     for (line, pcm) in LINES.iter().zip(spoken) {
         let begun = Instant::now();
-        let (heard, confidence, flush) = hear(&mut *stream, pcm, at)?;
+        let (heard, confidence, flush) = hear(&mut *stream, pcm, at, tail)?;
         work += begun.elapsed();
         slowest = slowest.max(flush);
         sound += Duration::from(source.span(pcm.len()));
@@ -168,14 +169,33 @@ fn measure(
     Ok(())
 }
 
+fn expected() -> Hints {
+    Hints { phrases: PHRASES.map(str::to_owned).to_vec(), digits: true, closed: false }
+}
+
+/// Word errors where a gate cuts at the last sound (below 1 % of full scale) and pads with `tail`.
+fn errors_at(engine: &dyn Engine, spoken: &[Vec<i16>], tail: Span) -> Result<usize, Box<dyn Error>> {
+    let source_rate = SampleRate::HZ_16000;
+    let config = StreamConfig { language: Language::english(), hints: expected(), source_rate };
+    let mut stream = engine.open(&config)?;
+    let mut errors = 0;
+    for (line, pcm) in LINES.iter().zip(spoken) {
+        let end = pcm.iter().rposition(|s| s.unsigned_abs() > 330).map_or(0, |last| last + 1);
+        let (heard, _, _) = hear(&mut *stream, &pcm[..end], MediaTime::ZERO, tail)?;
+        errors += distance(line, &heard);
+    }
+    Ok(errors)
+}
+
 fn hear(
     stream: &mut dyn Recognizer,
     pcm: &[i16],
     at: MediaTime,
+    tail: Span,
 ) -> Result<(String, f32, Duration), Box<dyn Error>> {
     let rate = stream.rate();
     let mut padded = pcm.to_vec();
-    padded.resize(pcm.len() + rate.samples(stream.tail()), 0);
+    padded.resize(pcm.len() + rate.samples(tail), 0);
     let mut heard = Vec::new();
     let mut confidence = 0.0;
     let mut pushed = 0;

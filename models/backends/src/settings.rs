@@ -75,19 +75,13 @@ impl Default for WhisperSettings {
 }
 
 /// Settings of every voice.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VoiceSettings {
     /// The voice where a request names none: `slt` for flite, `cmn` for espeak. `None` leaves it to the engine.
     pub voice: Option<String>,
     /// Where spoken prompts are kept; `None` keeps none.
     pub cache: Option<CacheSettings>,
-}
-
-impl Default for VoiceSettings {
-    fn default() -> Self {
-        Self { voice: None, cache: None }
-    }
 }
 
 /// Settings of the cache of spoken prompts.
