@@ -18,6 +18,7 @@ use rsipstack::sip::prelude::HeadersExt;
 use rsipstack::sip::{Header, Method, StatusCode, Transport, Uri};
 use rsipstack::transaction::CallIdFormat;
 use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
+use rsipstack::transaction::key::TransactionRole;
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipAddr, SipConnection, TcpListenerConnection, TransportLayer};
@@ -410,7 +411,8 @@ fn route(core: &Arc<Core>, tx: Transaction) -> Option<Replying> {
     let shared = core.calls().get(&id.to_string()).cloned();
     match (method, shared) {
         (Method::Options, _) => Some(reply(tx, StatusCode::OK, capabilities())),
-        (Method::Bye, shared) if established || dialog.state().waiting_ack() => {
+        // From the caller at any time: its ACK may be handled before this side has noted its own answer.
+        (Method::Bye, shared) if established || dialog.role() == TransactionRole::Server => {
             // A called side may hang up before this one has noted its answer.
             if let Some(shared) = shared {
                 let reason = tx.original.reason_header().and_then(|reason| reason_text(reason.value()));
