@@ -2,6 +2,9 @@
 
 use antiphon_engine_call::Pii;
 
+/// Gives the values of secrets by their names.
+pub(crate) type Secrets<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// A text with variables. `{{` stands for a brace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Template {
@@ -39,10 +42,7 @@ pub(crate) struct TemplateError {
 
 impl Template {
     /// Parses a template; `secrets`, where they are allowed at all, gives the value of `${env:NAME}`.
-    pub(crate) fn parse(
-        text: &str,
-        secrets: Option<&dyn Fn(&str) -> Option<String>>,
-    ) -> Result<Self, TemplateError> {
+    pub(crate) fn parse(text: &str, secrets: Option<&Secrets<'_>>) -> Result<Self, TemplateError> {
         let chars: Vec<char> = text.chars().collect();
         let mut parts = Vec::new();
         let mut plain = String::new();

@@ -40,7 +40,8 @@ pub(crate) fn join(tokens: &[String]) -> String {
     let mut last_wide = true;
     for token in tokens {
         let wide = token.chars().next().is_some_and(is_han);
-        if !text.is_empty() && !(wide && last_wide) {
+        let touching = wide && last_wide;
+        if !text.is_empty() && !touching {
             text.push(' ');
         }
         text.push_str(token);

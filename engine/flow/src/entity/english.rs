@@ -107,7 +107,8 @@ pub(super) fn cardinal(words: &[String], at: usize) -> Option<(f64, usize)> {
     loop {
         let here = word(at);
         if let Some(n) = digit(here).filter(|_| here != "o") {
-            if !matches!(last, Last::Nothing | Last::Hundred | Last::Scale) && !(last == Last::Ten && n > 0) {
+            let after_ten = last == Last::Ten && n > 0;
+            if !after_ten && !matches!(last, Last::Nothing | Last::Hundred | Last::Scale) {
                 break;
             }
             group += f64::from(n);

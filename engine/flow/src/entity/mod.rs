@@ -97,7 +97,7 @@ impl SlotKind {
     }
 
     /// The value of pressed keys.
-    pub(crate) fn from_keys(&self, keys: &str) -> Option<Value> {
+    pub(crate) fn pressed(&self, keys: &str) -> Option<Value> {
         if keys.is_empty() || !keys.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }

@@ -171,7 +171,7 @@ impl Reader<'_> {
         for entry in entries {
             match (entry.key.as_str(), &entry.node.value) {
                 ("set", Value::Map(assigned)) => {
-                    self.known.extend(assigned.iter().map(|entry| entry.key.clone()))
+                    self.known.extend(assigned.iter().map(|entry| entry.key.clone()));
                 }
                 ("save", Value::Scalar { text, .. }) => {
                     self.known.insert(text.clone());

@@ -132,7 +132,7 @@ impl Reader<'_> {
             let collect = Fields::read(self.problems, node, "digits", &["min", "max", "finish"])?;
             match &mut digits {
                 None => {
-                    self.problems.error(node.at, "`digits` wants a slot of digits, a number or an amount")
+                    self.problems.error(node.at, "`digits` wants a slot of digits, a number or an amount");
                 }
                 Some(digits) => {
                     let problems = &mut *self.problems;
@@ -364,7 +364,7 @@ impl Reader<'_> {
                 self.name(&entry.key, entry.at, "variable");
                 match text(&entry.node) {
                     Some(pointer) if pointer.starts_with('/') => {
-                        save.push((entry.key.clone(), pointer.to_owned()))
+                        save.push((entry.key.clone(), pointer.to_owned()));
                     }
                     _ if matches!(&entry.node.value, Value::Scalar { text, .. } if text.is_empty()) => {
                         save.push((entry.key.clone(), String::new()));

@@ -184,7 +184,7 @@ impl Reader<'_> {
                         kind = Some(SlotKind::Pattern { pattern, group });
                     }
                     Ok(_) => {
-                        self.problems.error(pattern_node.at, format!("the pattern has no group {group}"))
+                        self.problems.error(pattern_node.at, format!("the pattern has no group {group}"));
                     }
                     Err(message) => self.problems.error(pattern_node.at, message),
                 }

@@ -1,5 +1,6 @@
 //! One caller's way through a flow.
 
+mod hints;
 mod question;
 mod speak;
 

@@ -3,17 +3,13 @@
 use std::sync::Arc;
 
 use antiphon_engine_call::{Decision, Effect, EventBody, MediaTime};
-use antiphon_models_speech::Hints;
 use serde_json::Value;
 
 use super::{Session, State};
-use crate::entity::{Found, SlotKind, Tongue, all_digits, forms};
+use crate::entity::{Found, SlotKind, Tongue, all_digits};
 use crate::model::{Action, Ask, KeyTarget, Piece, StepId};
 use crate::template::{Part, Style, Template};
-use crate::text::{join, tokens};
-
-/// Most slots in an example that a hint spells out; the others fall away.
-const MOST_SPELT: usize = 8;
+use crate::text::tokens;
 
 /// A question under way.
 #[derive(Debug)]
@@ -185,7 +181,7 @@ impl Session {
         let (pressed, step) = (std::mem::take(&mut question.pressed), question.step);
         let enough = ask.digits.is_some_and(|collect| pressed.len() >= collect.min);
         let kind = ask.slot.as_ref().and_then(|target| self.flow.source.slots.get(&target.slot));
-        match kind.filter(|_| enough).and_then(|slot| slot.kind.from_keys(&pressed)) {
+        match kind.filter(|_| enough).and_then(|slot| slot.kind.pressed(&pressed)) {
             Some(value) => self.slot_filled(now, ask, step, value, 1.0, true),
             None => self.miss(now, ask),
         }
@@ -238,21 +234,20 @@ impl Session {
         self.timer = None;
         let flow = Arc::clone(&self.flow);
         let State::Asking(question) = &mut self.state else { return Understood::Waiting };
-        if let Some(guess) = question.confirming.clone() {
-            if let Some(answer) = SlotKind::YesNo.find(&words, flow.source.tongue, None) {
-                let yes = answer.value == Value::Bool(true);
-                // "No, three hundred": the correction comes along.
-                let better = if yes || matches!(guess, Guess::Intent { .. }) {
-                    None
-                } else {
-                    self.slot_in(&ask, &words)
-                };
-                match better {
-                    Some(found) => self.answered(now, &ask, step, found, &words, confidence),
-                    None => self.confirmed(now, &ask, yes),
-                }
-                return Understood::Waiting;
+        if let Some(guess) = question.confirming.clone()
+            && let Some(answer) = SlotKind::YesNo.find(&words, flow.source.tongue, None)
+        {
+            let yes = answer.value == Value::Bool(true);
+            // "No, three hundred": the correction comes along.
+            let better = match guess {
+                Guess::Slot { .. } if !yes => self.slot_in(&ask, &words),
+                _ => None,
+            };
+            match better {
+                Some(found) => self.answered(now, &ask, step, found, &words, confidence),
+                None => self.confirmed(now, &ask, yes),
             }
+            return Understood::Waiting;
         }
         let found = self.slot_in(&ask, &words);
         let (intent, score, decision, target) = self.classify(&ask, &words);
@@ -378,7 +373,7 @@ impl Session {
     }
 
     /// Where each intent leads from here: the question's own first, then the flow's, then the built-in repeat.
-    fn routes(&self, ask: &Ask) -> Vec<(usize, Route)> {
+    pub(super) fn routes(&self, ask: &Ask) -> Vec<(usize, Route)> {
         let source = &self.flow.source;
         let mut routes: Vec<(usize, Route)> =
             ask.intents.iter().map(|(intent, step)| (*intent, Route::Step(*step))).collect();
@@ -546,78 +541,10 @@ impl Session {
             _ => None,
         }
     }
-
-    fn listen(&mut self, ask: &Ask, confirming: bool) {
-        let source = &self.flow.source;
-        let mut phrases = Vec::new();
-        let kind = ask.slot.as_ref().and_then(|target| source.slots.get(&target.slot)).map(|slot| &slot.kind);
-        if confirming || matches!(kind, Some(SlotKind::YesNo)) {
-            phrases.extend(forms(source.tongue));
-        }
-        if let Some(SlotKind::Choice(values)) = kind {
-            phrases.extend(values.iter().flat_map(|value| value.names.iter().cloned()));
-        }
-        let mut digits = kind.is_some_and(|kind| matches!(kind, SlotKind::Digits { .. }));
-        phrases.extend(kind.map(|kind| samples(kind, source.tongue)).unwrap_or_default());
-        for (intent, _) in self.routes(ask) {
-            let intent = &source.intents[intent];
-            for example in &intent.examples {
-                phrases.extend(self.spelt_out(example));
-            }
-            phrases.extend(intent.keywords.iter().map(|words| join(words)));
-            digits |=
-                intent.slots.iter().any(|slot| matches!(source.slots[slot].kind, SlotKind::Digits { .. }));
-        }
-        let mut seen = std::collections::HashSet::new();
-        phrases.retain(|phrase| !phrase.is_empty() && seen.insert(phrase.clone()));
-        phrases.truncate(Hints::LIMIT);
-        let hints = Hints { phrases, digits, closed: false };
-        let wanted = Some((hints, ask.endpoint));
-        if self.listening != wanted
-            && let Some((hints, endpoint)) = wanted.clone()
-        {
-            self.listening = wanted;
-            let language = source.language.clone();
-            self.effects.push_back(Effect::Listen { hints, language, endpoint });
-        }
-    }
-
-    /// An example with its slots replaced by things people say for them.
-    fn spelt_out(&self, example: &str) -> Vec<String> {
-        let source = &self.flow.source;
-        let Ok(template) = Template::parse(example, None) else { return Vec::new() };
-        let mut texts = vec![String::new()];
-        for part in &template.parts {
-            let fillings = match part {
-                Part::Text(text) => vec![text.clone()],
-                Part::Variable { name, style: Style::Spoken } => {
-                    match source.slots.get(name).map(|slot| &slot.kind) {
-                        Some(SlotKind::Choice(values)) => values
-                            .iter()
-                            .flat_map(|value| value.names.iter().cloned())
-                            .take(MOST_SPELT)
-                            .collect(),
-                        Some(kind) => samples(kind, source.tongue),
-                        None => Vec::new(),
-                    }
-                }
-                _ => Vec::new(),
-            };
-            if fillings.is_empty() {
-                continue;
-            }
-            texts = texts
-                .iter()
-                .flat_map(|text| fillings.iter().map(move |filling| format!("{text}{filling}")))
-                .take(MOST_SPELT * MOST_SPELT)
-                .collect();
-        }
-        texts.iter().map(|text| join(&tokens(text))).collect()
-    }
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Route {
+pub(super) enum Route {
     Step(StepId),
     Repeat,
 }
@@ -629,38 +556,4 @@ fn default_confirm(tongue: Tongue) -> Piece {
         Tongue::Chinese => ("您是说", "，对吗？"),
     };
     Piece::Text(Template { parts: vec![Part::Text(before.to_owned()), title, Part::Text(after.to_owned())] })
-}
-
-/// A few things people say for a slot, so that a recogniser knows the words.
-fn samples(kind: &SlotKind, tongue: Tongue) -> Vec<String> {
-    let list: &[&str] = match (kind, tongue) {
-        (SlotKind::Amount { .. } | SlotKind::Number { .. }, Tongue::English) => &[
-            "fifty dollars",
-            "one hundred dollars",
-            "two hundred dollars",
-            "two hundred and fifty dollars",
-            "three hundred and twenty dollars",
-            "five hundred dollars",
-            "one thousand dollars",
-            "twelve hundred dollars",
-        ],
-        (SlotKind::Amount { .. } | SlotKind::Number { .. }, Tongue::Chinese) => {
-            &["五十块", "一百元", "两百五十块", "五百块钱", "一千元", "三千五", "两万元", "一万五"]
-        }
-        (SlotKind::Date, Tongue::English) => &[
-            "today",
-            "tomorrow",
-            "the day after tomorrow",
-            "on monday",
-            "next tuesday",
-            "this wednesday",
-            "next friday",
-            "on the fifth of march",
-        ],
-        (SlotKind::Date, Tongue::Chinese) => {
-            &["今天", "明天", "后天", "周五", "下周一", "下周三", "三月五号", "下个月五号"]
-        }
-        _ => &[],
-    };
-    list.iter().map(|sample| (*sample).to_owned()).collect()
 }
