@@ -88,6 +88,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     for millis in [0, 50, 100, 200, 300, 400] {
         println!("{millis:>4} ms: {} errors", errors_at(&*wide, &spoken, Span::from_millis(millis))?);
     }
+    println!("\nCommon words beside the phrases, 16 kHz with hints:");
+    for common_words in [0, 100, 300, 1_000, 3_000] {
+        settings.pocketsphinx.common_words = common_words;
+        let engine = open_engine("pocketsphinx", &settings)?;
+        let begun = Instant::now();
+        let errors = errors_at(&*engine, &spoken, Span::from_millis(200))?;
+        println!("{common_words:>4}: {errors} errors in {} ms", begun.elapsed().as_millis());
+    }
+    settings = EngineSettings::default();
     measure("16 kHz, without hints", &*wide, SampleRate::HZ_16000, &spoken, false)?;
     let narrow: Vec<Vec<i16>> = spoken.iter().map(|pcm| through_telephone(pcm)).collect();
     let upsampled: Vec<Vec<i16>> = narrow.iter().map(|pcm| upsample(pcm)).collect();

@@ -51,13 +51,7 @@ pub fn open_engine(name: &str, settings: &EngineSettings) -> Result<Arc<dyn Engi
 /// An unknown name, a voice left out of this build (both say what there is), a program that is not installed, or a
 /// cache folder that cannot be made.
 pub fn open_voice(name: &str, settings: &VoiceSettings) -> Result<Arc<dyn Synthesizer>, SynthesizeError> {
-    let voice: Arc<dyn Synthesizer> = match name {
-        #[cfg(feature = "flite")]
-        "flite" => Arc::new(crate::flite::Flite::open(settings.voice.as_deref())?),
-        #[cfg(feature = "espeak")]
-        "espeak" => Arc::new(crate::espeak::Espeak::open(settings.voice.as_deref())?),
-        _ => return Err(SynthesizeError::Engine { engine: "voices", message: unknown(name, &VOICES) }),
-    };
+    let voice = bare_voice(name, settings.voice.as_deref())?;
     match &settings.cache {
         Some(cache) => {
             let variant =
@@ -65,6 +59,17 @@ pub fn open_voice(name: &str, settings: &VoiceSettings) -> Result<Arc<dyn Synthe
             Ok(Arc::new(CachedSynthesizer::new(voice, &variant, cache)?))
         }
         None => Ok(voice),
+    }
+}
+
+/// The default voice goes unread where no voice is compiled in.
+fn bare_voice(name: &str, _default: Option<&str>) -> Result<Arc<dyn Synthesizer>, SynthesizeError> {
+    match name {
+        #[cfg(feature = "flite")]
+        "flite" => Ok(Arc::new(crate::flite::Flite::open(_default)?)),
+        #[cfg(feature = "espeak")]
+        "espeak" => Ok(Arc::new(crate::espeak::Espeak::open(_default)?)),
+        _ => Err(SynthesizeError::Engine { engine: "voices", message: unknown(name, &VOICES) }),
     }
 }
 

@@ -19,7 +19,7 @@ pub(super) fn gather(tokens: &[(Vec<u8>, i64, i64, f32)]) -> Vec<Heard> {
     for (bytes, first, last, p) in tokens {
         let joins = out.last().is_some_and(|(so_far, _)| {
             let whole = std::str::from_utf8(so_far);
-            whole.is_err() || !bytes.starts_with(b" ") && whole.is_ok_and(|text| text.is_ascii())
+            whole.is_err() || !bytes.starts_with(b" ") && whole.is_ok_and(str::is_ascii)
         });
         match out.last_mut() {
             Some((so_far, heard)) if joins => {
