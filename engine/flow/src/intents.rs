@@ -18,7 +18,7 @@ const PASSES: usize = 60;
 const RATE: f32 = 4.0;
 const DECAY: f32 = 1e-4;
 /// A sentence this like an example is taken at the classifier's word; below, confidence falls in proportion.
-const LIKE_ENOUGH: f32 = 0.5;
+const LIKE_ENOUGH: f32 = 0.4;
 /// The confidence of a keyword or pattern that matches.
 const CERTAIN: f32 = 0.97;
 

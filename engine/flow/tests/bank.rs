@@ -219,3 +219,49 @@ fn the_chinese_line_escalates_and_falls_back() {
     chat.start(today());
     talk(&mut chat, &[("/silence", "没有听到"), ("今天天气真好啊", "没有听懂"), ("/silence", "回电")]);
 }
+
+#[test]
+fn what_is_likely_but_not_sure_is_confirmed_first() {
+    // Only an example word for word is sure enough here.
+    let text = "version: 1
+name: careful
+settings: {accept: 1.0, confirm: 0.3}
+slots: {amount: amount}
+intents:
+  transfer: {title: a transfer, examples: ['transfer {amount} now', please make a transfer, i want a money transfer]}
+  hours: [when do you open, opening hours please, what time do you close]
+steps:
+  main:
+    ask: What?
+    intents: {transfer: how_much, hours: bye}
+    confirm: Did you mean {title}?
+    no_match: Pardon?
+  how_much:
+    ask: How much?
+    slot: amount
+  tell: {hang_up: 'Transferring {amount}.'}
+  bye: {hang_up: Bye.}
+";
+    let flow =
+        Flow::parse(text, std::path::Path::new("flow.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+    let flow = Arc::new(flow);
+    let start = || {
+        let mut chat = Chat::new(Arc::clone(&flow));
+        chat.start(BTreeMap::new());
+        chat
+    };
+    talk(
+        &mut start(),
+        &[("please transfer fifty dollars", "Did you mean a transfer?"), ("yes", "Transferring 50 dollars.")],
+    );
+    talk(
+        &mut start(),
+        &[
+            ("could you make a transfer", "Did you mean a transfer?"),
+            ("no", "What?"),
+            ("when do you open", "Bye."),
+        ],
+    );
+    talk(&mut start(), &[("please make a transfer", "How much?"), ("ten bucks", "Transferring 10 dollars.")]);
+    talk(&mut start(), &[("could you make a transfer", "Did you mean a transfer?"), ("/key 1", "How much?")]);
+}
