@@ -29,13 +29,14 @@ pub struct PocketSphinxSettings {
     /// Decoders kept for the next call, each 6 to 10 MB, or 95 MB where the stream had no hints (measured with Debian's
     /// model); further ones are freed when their stream closes.
     pub idle_decoders: usize,
-    /// How many common words a stream with hints still hears outside its phrases.
+    /// How many common words a stream with hints still hears outside its phrases. Errors of 108 words measured by
+    /// `word_error`: 14 with none, 11 with 100, 7 with 300 and 1000, 4 with 3000, at 30 % more time than with none.
     pub common_words: usize,
 }
 
 impl Default for PocketSphinxSettings {
     fn default() -> Self {
-        Self { models: Vec::new(), idle_decoders: 4, common_words: 300 }
+        Self { models: Vec::new(), idle_decoders: 4, common_words: 3_000 }
     }
 }
 
