@@ -28,6 +28,7 @@ mod wav;
 pub mod whisper;
 
 pub use registry::{engine_names, open_engine, open_voice, voice_names};
+pub use scripted::Script;
 pub use settings::{
     CacheSettings, EngineSettings, PocketSphinxSettings, SphinxModel, VoiceSettings, WhisperSettings,
 };
