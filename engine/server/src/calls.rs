@@ -238,6 +238,15 @@ impl EventLog {
         }
     }
 
+    /// Everything so far and one event more, which is not published yet.
+    pub(crate) fn history_with(&self, at: MediaTime, body: &EventBody) -> Vec<Event> {
+        let state = self.calls.lock();
+        let history = state.calls.get(&self.id).map(|entry| &entry.history);
+        let mut events: Vec<_> = history.into_iter().flatten().map(|event| Event::clone(event)).collect();
+        events.push(Event { call: self.id, seq: self.seq + 1, at, body: body.clone() });
+        events
+    }
+
     fn close(&mut self) {
         self.over = true;
         if self.to_file {

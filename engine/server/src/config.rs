@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use antiphon_media_frame::Span;
+use antiphon_models_backends::{PocketSphinxSettings, Script, WhisperSettings};
 use serde::{Deserialize, Serialize};
 
 /// A length of time in configuration: `"20ms"`, `"5s"`, `"2m"`.
@@ -158,8 +159,15 @@ pub(crate) struct RecognizerSection {
     pub(crate) workers: usize,
     /// Silence that ends an utterance, where the flow does not say.
     pub(crate) endpoint: Length,
-    /// Model files by engine: see `docs/CONFIGURATION.md`.
-    pub(crate) models: BTreeMap<String, toml::Value>,
+    /// Models and limits of pocketsphinx.
+    #[serde(skip_serializing)]
+    pub(crate) pocketsphinx: PocketSphinxSettings,
+    /// Model and limits of whisper.
+    #[serde(skip_serializing)]
+    pub(crate) whisper: WhisperSettings,
+    /// What the scripted recogniser hears.
+    #[serde(skip_serializing)]
+    pub(crate) scripted: Script,
 }
 
 /// `[voice]`
@@ -249,7 +257,9 @@ impl Default for RecognizerSection {
             engine: "pocketsphinx".into(),
             workers: std::thread::available_parallelism().map_or(1, Into::into),
             endpoint: Length::millis(600),
-            models: BTreeMap::new(),
+            pocketsphinx: PocketSphinxSettings::default(),
+            whisper: WhisperSettings::default(),
+            scripted: Script::default(),
         }
     }
 }

@@ -1,1 +1,74 @@
-fn main() {}
+//! `antiphon`: a real-time voice AI engine for contact centres.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the binary owns tasks, threads and clocks, and a command line prints"
+)]
+
+mod api;
+mod caller;
+mod calls;
+mod commands;
+mod config;
+mod conversation;
+mod http_action;
+mod inbound;
+mod mouth;
+mod setup;
+mod renegotiate;
+mod shared;
+mod sidecar;
+mod telemetry;
+
+use clap::{Parser, Subcommand};
+
+/// Answers calls, understands them, speaks back, records both sides.
+#[derive(Parser)]
+#[command(name = "antiphon", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer SIP calls with a flow
+    Serve(commands::serve::Args),
+    /// Place a call: wait for the other side to finish, speak, report what was heard
+    Call(commands::call::Args),
+    /// Place a call with a microphone and a loudspeaker
+    #[cfg(feature = "talk")]
+    Talk(commands::talk::Args),
+    /// Turn audio files into words, each channel by itself
+    Transcribe(commands::transcribe::Args),
+    /// Check a flow, or talk to it by typing
+    #[command(subcommand)]
+    Flow(commands::flow::Command),
+    /// Serve the bank line, call it, and show what happens
+    Demo(commands::demo::Args),
+    /// Print what the documentation is generated from
+    #[command(hide = true, subcommand)]
+    Docs(commands::docs::Command),
+}
+
+fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Serve(args) => commands::serve::run(&args),
+        Command::Call(args) => commands::call::run(&args),
+        #[cfg(feature = "talk")]
+        Command::Talk(args) => commands::talk::run(&args),
+        Command::Transcribe(args) => commands::transcribe::run(&args),
+        Command::Flow(command) => commands::flow::run(&command),
+        Command::Demo(args) => commands::demo::run(&args),
+        Command::Docs(command) => commands::docs::run(&command),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("antiphon: {error:#}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! Drives one answered call: joins the leg, the ears, the mouth and SIP to the call's state machine.
+//!
+//! Everything that happens to a call comes into one task by one queue, in order; everything the call wants leaves from
+//! there. The task never blocks: speaking, web services and disks have threads of their own.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use antiphon_engine_call::{
+    ActionId, Call, CallInput, Cause, Dialogue, Effect, EventBody, HttpOutcome, MediaFigures, Prompt, PromptEnd,
+    PromptId,
+};
+use antiphon_media_frame::{MediaTime, SampleRate, Span};
+use antiphon_media_plane::{Clip, ClipEnd, ClipId, LegCommand, LegEvent, LegFigures, LegHandle};
+use antiphon_media_record::{RecordError, RecordingSummary};
+use antiphon_media_sip::{Dialog, DialogEvent};
+use antiphon_models_pool::{StreamEvent, StreamHandle};
+use tokio::sync::mpsc;
+
+use crate::calls::EventLog;
+use crate::http_action;
+use crate::mouth::{Mouth, MouthError, Ready};
+use crate::renegotiate::Media;
+use crate::sidecar;
+
+/// What waits for the call's task at most. Interim words are left out beyond half of it; anything else that finds the
+/// queue full ends the call, because it must not be lost.
+const QUEUE: usize = 1_024;
+/// How long the parts of a call may take to wind down before the call is closed without them.
+const WIND_DOWN: Duration = Duration::from_secs(10);
+
+/// Something that happened to a call.
+pub(crate) enum Happening {
+    Leg(LegEvent),
+    Speech(StreamEvent),
+    Prepared { id: PromptId, interruptible: bool, ready: Result<Ready, MouthError> },
+    Http { id: ActionId, outcome: HttpOutcome },
+    Recorded(Result<RecordingSummary, RecordError>),
+}
+
+/// The way into a call's task for the threads around it.
+#[derive(Clone)]
+pub(crate) struct Inlet {
+    sender: mpsc::Sender<Happening>,
+    overrun: Arc<AtomicBool>,
+}
+
+impl Inlet {
+    /// Tells the call something. Never blocks.
+    pub(crate) fn tell(&self, happening: Happening) {
+        let is_partial =
+            matches!(happening, Happening::Speech(StreamEvent::Partial(_)) | Happening::Leg(LegEvent::VoiceEnded { .. }));
+        if is_partial && self.sender.capacity() < QUEUE / 2 {
+            return;
+        }
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.sender.try_send(happening) {
+            self.overrun.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Makes the queue of a call.
+pub(crate) fn inlet() -> (Inlet, mpsc::Receiver<Happening>) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Inlet { sender, overrun: Arc::default() }, receiver)
+}
+
+/// The parts of an answered call.
+pub(crate) struct Parts {
+    pub(crate) dialog: Option<Dialog>,
+    pub(crate) media: Media,
+    pub(crate) leg: LegHandle,
+    pub(crate) ears: Option<StreamHandle>,
+    pub(crate) mouth: Arc<Mouth>,
+    pub(crate) rate: SampleRate,
+    pub(crate) epoch: Instant,
+    pub(crate) inlet: Inlet,
+    pub(crate) happenings: mpsc::Receiver<Happening>,
+    pub(crate) end: mpsc::Receiver<&'static Cause>,
+    /// Where the recording goes, if the call is recorded.
+    pub(crate) recording: Option<PathBuf>,
+}
+
+/// What is left of a call.
+pub(crate) struct Outcome {
+    pub(crate) cause: &'static Cause,
+    pub(crate) recording: Option<RecordingSummary>,
+}
+
+struct Said {
+    id: PromptId,
+    prompts: Vec<Prompt>,
+    interruptible: bool,
+}
+
+struct Preparing {
+    interruptible: bool,
+    /// It is not wanted any more.
+    discard: bool,
+}
+
+/// One call under way.
+pub(crate) struct Conversation<D> {
+    call: Call<D>,
+    log: EventLog,
+    parts: Parts,
+    /// Prompts that wait for the one before them to be prepared.
+    waiting: VecDeque<Said>,
+    preparing: Option<Preparing>,
+    lengths: BTreeMap<PromptId, Span>,
+    leg_closed: Option<Box<LegFigures>>,
+    ears_closed: bool,
+    recorded: Option<Result<RecordingSummary, RecordError>>,
+}
+
+impl<D: Dialogue> Conversation<D> {
+    pub(crate) fn new(call: Call<D>, log: EventLog, parts: Parts) -> Self {
+        Self {
+            call,
+            log,
+            ears_closed: parts.ears.is_none(),
+            parts,
+            waiting: VecDeque::new(),
+            preparing: None,
+            lengths: BTreeMap::new(),
+            leg_closed: None,
+            recorded: None,
+        }
+    }
+
+    /// Runs the call to its end.
+    pub(crate) async fn run(mut self) -> Outcome {
+        self.obey();
+        while self.call.cause().is_none() {
+            let due = self.call.poll_timeout().map(|at| {
+                let nanos = u64::try_from(at.nanos()).unwrap_or(0);
+                tokio::time::Instant::from_std(self.parts.epoch + Duration::from_nanos(nanos))
+            });
+            let timer = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                Some(cause) = self.parts.end.recv() => self.tell(CallInput::End(cause)),
+                event = signal(&mut self.parts.dialog) => self.take_signal(event).await,
+                Some(happening) = self.parts.happenings.recv() => self.take(happening),
+                () = timer => {
+                    let now = self.now();
+                    self.call.handle_timeout(now);
+                }
+            }
+            if self.parts.inlet.overrun.load(Ordering::Acquire) {
+                self.tell(CallInput::End(Cause::OVERRUN));
+            }
+            self.obey();
+        }
+        self.wind_down().await
+    }
+
+    fn now(&self) -> MediaTime {
+        MediaTime::ZERO + self.parts.epoch.elapsed().into()
+    }
+
+    fn tell(&mut self, input: CallInput) {
+        let now = self.now();
+        self.call.handle(now, input);
+    }
+
+    async fn take_signal(&mut self, event: DialogEvent) {
+        match event {
+            DialogEvent::Bye { .. } => {
+                self.parts.dialog = None;
+                self.tell(CallInput::End(Cause::CALLER_HUNG_UP));
+            }
+            DialogEvent::Lost => {
+                self.parts.dialog = None;
+                self.tell(CallInput::End(Cause::SIGNALLING_LOST));
+            }
+            DialogEvent::ReInvite { sdp, responder } => {
+                for command in self.parts.media.renegotiate(sdp.as_deref(), responder).await {
+                    self.send(command);
+                }
+            }
+            // Already answered; keys by INFO come with the trunk work.
+            DialogEvent::Info { .. } => {}
+        }
+    }
+
+    fn take(&mut self, happening: Happening) {
+        match happening {
+            Happening::Leg(event) => self.take_leg(event),
+            Happening::Speech(event) => self.take_speech(event),
+            Happening::Prepared { id, interruptible, ready } => self.take_prepared(id, interruptible, ready),
+            Happening::Http { id, outcome } => self.tell(CallInput::HttpDone { id, outcome }),
+            Happening::Recorded(result) => {
+                if let Err(error) = &result {
+                    tracing::error!(%error, "a recording failed; the call goes on without it");
+                }
+                self.recorded = Some(result);
+            }
+        }
+    }
+
+    fn take_leg(&mut self, event: LegEvent) {
+        match event {
+            LegEvent::VoiceStarted { at } if self.parts.ears.is_none() => self.tell(CallInput::SpeechStarted { at }),
+            LegEvent::VoiceEnded { at } if self.parts.ears.is_none() => self.tell(CallInput::SpeechEnded { at }),
+            LegEvent::Key { key, at, duration } => self.tell(CallInput::Key { key, at, duration }),
+            LegEvent::PlayStarted { id, at } => {
+                let id = PromptId(id.0);
+                let length = self.lengths.get(&id).copied().unwrap_or(Span::ZERO);
+                self.tell(CallInput::PromptStarted { id, at, length });
+            }
+            LegEvent::PlayStopped { id, at, played, end } => {
+                let id = PromptId(id.0);
+                self.lengths.remove(&id);
+                if matches!(end, ClipEnd::BargeIn | ClipEnd::Key) {
+                    self.cancel_waiting(true);
+                }
+                self.tell(CallInput::PromptStopped { id, at, played, end: prompt_end(end) });
+            }
+            LegEvent::Silent { .. } => self.tell(CallInput::End(Cause::RTP_SILENCE)),
+            LegEvent::Closed { figures, .. } => self.leg_closed = Some(figures),
+            LegEvent::KeysRefused => tracing::warn!("keys were to be sent, but the far side takes no telephone-events"),
+            LegEvent::VoiceStarted { .. } | LegEvent::VoiceEnded { .. } | LegEvent::Locked { .. } | LegEvent::KeysSent => {}
+        }
+    }
+
+    fn take_speech(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::SpeechStarted { at } => self.tell(CallInput::SpeechStarted { at }),
+            StreamEvent::Partial(hypothesis) => self.tell(CallInput::Partial(hypothesis)),
+            StreamEvent::Final(utterance) => self.tell(CallInput::Final(utterance)),
+            StreamEvent::SpeechEnded { at, .. } => self.tell(CallInput::SpeechEnded { at }),
+            StreamEvent::Failed(error) => tracing::error!(%error, "the recogniser failed in mid-call"),
+            StreamEvent::Closed { .. } => {
+                self.ears_closed = true;
+                self.tell(CallInput::End(Cause::ENGINE_FAILED));
+            }
+        }
+    }
+
+    fn take_prepared(&mut self, id: PromptId, interruptible: bool, ready: Result<Ready, MouthError>) {
+        let discard = self.preparing.take().is_some_and(|preparing| preparing.discard);
+        let stopped = match ready {
+            _ if discard => Some(PromptEnd::Cancelled),
+            Err(error) => {
+                tracing::error!(%error, "a prompt cannot be played");
+                Some(PromptEnd::Failed)
+            }
+            Ok(ready) => {
+                self.lengths.insert(id, ready.length);
+                self.send(LegCommand::Play(Clip { id: ClipId(id.0), sound: ready.sound, interruptible }));
+                None
+            }
+        };
+        if let Some(end) = stopped {
+            self.stopped_unheard(id, end);
+        }
+        self.prepare_next();
+    }
+
+    /// Carries out what the call asks for.
+    fn obey(&mut self) {
+        while let Some(effect) = self.call.poll_effect() {
+            match effect {
+                Effect::Notify(body) => self.publish(body),
+                Effect::Say { id, prompts, interruptible } => {
+                    self.waiting.push_back(Said { id, prompts, interruptible });
+                    self.prepare_next();
+                }
+                Effect::StopSpeaking => {
+                    self.cancel_waiting(false);
+                    self.send(LegCommand::Stop);
+                }
+                Effect::Listen { hints, endpoint, .. } => {
+                    if let Some(ears) = &self.parts.ears {
+                        ears.hint(hints);
+                        if let Some(endpoint) = endpoint {
+                            ears.set_endpoint(endpoint.into());
+                        }
+                    }
+                }
+                Effect::SendKeys { keys } => self.send(LegCommand::Keys(keys)),
+                Effect::Http { id, request } => {
+                    let inlet = self.parts.inlet.clone();
+                    tokio::task::spawn_blocking(move || {
+                        inlet.tell(Happening::Http { id, outcome: http_action::perform(&request) });
+                    });
+                }
+                // The loop sees the cause and winds down.
+                Effect::HangUp { .. } => {}
+            }
+        }
+    }
+
+    fn publish(&mut self, body: EventBody) {
+        let at = self.now();
+        self.log.write(at, body);
+    }
+
+    fn send(&mut self, command: LegCommand) {
+        if let Err(error) = self.parts.leg.send(command) {
+            tracing::error!(%error, "the media plane does not take a command; the call ends");
+            self.tell(CallInput::End(Cause::OVERRUN));
+        }
+    }
+
+    fn prepare_next(&mut self) {
+        if self.preparing.is_some() {
+            return;
+        }
+        let Some(Said { id, prompts, interruptible }) = self.waiting.pop_front() else { return };
+        self.preparing = Some(Preparing { interruptible, discard: false });
+        let (mouth, rate, inlet) = (Arc::clone(&self.parts.mouth), self.parts.rate, self.parts.inlet.clone());
+        tokio::task::spawn_blocking(move || {
+            let ready = mouth.prepare(&prompts, rate);
+            inlet.tell(Happening::Prepared { id, interruptible, ready });
+        });
+    }
+
+    /// Drops prompts that were not begun; with `spare`, only up to the first that may not be interrupted.
+    fn cancel_waiting(&mut self, spare: bool) {
+        if let Some(preparing) = &mut self.preparing {
+            if spare && !preparing.interruptible {
+                return;
+            }
+            preparing.discard = true;
+        }
+        while let Some(said) = self.waiting.front() {
+            if spare && !said.interruptible {
+                break;
+            }
+            let id = said.id;
+            self.waiting.pop_front();
+            self.stopped_unheard(id, PromptEnd::Cancelled);
+        }
+    }
+
+    fn stopped_unheard(&mut self, id: PromptId, end: PromptEnd) {
+        let at = self.now();
+        self.tell(CallInput::PromptStopped { id, at, played: Span::ZERO, end });
+    }
+
+    /// Hangs up, lets every part say its last, closes the call.
+    async fn wind_down(mut self) -> Outcome {
+        let cause = self.call.cause().unwrap_or(Cause::SIGNALLING_LOST);
+        if let Some(dialog) = self.parts.dialog.take() {
+            tokio::spawn(async move {
+                if let Err(error) = dialog.hang_up(Some((16, cause.text))).await {
+                    tracing::debug!(%error, "the BYE could not be sent");
+                }
+            });
+        }
+        if let Some(ears) = self.parts.ears.take() {
+            ears.close();
+        }
+        // The shard is the one part whose queue may be full just now; dropping the handle closes the leg in any case.
+        let _ = self.parts.leg.send(LegCommand::Close);
+        let deadline = tokio::time::sleep(WIND_DOWN);
+        tokio::pin!(deadline);
+        while !self.is_wound_down() {
+            tokio::select! {
+                Some(happening) = self.parts.happenings.recv() => self.take(happening),
+                () = &mut deadline => {
+                    tracing::error!(
+                        leg = self.leg_closed.is_some(),
+                        ears = self.ears_closed,
+                        recording = self.recorded.is_some(),
+                        "a call is closed although a part of it has not ended"
+                    );
+                    break;
+                }
+            }
+            self.obey();
+        }
+        self.close().await;
+        let recording = self.recorded.and_then(Result::ok);
+        Outcome { cause, recording }
+    }
+
+    fn is_wound_down(&self) -> bool {
+        let recorded = self.parts.recording.is_none() || self.recorded.is_some();
+        self.leg_closed.is_some() && self.ears_closed && recorded
+    }
+
+    /// Closes the state machine; the sidecar is on disk before anybody hears of the end.
+    async fn close(&mut self) {
+        let figures = self.leg_closed.take().unwrap_or_default();
+        let summary = self.recorded.as_ref().and_then(|result| result.as_ref().ok()).cloned();
+        let recording = summary.as_ref().map(|s| (s.path.display().to_string(), s.duration));
+        self.tell(CallInput::Closed { received: received(&figures), sent: sent(&figures), recording });
+        while let Some(effect) = self.call.poll_effect() {
+            let Effect::Notify(body) = effect else { continue };
+            if let (EventBody::CallEnded { .. }, Some(summary)) = (&body, &summary) {
+                let at = self.now();
+                let events = self.log.history_with(at, &body);
+                let summary = summary.clone();
+                let written = tokio::task::spawn_blocking(move || sidecar::write(&events, &summary)).await;
+                if let Ok(Err(error)) = written {
+                    tracing::error!(%error, "the sidecar of a recording could not be written");
+                }
+            }
+            self.publish(body);
+        }
+    }
+}
+
+async fn signal(dialog: &mut Option<Dialog>) -> DialogEvent {
+    match dialog {
+        Some(dialog) => dialog.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn received(figures: &LegFigures) -> MediaFigures {
+    MediaFigures {
+        packets: figures.received,
+        lost: figures.lost,
+        late: figures.late,
+        duplicate: figures.duplicate,
+        jitter_ms: (figures.jitter.secs_f64() * 1e5).round() / 100.0,
+        concealed_ms: figures.concealed.millis(),
+    }
+}
+
+fn sent(figures: &LegFigures) -> MediaFigures {
+    // What became of our packets only the far side knows; RTCP tells its share of loss.
+    let lost = figures.remote_loss.map_or(0, |share| (f64::from(share) * figures.sent as f64).round() as u64);
+    MediaFigures { packets: figures.sent, lost, ..MediaFigures::default() }
+}
+
+fn prompt_end(end: ClipEnd) -> PromptEnd {
+    match end {
+        ClipEnd::Completed => PromptEnd::Completed,
+        ClipEnd::BargeIn => PromptEnd::BargeIn,
+        ClipEnd::Key => PromptEnd::Key,
+        ClipEnd::Cancelled => PromptEnd::Cancelled,
+        ClipEnd::Closed => PromptEnd::HungUp,
+    }
+}

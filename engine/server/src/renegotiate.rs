@@ -1,0 +1,52 @@
+//! The media of an established call: what was agreed, and what a re-INVITE may change.
+
+use antiphon_media_plane::LegCommand;
+use antiphon_media_sip::Responder;
+use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer};
+
+/// What both sides agreed on, and our side of it.
+pub(crate) struct Media {
+    local: LocalMedia,
+    agreed: Negotiated,
+}
+
+impl Media {
+    pub(crate) fn new(mut local: LocalMedia, agreed: Negotiated) -> Self {
+        // The recording has one rate: a re-INVITE may move or hold the call, not change its codec.
+        local.codecs = vec![agreed.codec];
+        Self { local, agreed }
+    }
+
+    /// Answers a re-INVITE; returns what the leg has to do.
+    pub(crate) async fn renegotiate(&mut self, offer: Option<&str>, responder: Responder) -> Vec<LegCommand> {
+        self.local.session_version += 1;
+        let Some(offer) = offer else {
+            // A request to repeat ourselves (RFC 3261 section 14.2): our description is the offer.
+            if let Err(error) = responder.answer(&sdp::offer(&self.local)).await {
+                tracing::warn!(%error, "a re-INVITE without an offer could not be answered");
+            }
+            return Vec::new();
+        };
+        let result = Offer::parse(offer).and_then(|offer| sdp::answer(&offer, &self.local));
+        let (answer, agreed) = match result {
+            Ok(agreed) => agreed,
+            Err(error) => {
+                tracing::info!(%error, "a re-INVITE is refused; the call goes on as it was");
+                if let Err(error) = responder.reject(error.status()).await {
+                    tracing::warn!(%error, "a re-INVITE could not be refused");
+                }
+                return Vec::new();
+            }
+        };
+        if let Err(error) = responder.answer(&answer).await {
+            tracing::warn!(%error, "a re-INVITE could not be answered");
+            return Vec::new();
+        }
+        let mut commands = vec![LegCommand::Flow { send: agreed.direction.sends(), receive: agreed.direction.receives() }];
+        if agreed.remote != self.agreed.remote && !agreed.remote.ip().is_unspecified() {
+            commands.push(LegCommand::Remote { rtp: agreed.remote, rtcp: agreed.remote_rtcp });
+        }
+        self.agreed = agreed;
+        commands
+    }
+}

@@ -1,0 +1,205 @@
+//! What all calls of a server share.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, bail};
+use antiphon_engine_flow::Flow;
+use antiphon_media_codec::GateConfig;
+use antiphon_media_frame::{CallId, Span};
+use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
+use antiphon_media_sip::sdp::{Codec, LocalMedia, Negotiated};
+use antiphon_models_backends::{
+    CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice,
+};
+use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
+use antiphon_models_speech::{Engine, Synthesizer};
+use rand::Rng;
+
+use crate::calls::Calls;
+use crate::config::Config;
+use crate::mouth::Mouth;
+
+/// The flow that answers where none is configured.
+pub(crate) const BANK: &str = include_str!("../../../examples/flows/bank.yaml");
+
+/// What all calls of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) calls: Arc<Calls>,
+    pub(crate) shard: Shard,
+    pub(crate) ports: PortPool,
+    pub(crate) writer: RecordWriter,
+    pub(crate) pool: Pool,
+    /// `None` where calls are heard by the gate alone.
+    pub(crate) engine: Option<Arc<dyn Engine>>,
+    pub(crate) mouth: Arc<Mouth>,
+    pub(crate) flows: RwLock<Arc<Flows>>,
+    pub(crate) started: Instant,
+}
+
+/// The flows in force. Calls under way keep the ones they began with.
+pub(crate) struct Flows {
+    default: Arc<Flow>,
+    numbers: BTreeMap<String, Arc<Flow>>,
+}
+
+impl Flows {
+    /// Loads every configured flow; all problems of all files are told.
+    pub(crate) fn load(config: &Config) -> anyhow::Result<Self> {
+        let load = |path: &PathBuf| -> anyhow::Result<Arc<Flow>> {
+            let flow = Flow::load_with(path, &|name| std::env::var(name).ok()).map_err(|e| anyhow::anyhow!("{e}"))?;
+            for warning in flow.warnings() {
+                tracing::warn!("{warning}");
+            }
+            Ok(Arc::new(flow))
+        };
+        let default = match &config.flow.file {
+            Some(path) => load(path)?,
+            None => Arc::new(Flow::parse(BANK, Path::new("bank.yaml")).context("the built-in flow")?),
+        };
+        let numbers = config.flow.numbers.iter().map(|(number, path)| Ok((number.clone(), load(path)?)));
+        Ok(Self { default, numbers: numbers.collect::<anyhow::Result<_>>()? })
+    }
+
+    pub(crate) fn of(&self, called: &str) -> Arc<Flow> {
+        Arc::clone(self.numbers.get(called).unwrap_or(&self.default))
+    }
+}
+
+impl Shared {
+    /// Opens models, voices, ports and threads.
+    pub(crate) fn open(config: Config) -> anyhow::Result<Arc<Self>> {
+        let (first, last) = config.media.rtp_ports;
+        let flows = Flows::load(&config)?;
+        let engine = match config.recognizer.engine.as_str() {
+            "none" => None,
+            name => {
+                let settings = EngineSettings {
+                    scripted: config.recognizer.scripted.clone(),
+                    pocketsphinx: config.recognizer.pocketsphinx.clone(),
+                    whisper: config.recognizer.whisper.clone(),
+                };
+                Some(open_engine(name, &settings)?)
+            }
+        };
+        let streams = config.call.concurrent;
+        let pool = Pool::start(PoolConfig { workers: config.recognizer.workers, streams, ..PoolConfig::default() })?;
+        Ok(Arc::new(Self {
+            calls: Calls::new().context("cannot start the event writer")?,
+            shard: Shard::start(ShardConfig { name: "shard".into(), legs: streams })?,
+            ports: PortPool::new(first..=last)?,
+            writer: RecordWriter::start()?,
+            pool,
+            engine,
+            mouth: Mouth::new(voices(&config)?),
+            flows: RwLock::new(Arc::new(flows)),
+            started: Instant::now(),
+            config,
+        }))
+    }
+
+    pub(crate) fn flows(&self) -> Arc<Flows> {
+        Arc::clone(&self.flows.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Loads the flows anew. On an error the old ones stay.
+    pub(crate) fn reload_flows(&self) -> anyhow::Result<()> {
+        let flows = Arc::new(Flows::load(&self.config)?);
+        *self.flows.write().unwrap_or_else(PoisonError::into_inner) = flows;
+        Ok(())
+    }
+
+    /// Our media address towards `peer`.
+    pub(crate) fn media_address(&self, peer: SocketAddr) -> anyhow::Result<IpAddr> {
+        if let Some(address) = self.config.sip.advertise {
+            return Ok(address);
+        }
+        let listen = self.config.sip.listen.ip();
+        if !listen.is_unspecified() {
+            return Ok(listen);
+        }
+        // No packet is sent: connecting a UDP socket only asks the routing table.
+        let probe = UdpSocket::bind(SocketAddr::new(listen, 0)).context("cannot ask for our own address")?;
+        probe.connect(peer).with_context(|| format!("no route to {peer}"))?;
+        Ok(probe.local_addr()?.ip())
+    }
+
+    pub(crate) fn local_media(&self, address: IpAddr, port: u16) -> LocalMedia {
+        let mut local = LocalMedia::new(address, port, rand::rng().random_range(1..=i64::MAX as u64));
+        local.codecs = self.config.media.codecs.iter().filter_map(|name| codec(name)).collect();
+        local
+    }
+
+    pub(crate) fn leg_config(&self, agreed: &Negotiated, call: CallId) -> anyhow::Result<LegConfig> {
+        let name = agreed.codec.name();
+        let Some(codec) = antiphon_media_codec::CodecKind::from_name(name) else {
+            bail!("{name} was agreed on but cannot be coded");
+        };
+        let mut random = rand::rng();
+        Ok(LegConfig {
+            codec,
+            payload_type: agreed.payload_type,
+            telephone_event: agreed.telephone_event,
+            remote: Some(agreed.remote),
+            remote_rtcp: Some(agreed.remote_rtcp),
+            send: agreed.direction.sends(),
+            receive: agreed.direction.receives(),
+            gate: gate(),
+            barge_in: self.config.media.barge_in.span(),
+            silence: self.config.call.rtp_silence.span(),
+            ssrc: random.random(),
+            first_sequence: random.random(),
+            first_timestamp: random.random(),
+            cname: format!("{:016x}", call.0 as u64),
+            wallclock: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO),
+        })
+    }
+
+    /// How utterances are cut. The gate keeps an utterance open for its hangover; the endpoint counts from the last
+    /// sound, so the two overlap.
+    pub(crate) fn endpointing(&self) -> Endpointing {
+        Endpointing { endpoint: self.endpoint(self.config.recognizer.endpoint.0), ..Endpointing::default() }
+    }
+
+    pub(crate) fn endpoint(&self, wanted: Duration) -> Span {
+        Span::from(wanted).saturating_sub(gate().hangover)
+    }
+
+    /// Where a call's recording goes.
+    pub(crate) fn recording_path(&self, id: CallId) -> PathBuf {
+        let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+        self.config.data.join("recordings").join(day).join(format!("{id}.wav"))
+    }
+}
+
+/// Shorter than the gate's default: the endpointer bridges pauses, and each call's answer waits for this.
+fn gate() -> GateConfig {
+    GateConfig { hangover: Span::from_millis(120), ..GateConfig::default() }
+}
+
+/// The codec of a configured name; the configuration has been checked.
+fn codec(name: &str) -> Option<Codec> {
+    [Codec::G722, Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+}
+
+/// Opens the configured voices.
+pub(crate) fn voices(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn Synthesizer>>> {
+    let mut cache = CacheSettings::new(config.data.join("prompts"));
+    cache.bytes = config.voice.cache_mib.saturating_mul(1 << 20);
+    let settings = VoiceSettings { voice: None, cache: Some(cache) };
+    let mut voices: BTreeMap<String, Arc<dyn Synthesizer>> = BTreeMap::new();
+    for (language, name) in &config.voice.engines {
+        let voice = open_voice(name, &settings).with_context(|| format!("voice.engines.{language}"))?;
+        voices.insert(language.clone(), voice);
+    }
+    Ok(voices)
+}
+
+/// A name for a call, unique across machines.
+pub(crate) fn new_call_id() -> CallId {
+    CallId(rand::rng().random())
+}

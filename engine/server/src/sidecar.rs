@@ -1,0 +1,101 @@
+//! The JSON beside a recording, made from the call's events.
+
+use antiphon_engine_call::{Event, EventBody, Side};
+use antiphon_media_record::{
+    Channel, Key, MediaEntry, RecordingSummary, ResponseEntry, Sidecar, SidecarError, Stretch, TranscriptEntry,
+    TranscriptWord,
+};
+use antiphon_models_speech::Word;
+
+/// Writes the sidecar beside the recording.
+pub(crate) fn write(events: &[Event], summary: &RecordingSummary) -> Result<(), SidecarError> {
+    of(events, summary).write_atomically(&summary.path.with_extension("json"))
+}
+
+/// Everything known about a recorded call.
+fn of(events: &[Event], summary: &RecordingSummary) -> Sidecar {
+    let mut sidecar = Sidecar::new(events.first().map(|event| event.call.to_string()).unwrap_or_default());
+    sidecar.recording = summary.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    sidecar.duration = summary.duration.millis() as f64 / 1000.0;
+    sidecar.sample_rate_hz = summary.rate.hz();
+    for (side, track) in [(Channel::Caller, &summary.caller), (Channel::Machine, &summary.machine)] {
+        sidecar.gaps.extend(track.gaps.iter().map(|gap| Stretch::of(side, gap)));
+    }
+    sidecar.gaps.sort_by(|a, b| a.from.total_cmp(&b.from));
+    for event in events {
+        add(&mut sidecar, event);
+    }
+    sidecar.transcript.sort_by(|a, b| a.start.total_cmp(&b.start));
+    let last = events.last().map_or(0, |event| event.at.millis());
+    // Wall clock and call clock run together: the end is now, the rest follows from the call's own times.
+    #[expect(clippy::disallowed_methods, reason = "the wall clock of the sidecar is read here, once a call")]
+    let now = std::time::SystemTime::now();
+    let instant = |at_ms: i64| {
+        let ago = u64::try_from(last.saturating_sub(at_ms)).unwrap_or(0);
+        now.checked_sub(std::time::Duration::from_millis(ago))
+    };
+    let time_of = |wanted: fn(&EventBody) -> bool| {
+        events.iter().find(|event| wanted(&event.body)).and_then(|event| instant(event.at.millis()))
+    };
+    sidecar.started_at = time_of(|body| matches!(body, EventBody::CallStarted { .. }));
+    sidecar.answered_at = time_of(|body| matches!(body, EventBody::CallAnswered { .. }));
+    sidecar.ended_at = time_of(|body| matches!(body, EventBody::CallEnded { .. }));
+    sidecar
+}
+
+fn add(sidecar: &mut Sidecar, event: &Event) {
+    let at = event.at.millis() as f64 / 1000.0;
+    match &event.body {
+        EventBody::CallStarted { from, to, direction } => {
+            sidecar.from.clone_from(from.expose());
+            sidecar.to.clone_from(to.expose());
+            sidecar.direction = (*direction).to_owned();
+        }
+        EventBody::CallAnswered { codec, .. } => sidecar.codec.clone_from(codec),
+        EventBody::SpeechFinal { side, text, words, start, end, confidence } => {
+            sidecar.transcript.push(TranscriptEntry {
+                side: channel(*side),
+                text: text.expose().clone(),
+                start: *start,
+                end: *end,
+                confidence: *confidence,
+                words: words.expose().iter().map(word).collect(),
+            });
+        }
+        EventBody::Dtmf { side, key, duration_ms } => {
+            sidecar.dtmf.push(Key { side: channel(*side), key: *key.expose(), at, duration_ms: *duration_ms });
+        }
+        EventBody::Response(response) => sidecar.responses.push(ResponseEntry {
+            at,
+            recognized_ms: response.recognized_ms,
+            first_audio_ms: response.first_audio_ms,
+        }),
+        EventBody::Media { side, figures } => sidecar.media.push(MediaEntry {
+            side: channel(*side),
+            packets: figures.packets,
+            lost: figures.lost,
+            late: figures.late,
+            duplicate: figures.duplicate,
+            jitter_ms: figures.jitter_ms,
+            concealed_ms: figures.concealed_ms,
+        }),
+        EventBody::CallEnded { cause, .. } => cause.code.clone_into(&mut sidecar.cause),
+        _ => {}
+    }
+}
+
+fn channel(side: Side) -> Channel {
+    match side {
+        Side::Caller => Channel::Caller,
+        Side::Machine => Channel::Machine,
+    }
+}
+
+fn word(word: &Word) -> TranscriptWord {
+    TranscriptWord {
+        text: word.text.clone(),
+        start: word.start.millis() as f64 / 1000.0,
+        end: word.end.millis() as f64 / 1000.0,
+        confidence: word.confidence,
+    }
+}
