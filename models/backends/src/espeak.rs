@@ -18,6 +18,8 @@ use crate::wav;
 const NAME: &str = "espeak";
 const PROGRAM: &str = "espeak-ng";
 const ADVICE: &str = "apt-get install espeak-ng";
+/// The Mandarin voice that reads pinyin as pinyin.
+const PINYIN: &str = "cmn-latn-pinyin";
 /// How long an utterance may take without a byte read by us. espeak-ng speaks 100 times faster than real time, and
 /// a reader that plays as it reads empties the pipe (64 KiB, 1.5 s of sound) in less.
 const STALL: Duration = Duration::from_secs(20);
@@ -73,6 +75,7 @@ impl Synthesizer for Espeak {
             (None, Some(voice)) => voice.clone(),
             (None, None) => of_language,
         };
+        let voice = reading_pinyin(voice);
         let mut child = Command::new(&self.program)
             .args(["--stdout", "--stdin", "-b", "1", "-v", &voice])
             .stdin(Stdio::piped())
@@ -120,10 +123,20 @@ fn voice_of(primary: &str, tag: &str) -> String {
     let lower = tag.to_ascii_lowercase();
     match primary {
         "zh" if lower.contains("hk") => "yue".to_owned(),
-        "zh" => "cmn".to_owned(),
+        "zh" => PINYIN.to_owned(),
         "en" if lower == "en" => "en-us".to_owned(),
         "en" => lower,
         _ => primary.to_owned(),
+    }
+}
+
+/// espeak-ng turns Chinese characters into pinyin and then reads the pinyin by the voice's rules for Latin letters:
+/// the plain voice `cmn` reads it as English (1.51: 查 is said "cha five five"), so it is never meant.
+fn reading_pinyin(voice: String) -> String {
+    let (name, variant) = voice.find('+').map_or((voice.as_str(), ""), |at| voice.split_at(at));
+    match name {
+        "cmn" | "zh-cmn" | "sit/cmn" => format!("{PINYIN}{variant}"),
+        _ => voice,
     }
 }
 
@@ -335,6 +348,19 @@ mod tests {
         assert!((2_000..9_000).contains(&millis), "{millis} ms");
         let millis = say(&espeak, &request("Good morning.", "en", None)).expect("speech");
         assert!((400..2_500).contains(&millis), "{millis} ms");
+    }
+
+    #[test]
+    fn mandarin_is_never_read_by_english_rules() {
+        assert_eq!(reading_pinyin(voice_of("zh", "zh-CN")), PINYIN);
+        assert_eq!(reading_pinyin("cmn+f3".to_owned()), "cmn-latn-pinyin+f3");
+        assert_eq!(reading_pinyin("yue".to_owned()), "yue");
+        let Some(espeak) = espeak() else { return };
+        // Four syllables; the numbers of the tones, read out in English, would take three seconds.
+        for voice in [None, Some("cmn")] {
+            let millis = say(&espeak, &request("查询余额", "zh-CN", voice)).expect("speech");
+            assert!((700..1_400).contains(&millis), "{millis} ms");
+        }
     }
 
     #[test]
