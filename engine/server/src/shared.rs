@@ -75,17 +75,7 @@ impl Shared {
     pub(crate) fn open(config: Config) -> anyhow::Result<Arc<Self>> {
         let (first, last) = config.media.rtp_ports;
         let flows = Flows::load(&config)?;
-        let engine = match config.recognizer.engine.as_str() {
-            "none" => None,
-            name => {
-                let settings = EngineSettings {
-                    scripted: config.recognizer.scripted.clone(),
-                    pocketsphinx: config.recognizer.pocketsphinx.clone(),
-                    whisper: config.recognizer.whisper.clone(),
-                };
-                Some(open_engine(name, &settings)?)
-            }
-        };
+        let engine = recognizer(&config)?;
         let streams = config.call.concurrent;
         let pool = Pool::start(PoolConfig { workers: config.recognizer.workers, streams, ..PoolConfig::default() })?;
         Ok(Arc::new(Self {
@@ -159,14 +149,12 @@ impl Shared {
         })
     }
 
-    /// How utterances are cut. The gate keeps an utterance open for its hangover; the endpoint counts from the last
-    /// sound, so the two overlap.
     pub(crate) fn endpointing(&self) -> Endpointing {
-        Endpointing { endpoint: self.endpoint(self.config.recognizer.endpoint.0), ..Endpointing::default() }
+        endpointing(&self.config)
     }
 
     pub(crate) fn endpoint(&self, wanted: Duration) -> Span {
-        Span::from(wanted).saturating_sub(gate().hangover)
+        endpoint(wanted)
     }
 
     /// Where a call's recording goes.
@@ -177,8 +165,32 @@ impl Shared {
 }
 
 /// Shorter than the gate's default: the endpointer bridges pauses, and each call's answer waits for this.
-fn gate() -> GateConfig {
+pub(crate) fn gate() -> GateConfig {
     GateConfig { hangover: Span::from_millis(120), ..GateConfig::default() }
+}
+
+/// How utterances are cut, in calls and in files. The gate keeps an utterance open for its hangover; the endpoint counts
+/// from the last sound, so the two overlap.
+pub(crate) fn endpointing(config: &Config) -> Endpointing {
+    Endpointing { endpoint: endpoint(config.recognizer.endpoint.0), ..Endpointing::default() }
+}
+
+pub(crate) fn endpoint(wanted: Duration) -> Span {
+    Span::from(wanted).saturating_sub(gate().hangover)
+}
+
+/// Opens the configured recogniser; `None` where there is to be none.
+pub(crate) fn recognizer(config: &Config) -> anyhow::Result<Option<Arc<dyn Engine>>> {
+    let name = config.recognizer.engine.as_str();
+    if name == "none" {
+        return Ok(None);
+    }
+    let settings = EngineSettings {
+        scripted: config.recognizer.scripted.clone(),
+        pocketsphinx: config.recognizer.pocketsphinx.clone(),
+        whisper: config.recognizer.whisper.clone(),
+    };
+    Ok(Some(open_engine(name, &settings)?))
 }
 
 /// The codec of a configured name; the configuration has been checked.

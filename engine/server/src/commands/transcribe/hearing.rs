@@ -1,0 +1,224 @@
+//! One file through a recogniser: each channel on a thread of its own, the way a call's track goes.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+use anyhow::{Context, anyhow, bail};
+use antiphon_media_codec::{Gate, Resampler};
+use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
+use antiphon_media_record::AudioReader;
+use antiphon_models_pool::{Endpointing, Lane, StreamEvent};
+use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig, Utterance};
+
+use crate::config::Config;
+use crate::shared;
+
+/// The frames of a call.
+const FRAME: Span = Span::from_millis(20);
+/// Blocks of a file that may wait for a channel's recogniser.
+const AHEAD: usize = 8;
+/// Warnings beyond this are left out.
+const MOST_WARNINGS: usize = 20;
+
+/// A recogniser and how it is to listen.
+pub(super) struct Listener {
+    engine: Arc<dyn Engine>,
+    endpointing: Endpointing,
+    language: Language,
+    hints: Hints,
+}
+
+/// What was said in a file.
+pub(super) struct Transcript {
+    pub(super) path: PathBuf,
+    pub(super) duration: Span,
+    /// The names of the channels, in their order.
+    pub(super) channels: Vec<String>,
+    pub(super) engine: &'static str,
+    pub(super) language: Language,
+    pub(super) warnings: Vec<String>,
+    /// By time.
+    pub(super) spoken: Vec<Spoken>,
+}
+
+/// One utterance of one channel.
+pub(super) struct Spoken {
+    pub(super) channel: usize,
+    pub(super) utterance: Utterance,
+}
+
+impl Listener {
+    /// Opens the configured recogniser, with the server's endpointing.
+    pub(super) fn open(config: &Config, language: Language, hints: Hints) -> anyhow::Result<Self> {
+        let Some(engine) = shared::recognizer(config)? else {
+            bail!("the engine `none` hears no words: choose one with --engine");
+        };
+        Ok(Self { engine, endpointing: shared::endpointing(config), language, hints })
+    }
+
+    /// Hears a whole file. `progress` is told how much was read and how long the file says it is.
+    pub(super) fn hear(
+        &self,
+        path: &Path,
+        progress: &mut dyn FnMut(Span, Option<Span>),
+    ) -> anyhow::Result<Transcript> {
+        let mut reader = AudioReader::open(path)?;
+        let channels = names(reader.channels());
+        let rate = reader.rate();
+        let duration = reader.duration();
+        let (read, heard) = std::thread::scope(|scope| {
+            let mut senders = Vec::new();
+            let mut threads = Vec::new();
+            for _ in &channels {
+                let (sender, blocks) = sync_channel(AHEAD);
+                senders.push(sender);
+                threads.push(scope.spawn(move || self.hear_channel(rate, &blocks)));
+            }
+            let mut read = || -> anyhow::Result<()> {
+                let mut block: Vec<Vec<i16>> = Vec::new();
+                while reader.next_block(&mut block)? {
+                    for (sender, pcm) in senders.iter().zip(&mut block) {
+                        // A channel that has failed tells so below; the rest is of no use without it.
+                        if sender.send(std::mem::take(pcm)).is_err() {
+                            return Ok(());
+                        }
+                    }
+                    progress(reader.position(), duration);
+                }
+                Ok(())
+            };
+            let read = read();
+            drop(senders);
+            let heard: Vec<anyhow::Result<Heard>> = threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("its thread broke down"))))
+                .collect();
+            (read, heard)
+        });
+        read?;
+        let mut transcript = Transcript {
+            path: path.to_owned(),
+            duration: reader.position(),
+            engine: self.engine.name(),
+            language: self.language.clone(),
+            warnings: reader.warning().map(|warning| format!("only partly read: {warning}")).into_iter().collect(),
+            channels,
+            spoken: Vec::new(),
+        };
+        for (channel, heard) in heard.into_iter().enumerate() {
+            let name = &transcript.channels[channel];
+            let Heard { utterances, warnings } = heard.with_context(|| name.clone())?;
+            transcript.warnings.extend(warnings.into_iter().map(|warning| format!("{name}: {warning}")));
+            transcript.spoken.extend(utterances.into_iter().map(|utterance| Spoken { channel, utterance }));
+        }
+        transcript.spoken.sort_by_key(|spoken| (spoken.utterance.start, spoken.channel));
+        Ok(transcript)
+    }
+
+    fn hear_channel(&self, source: SampleRate, blocks: &Receiver<Vec<i16>>) -> anyhow::Result<Heard> {
+        let config =
+            StreamConfig { language: self.language.clone(), hints: self.hints.clone(), source_rate: source };
+        let mut channel = Channel::new(Lane::new(self.engine.open(&config)?, self.endpointing), source);
+        let frame = source.samples(FRAME).max(1);
+        for block in blocks {
+            for pcm in block.chunks(frame) {
+                channel.push(pcm)?;
+            }
+        }
+        channel.finish()
+    }
+}
+
+#[derive(Default)]
+struct Heard {
+    utterances: Vec<Utterance>,
+    warnings: Vec<String>,
+}
+
+/// The way from a file's samples to words.
+struct Channel {
+    gate: Gate,
+    resampler: Resampler,
+    lane: Lane,
+    source: SampleRate,
+    /// Samples taken in so far.
+    taken: usize,
+    resampled: Vec<i16>,
+    failure: Option<RecognizeError>,
+    heard: Heard,
+}
+
+impl Channel {
+    fn new(lane: Lane, source: SampleRate) -> Self {
+        Self {
+            gate: Gate::new(source, shared::gate()),
+            resampler: Resampler::new(source, lane.rate()),
+            lane,
+            source,
+            taken: 0,
+            resampled: Vec::new(),
+            failure: None,
+            heard: Heard::default(),
+        }
+    }
+
+    fn push(&mut self, pcm: &[i16]) -> anyhow::Result<()> {
+        let active = self.gate.push(pcm).active;
+        self.feed(pcm, FrameKind::Voice, active)
+    }
+
+    fn feed(&mut self, pcm: &[i16], kind: FrameKind, active: bool) -> anyhow::Result<()> {
+        self.resampled.clear();
+        self.resampler.process(pcm, &mut self.resampled);
+        let at = MediaTime::ZERO + self.source.span(self.taken) - self.resampler.delay();
+        self.taken += pcm.len();
+        self.lane.push(AudioFrame { pcm: &self.resampled, rate: self.lane.rate(), at, kind, active });
+        self.collect();
+        match self.failure.take() {
+            Some(error) if self.lane.closed() => Err(error.into()),
+            Some(error) => {
+                self.warn(&error, at);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Hears what the resampler still owes and ends the last utterance.
+    fn finish(mut self) -> anyhow::Result<Heard> {
+        let rest = vec![0; self.source.samples(self.resampler.delay())];
+        self.feed(&rest, FrameKind::Silence, false)?;
+        let end = MediaTime::ZERO + self.source.span(self.taken);
+        self.lane.finish();
+        self.collect();
+        if let Some(error) = self.failure.take() {
+            self.warn(&error, end);
+        }
+        Ok(self.heard)
+    }
+
+    fn collect(&mut self) {
+        while let Some(event) = self.lane.poll() {
+            match event {
+                StreamEvent::Final(utterance) => self.heard.utterances.push(utterance),
+                StreamEvent::Failed(error) => self.failure = Some(error),
+                _ => {}
+            }
+        }
+    }
+
+    fn warn(&mut self, error: &RecognizeError, at: MediaTime) {
+        if self.heard.warnings.len() < MOST_WARNINGS {
+            self.heard.warnings.push(format!("an utterance that ends about {at} was lost: {error}"));
+        }
+    }
+}
+
+/// How channels are called: Antiphon records the caller on the left and its own side on the right.
+fn names(count: usize) -> Vec<String> {
+    match count {
+        2 => ["caller", "machine"].map(str::to_owned).to_vec(),
+        _ => (1..=count).map(|n| format!("channel {n}")).collect(),
+    }
+}
