@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use antiphon_engine_call::{Cause, Event, EventBody};
 use antiphon_media_frame::{CallId, MediaTime};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
+
+use crate::telemetry::Meter;
 
 /// Events of one call kept in memory for late watchers; the file has all of them.
 const HISTORY: usize = 20_000;
@@ -72,6 +75,8 @@ pub(crate) struct Calls {
     state: Mutex<State>,
     all: broadcast::Sender<Arc<Event>>,
     files: EventFiles,
+    meter: Meter,
+    stopping: AtomicBool,
 }
 
 /// Ending a call over the API did not work.
@@ -85,7 +90,7 @@ impl Calls {
     pub(crate) fn new() -> std::io::Result<Arc<Self>> {
         let state = State { calls: BTreeMap::new(), ended: VecDeque::new(), active: 0 };
         let files = EventFiles::start()?;
-        Ok(Arc::new(Self { state: Mutex::new(state), all: broadcast::channel(BEHIND).0, files }))
+        Ok(Arc::new(Self { state: Mutex::new(state), all: broadcast::channel(BEHIND).0, files, meter: Meter::default(), stopping: AtomicBool::new(false) }))
     }
 
     /// A new call; `end` receives the cause when the API ends it. Events also go to `file` where there is one.
@@ -125,6 +130,16 @@ impl Calls {
         self.lock().active
     }
 
+    /// Whether every call has been asked to end.
+    pub(crate) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// What all calls have come to.
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
     pub(crate) fn list(&self) -> Vec<CallSummary> {
         self.lock().calls.values().map(|entry| entry.summary.clone()).collect()
     }
@@ -147,6 +162,7 @@ impl Calls {
 
     /// Asks every call to end; for shutdown.
     pub(crate) fn end_all(&self, cause: &'static Cause) {
+        self.stopping.store(true, Ordering::Relaxed);
         for entry in self.lock().calls.values().filter(|e| e.summary.state != CallState::Ended) {
             let _ = entry.end.try_send(cause);
         }
@@ -171,6 +187,7 @@ impl Calls {
 
     fn publish(&self, event: Event, to_file: bool) {
         let event = Arc::new(event);
+        self.meter.note(&event);
         if to_file {
             self.files.send(Line::Event(Arc::clone(&event)));
         }
@@ -309,7 +326,10 @@ impl Drop for EventFiles {
 fn write_line(files: &mut BTreeMap<CallId, BufWriter<File>>, line: Line) -> std::io::Result<()> {
     match line {
         Line::Open(id, path) => {
-            files.insert(id, BufWriter::new(File::create(path)?));
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            files.insert(id, BufWriter::new(private(&path)?));
         }
         Line::Event(event) => {
             if let Some(file) = files.get_mut(&event.call) {
@@ -323,6 +343,15 @@ fn write_line(files: &mut BTreeMap<CallId, BufWriter<File>>, line: Line) -> std:
         }
     }
     Ok(())
+}
+
+/// Events hold personal data: only the owner may read them.
+fn private(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 #[cfg(test)]
@@ -373,7 +402,7 @@ mod tests {
     #[test]
     fn events_are_written_as_json_lines() {
         let dir = tempfile::tempdir().expect("a folder");
-        let path = dir.path().join("events.jsonl");
+        let path = dir.path().join("2026-11-22").join("events.jsonl");
         let calls = Calls::new().expect("a thread");
         let (end, _ends) = mpsc::channel(1);
         let mut log = calls.begin(ID, "inbound", String::new(), Some(&path), end);

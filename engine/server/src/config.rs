@@ -352,7 +352,7 @@ impl Config {
         })
     }
 
-    fn check(&self) -> anyhow::Result<()> {
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
         let refuse = |what: &str| Err(anyhow::anyhow!("configuration: {what}"));
         if !self.http.listen.ip().is_loopback() && self.http.token.is_none() {
             return refuse(

@@ -24,7 +24,7 @@ use crate::calls::EventLog;
 use crate::http_action;
 use crate::mouth::{Mouth, MouthError, Ready};
 use crate::renegotiate::Media;
-use crate::sidecar;
+use crate::{shared, sidecar};
 
 /// What waits for the call's task at most. Interim words are left out beyond half of it; anything else that finds the
 /// queue full ends the call, because it must not be lost.
@@ -283,7 +283,7 @@ impl<D: Dialogue> Conversation<D> {
                     if let Some(ears) = &self.parts.ears {
                         ears.hint(hints);
                         if let Some(endpoint) = endpoint {
-                            ears.set_endpoint(endpoint.into());
+                            ears.set_endpoint(shared::endpoint(endpoint));
                         }
                     }
                 }

@@ -191,7 +191,7 @@ fn refuse(incoming: IncomingCall, call: Call<FlowDialogue>, log: EventLog, epoch
 }
 
 /// Ends a call that was never answered.
-fn finish(mut call: Call<FlowDialogue>, mut log: EventLog, epoch: Instant, cause: &'static Cause) {
+pub(crate) fn finish<D: Dialogue>(mut call: Call<D>, mut log: EventLog, epoch: Instant, cause: &'static Cause) {
     let now = MediaTime::ZERO + epoch.elapsed().into();
     call.handle(now, CallInput::End(cause));
     let none = antiphon_engine_call::MediaFigures::default();

@@ -15,6 +15,7 @@ mod conversation;
 mod http_action;
 mod inbound;
 mod mouth;
+mod place;
 mod setup;
 mod renegotiate;
 mod shared;

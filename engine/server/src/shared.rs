@@ -9,14 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, bail};
 use antiphon_engine_flow::Flow;
 use antiphon_media_codec::GateConfig;
-use antiphon_media_frame::{CallId, Span};
+use antiphon_media_frame::{CallId, SampleRate, Span};
 use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
 use antiphon_media_sip::sdp::{Codec, LocalMedia, Negotiated};
 use antiphon_models_backends::{
     CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice,
 };
 use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
-use antiphon_models_speech::{Engine, Synthesizer};
+use antiphon_models_speech::{Engine, Hints, StreamConfig, Synthesizer};
 use rand::Rng;
 
 use crate::calls::Calls;
@@ -65,6 +65,10 @@ impl Flows {
         Ok(Self { default, numbers: numbers.collect::<anyhow::Result<_>>()? })
     }
 
+    fn all(&self) -> impl Iterator<Item = &Arc<Flow>> {
+        std::iter::once(&self.default).chain(self.numbers.values())
+    }
+
     pub(crate) fn of(&self, called: &str) -> Arc<Flow> {
         Arc::clone(self.numbers.get(called).unwrap_or(&self.default))
     }
@@ -76,6 +80,9 @@ impl Shared {
         let (first, last) = config.media.rtp_ports;
         let flows = Flows::load(&config)?;
         let engine = recognizer(&config)?;
+        if let Some(engine) = &engine {
+            warm_up(engine.as_ref(), &flows);
+        }
         let streams = config.call.concurrent;
         let pool = Pool::start(PoolConfig { workers: config.recognizer.workers, streams, ..PoolConfig::default() })?;
         Ok(Arc::new(Self {
@@ -153,10 +160,6 @@ impl Shared {
         endpointing(&self.config)
     }
 
-    pub(crate) fn endpoint(&self, wanted: Duration) -> Span {
-        endpoint(wanted)
-    }
-
     /// Where a call's recording goes.
     pub(crate) fn recording_path(&self, id: CallId) -> PathBuf {
         let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
@@ -175,6 +178,7 @@ pub(crate) fn endpointing(config: &Config) -> Endpointing {
     Endpointing { endpoint: endpoint(config.recognizer.endpoint.0), ..Endpointing::default() }
 }
 
+/// What the endpointer waits for so that `wanted` passes after the last sound.
 pub(crate) fn endpoint(wanted: Duration) -> Span {
     Span::from(wanted).saturating_sub(gate().hangover)
 }
@@ -196,6 +200,22 @@ pub(crate) fn recognizer(config: &Config) -> anyhow::Result<Option<Arc<dyn Engin
 /// The codec of a configured name; the configuration has been checked.
 fn codec(name: &str) -> Option<Codec> {
     [Codec::G722, Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
+}
+
+/// Opens a stream for every language once: the first one loads its model, and no caller should wait for that.
+fn warm_up(engine: &dyn Engine, flows: &Flows) {
+    let mut languages: Vec<_> = flows.all().map(|flow| flow.language().clone()).collect();
+    languages.dedup();
+    for language in languages {
+        let tag = language.tag().to_owned();
+        for source_rate in [SampleRate::HZ_16000, SampleRate::HZ_8000] {
+            let config = StreamConfig { language: language.clone(), hints: Hints::default(), source_rate };
+            if let Err(error) = engine.open(&config) {
+                tracing::error!(language = tag, %error, "calls in this language cannot be understood");
+                break;
+            }
+        }
+    }
 }
 
 /// Opens the configured voices.

@@ -152,9 +152,11 @@ impl Decoder {
         }
     }
 
-    /// All segments, fillers included.
+    /// All segments, fillers included. The library counts frames from the start of the stream; here they count from the
+    /// start of the utterance, which its first segment always is.
     pub(super) fn segments(&mut self) -> Vec<Segment> {
         let mut out = Vec::new();
+        let mut origin = None;
         // SAFETY: the iterator frees itself when it runs out, which the loop always lets it do; each word is copied
         // while its segment is current.
         unsafe {
@@ -164,12 +166,13 @@ impl Decoder {
                 let word = ffi::ps_seg_word(segment);
                 let (mut first, mut last) = (0, 0);
                 ffi::ps_seg_frames(segment, &raw mut first, &raw mut last);
+                let origin = *origin.get_or_insert(first);
                 let log = ffi::ps_seg_prob(segment, null_mut(), null_mut(), null_mut());
                 if !word.is_null() {
                     out.push(Segment {
                         word: CStr::from_ptr(word).to_string_lossy().into_owned(),
-                        first: usize::try_from(first).unwrap_or(0),
-                        last: usize::try_from(last).unwrap_or(0),
+                        first: usize::try_from(first - origin).unwrap_or(0),
+                        last: usize::try_from(last - origin).unwrap_or(0),
                         posterior: ffi::logmath_exp(math, log).clamp(0.0, 1.0),
                     });
                 }

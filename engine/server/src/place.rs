@@ -1,0 +1,219 @@
+//! Places a call and runs it with a script.
+
+use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use antiphon_engine_call::{Call, CallInput, Cause, Event, Limits};
+use antiphon_media_frame::{CallId, MediaTime, Pii, Span};
+use antiphon_media_sip::sdp::{self, Negotiated};
+use antiphon_media_sip::{Agent, AgentConfig, CallRequest, Dialog, OutgoingCall, OutgoingEvent, SipTransport};
+use antiphon_models_speech::Language;
+use tokio::sync::mpsc;
+
+use crate::caller::{Caller, Script};
+use crate::calls::EventLog;
+use crate::conversation::{Conversation, Parts};
+use crate::inbound::{drain, finish};
+use crate::renegotiate::Media;
+use crate::setup::{Place, Setup, set_up};
+use crate::shared::{Shared, new_call_id};
+
+/// What is to be called.
+pub(crate) struct Target {
+    pub(crate) uri: String,
+    pub(crate) from: String,
+    pub(crate) transport: SipTransport,
+    pub(crate) ring_timeout: Duration,
+}
+
+/// What became of a placed call.
+pub(crate) struct Placed {
+    pub(crate) cause: &'static Cause,
+    /// SIP status and phrase where the far side refused.
+    pub(crate) refusal: Option<(u16, String)>,
+    pub(crate) events: Vec<Event>,
+}
+
+/// Checks and completes what the user typed: `bank@127.0.0.1` becomes `sip:bank@127.0.0.1`.
+pub(crate) fn uri(text: &str) -> anyhow::Result<String> {
+    let uri = if text.starts_with("sip:") { text.to_owned() } else { format!("sip:{text}") };
+    if text.starts_with("sips:") {
+        bail!("sips: addresses are not served; use sip:");
+    }
+    host(&uri).with_context(|| format!("`{text}` is no address such as sip:bank@127.0.0.1:5060"))?;
+    Ok(uri)
+}
+
+fn host(uri: &str) -> Option<&str> {
+    let rest = uri.strip_prefix("sip:")?;
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let host = rest.split([';', '?']).next()?;
+    (!host.is_empty()).then_some(host)
+}
+
+fn resolve(uri: &str) -> anyhow::Result<SocketAddr> {
+    let host = host(uri).context("the address has no host")?;
+    let mut found = match host.to_socket_addrs() {
+        Ok(found) => found,
+        Err(_) => (host.trim_matches(['[', ']']), 5060)
+            .to_socket_addrs()
+            .with_context(|| format!("cannot find the host {host}"))?,
+    };
+    found.next().with_context(|| format!("the host {host} has no address"))
+}
+
+/// Calls `target`, runs `script`, returns when the call is over. `tell` hears what happens before the answer.
+pub(crate) async fn place(
+    shared: &Arc<Shared>,
+    target: Target,
+    script: Script,
+    mut tell: impl FnMut(&str),
+) -> anyhow::Result<Placed> {
+    let peer = resolve(&target.uri)?;
+    let probe = UdpSocket::bind((if peer.is_ipv4() { "0.0.0.0" } else { "::" }, 0))?;
+    probe.connect(peer).with_context(|| format!("no route to {peer}"))?;
+    let address = probe.local_addr()?.ip();
+    let here = SocketAddr::new(address, 0);
+    let config = AgentConfig { udp: vec![here], tcp: vec![here], user_agent: "Antiphon".into(), ..AgentConfig::default() };
+    let (agent, _incoming) = Agent::bind(config).await?;
+
+    let epoch = Instant::now();
+    let id = new_call_id();
+    let (end_sender, end) = mpsc::channel(4);
+    let recording = shared.config.call.record.then(|| shared.recording_path(id));
+    let events = recording.as_ref().map(|path| path.with_extension("events.jsonl"));
+    let mut log =
+        shared.calls.begin(id, "outbound", jiff::Timestamp::now().to_string(), events.as_deref(), end_sender);
+    let language = script.language.clone();
+    let limits = Limits {
+        ringing: Span::from(target.ring_timeout) + Span::from_secs(5),
+        longest: shared.config.call.longest.span(),
+    };
+    let mut call = Call::new(Caller::new(script), limits, MediaTime::ZERO);
+    let (from, to) = (Pii::new(target.from.clone()), Pii::new(target.uri.clone()));
+    call.handle(MediaTime::ZERO, CallInput::Offered { from, to, direction: "outbound" });
+    drain(&mut call, &mut log, epoch);
+
+    let pair = shared.ports.bind(address)?;
+    let local = shared.local_media(address, pair.address()?.port());
+    let mut request = CallRequest::new(&target.uri, &target.from, sdp::offer(&local));
+    request.ring_timeout = target.ring_timeout;
+    request.transport = target.transport;
+    let mut outgoing = agent.call(request).await?;
+    let answered = wait_for_answer(&mut outgoing, &local, &mut tell).await;
+    let placed = match answered {
+        Ok((dialog, agreed)) => {
+            let media = Media::new(local, agreed);
+            let line = Line { shared, call, log, epoch, id, end, recording, language };
+            let cause = line.talk(dialog, media, agreed, pair).await?;
+            Placed { cause, refusal: None, events: Vec::new() }
+        }
+        Err(NotAnswered { cause, refusal }) => {
+            finish(call, log, epoch, cause);
+            Placed { cause, refusal, events: Vec::new() }
+        }
+    };
+    agent.shutdown().await;
+    let history = shared.calls.watch(id).map(|(history, _)| history).unwrap_or_default();
+    Ok(Placed { events: history.iter().map(|event| Event::clone(event)).collect(), ..placed })
+}
+
+struct NotAnswered {
+    cause: &'static Cause,
+    refusal: Option<(u16, String)>,
+}
+
+async fn wait_for_answer(
+    outgoing: &mut OutgoingCall,
+    local: &sdp::LocalMedia,
+    tell: &mut impl FnMut(&str),
+) -> Result<(Dialog, Negotiated), NotAnswered> {
+    loop {
+        match outgoing.next().await {
+            OutgoingEvent::Ringing | OutgoingEvent::Progress { .. } => tell("ringing"),
+            OutgoingEvent::Answered { sdp, dialog } => {
+                return match sdp::accept_answer(local, &sdp) {
+                    Ok(agreed) => Ok((dialog, agreed)),
+                    Err(error) => {
+                        // Dropping the dialog hangs up.
+                        let refusal = Some((error.status(), format!("the answer cannot be used: {error}")));
+                        Err(NotAnswered { cause: Cause::SDP_UNSUPPORTED, refusal })
+                    }
+                };
+            }
+            OutgoingEvent::Failed { status: 408, reason } => {
+                return Err(NotAnswered { cause: Cause::UNREACHABLE, refusal: Some((408, reason)) });
+            }
+            OutgoingEvent::Failed { status, reason } => {
+                return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal: Some((status, reason)) });
+            }
+            OutgoingEvent::TimedOut => return Err(NotAnswered { cause: Cause::NO_ANSWER, refusal: None }),
+        }
+    }
+}
+
+struct Line<'a> {
+    shared: &'a Arc<Shared>,
+    call: Call<Caller>,
+    log: EventLog,
+    epoch: Instant,
+    id: CallId,
+    end: mpsc::Receiver<&'static Cause>,
+    recording: Option<std::path::PathBuf>,
+    language: Language,
+}
+
+impl Line<'_> {
+    async fn talk(
+        mut self,
+        dialog: Dialog,
+        media: Media,
+        agreed: Negotiated,
+        pair: antiphon_media_plane::SocketPair,
+    ) -> anyhow::Result<&'static Cause> {
+        let place =
+            Place { id: self.id, agreed, language: self.language, recording: self.recording.clone() };
+        let ready = match set_up(self.shared, place, pair, self.epoch).await {
+            Ok(ready) => ready,
+            Err(error) => {
+                finish(self.call, self.log, self.epoch, error.cause());
+                return Err(error.into());
+            }
+        };
+        let Setup { leg, ears, rate, inlet, happenings } = ready;
+        let now = MediaTime::ZERO + self.epoch.elapsed().into();
+        let codec = agreed.codec.name().to_owned();
+        let variables = std::collections::BTreeMap::new();
+        self.call.handle(now, CallInput::Answered { codec, sample_rate_hz: rate.hz(), variables });
+        let parts = Parts {
+            dialog: Some(dialog),
+            media,
+            leg,
+            ears,
+            mouth: Arc::clone(&self.shared.mouth),
+            rate,
+            epoch: self.epoch,
+            inlet,
+            happenings,
+            end: self.end,
+            recording: self.recording,
+        };
+        Ok(Conversation::new(self.call, self.log, parts).run().await.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_completed_and_checked() {
+        assert_eq!(uri("bank@127.0.0.1:5060").expect("valid"), "sip:bank@127.0.0.1:5060");
+        assert_eq!(resolve("sip:bank@127.0.0.1:5070;transport=udp").expect("valid").port(), 5070);
+        assert_eq!(resolve("sip:127.0.0.1").expect("valid").port(), 5060);
+        assert!(uri("sip:bank@").is_err());
+        assert!(uri("sips:bank@127.0.0.1").is_err());
+    }
+}
