@@ -1,19 +1,154 @@
-//! The HTTP API.
+//! The HTTP API: list, watch and end calls, fetch recordings, figures for monitoring. `docs/API.md` tells how to
+//! use it.
+
+mod guard;
+mod listener;
+mod listing;
+mod metrics;
+mod page;
+mod problem;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use antiphon_media_plane::ShardFigures;
+use antiphon_models_pool::PoolFigures;
+use axum::Router;
+use axum::http::Method;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get};
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
+use crate::calls::Calls;
+use crate::config::Secret;
 use crate::shared::Shared;
+use problem::{Problem, catalogue};
 
-/// Serves the API until `shutdown` is ready.
+/// Serves the API until `shutdown` is ready; then WebSockets are told to go and requests under way are finished.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let _ = (shared, listener);
-    shutdown.await;
+    let (calls, token) = (Arc::clone(&shared.calls), shared.config.http.token.clone());
+    let readings = move || Readings {
+        shard: shared.shard.figures(),
+        pool: shared.pool.figures(),
+        uptime: shared.started.elapsed(),
+        engine: shared.config.recognizer.engine.clone(),
+        calls: shared.config.call.concurrent,
+    };
+    run(calls, Box::new(readings), token, Limits::default(), listener, shutdown).await;
     Ok(())
+}
+
+/// How much clients may take, and how long.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Connections at once that are not WebSockets; further ones wait in the backlog of the system.
+    connections: usize,
+    /// WebSockets at once; the next is refused.
+    watchers: usize,
+    /// For the head of a request, and between requests of one connection.
+    head: Duration,
+    /// For bytes that the client does not take.
+    send: Duration,
+    /// Between pings to a WebSocket.
+    ping: Duration,
+    /// A WebSocket that says nothing for this long, not even a pong, is gone.
+    quiet: Duration,
+    /// For requests under way and closing handshakes.
+    farewell: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            watchers: 256,
+            head: Duration::from_secs(10),
+            send: Duration::from_secs(20),
+            ping: Duration::from_secs(20),
+            quiet: Duration::from_secs(65),
+            farewell: Duration::from_secs(3),
+        }
+    }
+}
+
+/// What the API needs to know of the engine besides its calls.
+struct Readings {
+    shard: ShardFigures,
+    pool: PoolFigures,
+    uptime: Duration,
+    /// The recogniser's name.
+    engine: String,
+    /// Calls allowed at once.
+    calls: usize,
+}
+
+type Read = Box<dyn Fn() -> Readings + Send + Sync>;
+
+/// What every handler sees.
+struct Api {
+    calls: Arc<Calls>,
+    readings: Read,
+    token: Option<Secret>,
+    limits: Limits,
+    /// One permit a WebSocket.
+    watchers: Arc<Semaphore>,
+    /// True from shutdown on.
+    stopping: tokio::sync::watch::Receiver<bool>,
+}
+
+async fn run(
+    calls: Arc<Calls>,
+    readings: Read,
+    token: Option<Secret>,
+    limits: Limits,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) {
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let watchers = Arc::new(Semaphore::new(limits.watchers));
+    let api = Arc::new(Api { calls, readings, token, limits, watchers: Arc::clone(&watchers), stopping });
+    listener::run(router(api), limits, listener, stop, shutdown).await;
+    // All permits are back once the last WebSocket has closed; each closes within its own limits.
+    let all = u32::try_from(limits.watchers).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(limits.farewell * 2, watchers.acquire_many(all)).await;
+}
+
+type Route = (&'static str, &'static [Method], MethodRouter<Arc<Api>>);
+
+/// Every path, the methods it answers, and what answers it.
+fn routes() -> [Route; 11] {
+    const GET: &[Method] = &[Method::GET];
+    [
+        ("/", GET, get(page::index)),
+        ("/healthz", GET, get(page::health)),
+        ("/readyz", GET, get(page::readiness)),
+        ("/metrics", GET, get(metrics::render)),
+        ("/openapi.json", GET, get(page::openapi)),
+        ("/v1/calls", GET, get(listing::list)),
+        ("/v1/calls/{id}", &[Method::GET, Method::DELETE], get(listing::find).delete(listing::end)),
+        ("/v1/calls/{id}/events", GET, get(watch::call)),
+        ("/v1/calls/{id}/recording", GET, get(listing::recording)),
+        ("/v1/calls/{id}/sidecar", GET, get(listing::sidecar)),
+        ("/v1/events", GET, get(watch::all)),
+    ]
+}
+
+fn router(api: Arc<Api>) -> Router {
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, _, methods)| router.route(path, methods))
+        .fallback(async || Problem::of(catalogue::ROUTE_UNKNOWN))
+        .method_not_allowed_fallback(async || Problem::of(catalogue::ROUTE_METHOD))
+        .layer(from_fn_with_state(Arc::clone(&api), guard::guard))
+        .with_state(api)
 }

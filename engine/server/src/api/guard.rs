@@ -1,0 +1,144 @@
+//! Who may come in, and what every answer carries.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderValue, Method, header, uri::Authority};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use subtle::ConstantTimeEq;
+
+use super::Api;
+use super::problem::{Problem, catalogue};
+use crate::config::Secret;
+
+/// The subprotocol by which a browser's WebSocket brings the token: it can set no header of its own.
+pub(super) const BEARER: &str = "bearer.";
+/// No request needs a body; what HTTP libraries send unasked is well below this.
+const BODY: u64 = 64 * 1024;
+
+/// Lets a request through, or answers in its place.
+pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+    let mut response = match check(&api, &request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let headers = response.headers_mut();
+    // Answers hold personal data: no cache keeps them, no other site embeds them.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// Whether the client asks for a WebSocket (RFC 6455, section 4.1).
+pub(super) fn wants_websocket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn check(api: &Api, request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    match &api.token {
+        Some(_) if request.uri().path() == "/healthz" => {}
+        Some(token) => check_token(headers, token)?,
+        None => check_site(request)?,
+    }
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY) {
+        return Err(Problem::of(catalogue::BODY_TOO_LARGE));
+    }
+    Ok(())
+}
+
+fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Problem> {
+    let mut found = false;
+    for given in bearer(headers).chain(subprotocols(headers)) {
+        found = true;
+        // In constant time, so that the time of the answer tells nothing about how much of a guess was right.
+        if bool::from(given.as_bytes().ct_eq(token.expose().as_bytes())) {
+            return Ok(());
+        }
+    }
+    Err(Problem::of(if found { catalogue::TOKEN_WRONG } else { catalogue::TOKEN_MISSING }))
+}
+
+/// The token of the header Authorization (RFC 6750, section 2.1).
+fn bearer(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    })
+}
+
+/// Tokens among the subprotocols of a WebSocket.
+fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let offered = wants_websocket(headers).then(|| headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter());
+    offered
+        .into_iter()
+        .flatten()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().strip_prefix(BEARER))
+}
+
+/// Without a token only this machine may ask, and no web page that a browser on it happens to show: not under a name
+/// of its own that resolves to loopback (DNS rebinding), and not from another origin where the browser would let it.
+fn check_site(request: &Request) -> Result<(), Problem> {
+    let headers = request.headers();
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = hosts.next().and_then(|value| value.to_str().ok());
+    let plain = hosts.next().is_none() && host.is_some_and(is_loopback);
+    // The absolute form of a request's target names a host as well (RFC 9112, section 3.2.2).
+    if !plain || request.uri().authority().is_some_and(|authority| !is_loopback(authority.as_str())) {
+        return Err(Problem::of(catalogue::HOST_REFUSED));
+    }
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD) && !wants_websocket(headers);
+    let local = headers.get_all(header::ORIGIN).iter().all(|origin| {
+        let text = origin.to_str().unwrap_or_default();
+        text.split_once("://").is_some_and(|(_, authority)| is_loopback(authority))
+    });
+    if !reads && !local {
+        return Err(Problem::of(catalogue::ORIGIN_REFUSED));
+    }
+    Ok(())
+}
+
+/// Whether `HOST[:PORT]` is this machine by a name that nobody else can give to it.
+fn is_loopback(text: &str) -> bool {
+    let Ok(authority) = text.parse::<Authority>() else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let host = authority.host();
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost")
+        || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_names_are_told_from_others() {
+        for host in ["localhost", "LOCALHOST:80", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "[::2]",
+            "null",
+        ] {
+            assert!(!is_loopback(host), "{host}");
+        }
+        for host in ["localhost@evil.example", "evil@localhost", "localhost/", "[::1", "0.0.0.0"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `GET /metrics`: the Prometheus text format, version 0.0.4. No label holds personal data or a call's id.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+
+use super::{Api, Readings};
+use crate::telemetry::{Counts, Histogram};
+
+/// `GET /metrics`
+pub(super) async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
+    let readings = (api.readings)();
+    let watchers = api.limits.watchers - api.watchers.available_permits();
+    let mut page = Page::default();
+    page.process(&readings, watchers);
+    page.calls(&api.calls.meter().read(), api.calls.active(), readings.calls);
+    page.plane(&readings);
+    page.pool(&readings);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text)
+}
+
+/// The text so far.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn process(&mut self, readings: &Readings, watchers: usize) {
+        self.family("antiphon_build_info", "gauge", "The version that runs and its recogniser; always 1.");
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("recognizer", readings.engine.as_str())];
+        self.sample("antiphon_build_info", &labels, 1.0);
+        self.gauge("antiphon_uptime_seconds", "Since the server was opened.", readings.uptime.as_secs_f64());
+        self.gauge("antiphon_http_websockets", "WebSockets open.", watchers as f64);
+    }
+
+    fn calls(&mut self, counts: &Counts, active: usize, limit: usize) {
+        self.gauge("antiphon_calls_active", "Calls under way, ringing ones included.", active as f64);
+        self.gauge("antiphon_calls_limit", "Calls allowed at once.", limit as f64);
+        self.counters("antiphon_calls_started_total", "Calls begun.", "direction", &counts.started);
+        self.counters(
+            "antiphon_calls_ended_total",
+            "Calls over, by cause (docs/ERRORS.md).",
+            "cause",
+            &counts.ended,
+        );
+        self.histogram(
+            "antiphon_call_duration_seconds",
+            "From answer to end, of calls that were answered.",
+            &counts.duration,
+        );
+        self.histogram(
+            "antiphon_response_first_audio_seconds",
+            "From the end of the caller's speech to the first sample of our answer.",
+            &counts.first_audio,
+        );
+        self.histogram(
+            "antiphon_response_recognized_seconds",
+            "From the end of the caller's speech to its final words.",
+            &counts.recognized,
+        );
+        self.counters(
+            "antiphon_prompts_stopped_total",
+            "Prompts over, by how they ended.",
+            "reason",
+            &counts.prompts,
+        );
+        self.counters(
+            "antiphon_intents_total",
+            "Utterances classified, by what followed.",
+            "decision",
+            &counts.intents,
+        );
+        self.counter(
+            "antiphon_no_input_total",
+            "Questions without an answer in time.",
+            counts.no_input as f64,
+        );
+        self.counter("antiphon_no_match_total", "Answers that fit nothing.", counts.no_match as f64);
+        let (received, sent) = (counts.received, counts.sent);
+        for (name, help, figures) in [
+            (
+                "antiphon_media_packets_total",
+                "RTP packets of calls that are over.",
+                [received.packets as f64, sent.packets as f64],
+            ),
+            (
+                "antiphon_media_packets_lost_total",
+                "RTP packets that never came; for those sent, as the far side told.",
+                [received.lost as f64, sent.lost as f64],
+            ),
+            (
+                "antiphon_media_packets_late_total",
+                "RTP packets that came too late to be played.",
+                [received.late as f64, sent.late as f64],
+            ),
+            (
+                "antiphon_media_packets_duplicate_total",
+                "RTP packets that came twice.",
+                [received.duplicate as f64, sent.duplicate as f64],
+            ),
+            (
+                "antiphon_media_concealed_seconds_total",
+                "Sound made up for packets that were missing.",
+                [received.concealed_ms as f64 / 1000.0, sent.concealed_ms as f64 / 1000.0],
+            ),
+        ] {
+            self.family(name, "counter", help);
+            self.sample(name, &[("direction", "received")], figures[0]);
+            self.sample(name, &[("direction", "sent")], figures[1]);
+        }
+    }
+
+    fn plane(&mut self, readings: &Readings) {
+        let shard = &readings.shard;
+        self.gauge("antiphon_shard_legs", "Media endpoints running.", shard.legs as f64);
+        self.counter("antiphon_shard_ticks_total", "Ticks of the media clock.", shard.ticks as f64);
+        self.counter(
+            "antiphon_shard_ticks_skipped_total",
+            "Ticks skipped after stalls.",
+            shard.skipped as f64,
+        );
+        self.counter(
+            "antiphon_shard_busy_seconds_total",
+            "Time the media thread worked.",
+            shard.busy.as_secs_f64(),
+        );
+        self.gauge(
+            "antiphon_shard_worst_delay_seconds",
+            "The latest a tick began since the start.",
+            shard.worst_delay.as_secs_f64(),
+        );
+    }
+
+    fn pool(&mut self, readings: &Readings) {
+        let pool = &readings.pool;
+        self.gauge("antiphon_pool_streams", "Places for recognition taken.", pool.streams as f64);
+        self.gauge("antiphon_pool_streams_limit", "Places for recognition there are.", pool.limit as f64);
+        self.counter("antiphon_pool_audio_seconds_total", "Audio taken in.", pool.audio.secs_f64());
+        let name = "antiphon_pool_busy_seconds_total";
+        self.family(name, "counter", "Time each worker computed.");
+        for (worker, busy) in pool.busy.iter().enumerate() {
+            self.sample(name, &[("worker", &worker.to_string())], busy.as_secs_f64());
+        }
+        self.gauge(
+            "antiphon_pool_longest_backlog_seconds",
+            "The most audio that ever waited in one stream.",
+            pool.longest_backlog.secs_f64(),
+        );
+        self.counter(
+            "antiphon_pool_frames_refused_total",
+            "Frames lost because a stream's ring was full.",
+            pool.refused as f64,
+        );
+        self.counter("antiphon_pool_failures_total", "Failures of recognisers.", pool.failures as f64);
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: f64) {
+        self.family(name, "gauge", help);
+        self.sample(name, &[], value);
+    }
+
+    fn counter(&mut self, name: &str, help: &str, value: f64) {
+        self.family(name, "counter", help);
+        self.sample(name, &[], value);
+    }
+
+    fn counters(&mut self, name: &str, help: &str, label: &str, values: &BTreeMap<&'static str, u64>) {
+        self.family(name, "counter", help);
+        for (value, count) in values {
+            self.sample(name, &[(label, value)], *count as f64);
+        }
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.family(name, "histogram", help);
+        for (bound, count) in histogram.buckets() {
+            let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
+            self.sample(&format!("{name}_bucket"), &[("le", &bound)], count as f64);
+        }
+        self.sample(&format!("{name}_sum"), &[], histogram.sum());
+        self.sample(&format!("{name}_count"), &[], histogram.count() as f64);
+    }
+
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let help = help.replace('\\', "\\\\").replace('\n', "\\n");
+        // Writing to a `String` does not fail.
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.text.push_str(name);
+        for (n, (label, text)) in labels.iter().enumerate() {
+            let open = if n == 0 { '{' } else { ',' };
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.text, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.text, "{close} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_values_are_escaped() {
+        let mut page = Page::default();
+        page.sample("x", &[("a", "1"), ("b", "q\"\\\nz")], 0.5);
+        assert_eq!(page.text, "x{a=\"1\",b=\"q\\\"\\\\\\nz\"} 0.5\n");
+    }
+}

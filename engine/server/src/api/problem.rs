@@ -1,0 +1,130 @@
+//! What the API says when it cannot do what was asked: stable codes, one catalogue.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+/// A kind of failure.
+#[derive(Debug)]
+pub(super) struct Kind {
+    pub(super) status: StatusCode,
+    /// Stable; never changes its meaning.
+    pub(super) code: &'static str,
+    pub(super) message: &'static str,
+    /// What to do about it.
+    pub(super) advice: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident = $status:ident, $code:literal, $message:literal, $advice:literal;)*) => {
+        /// Every kind of failure there is.
+        pub(super) mod catalogue {
+            use super::{Kind, StatusCode};
+
+            $(pub(in super::super) const $name: &Kind =
+                &Kind { status: StatusCode::$status, code: $code, message: $message, advice: $advice };)*
+
+            #[cfg(test)]
+            pub(in super::super) const ALL: &[&Kind] = &[$($name),*];
+        }
+    };
+}
+
+kinds! {
+    CALL_ID = BAD_REQUEST, "call.id", "The call id is not 32 hexadecimal digits.",
+        "Take ids from GET /v1/calls or from the events.";
+    CALL_UNKNOWN = NOT_FOUND, "call.unknown", "There is no such call.",
+        "Calls that ended long ago leave the list; their files stay in the data folder.";
+    CALL_ENDED = CONFLICT, "call.ended", "The call has already ended.", "Nothing is left to do.";
+    QUERY_INVALID = BAD_REQUEST, "query.invalid", "The query cannot be understood.",
+        "Parameters are state (ringing, answered or ended), limit (1 to 1000) and after (a call id).";
+    PAGE_GONE = BAD_REQUEST, "page.gone", "The call named by `after` is no longer listed.",
+        "Begin again without `after`.";
+    RECORDING_UNFINISHED = CONFLICT, "recording.unfinished", "The call is still being recorded.",
+        "Wait for the event call.ended.";
+    RECORDING_NONE = NOT_FOUND, "recording.none", "The call has no recording.",
+        "Calls that were never answered have none; for the others see call.record.";
+    RECORDING_GONE = GONE, "recording.gone", "The file is no longer on disk.",
+        "It was moved or deleted after the call.";
+    ROUTE_UNKNOWN = NOT_FOUND, "route.unknown", "There is nothing at this path.", "See /openapi.json.";
+    ROUTE_METHOD = METHOD_NOT_ALLOWED, "route.method", "The path does not answer this method.",
+        "See the header Allow.";
+    BODY_TOO_LARGE = PAYLOAD_TOO_LARGE, "body.too_large", "The body of the request is too large.",
+        "No request of this API needs a body.";
+    TOKEN_MISSING = UNAUTHORIZED, "token.missing", "The request carries no token.",
+        "Send the header `Authorization: Bearer TOKEN`; a browser's WebSocket sends the subprotocol bearer.TOKEN.";
+    TOKEN_WRONG = UNAUTHORIZED, "token.wrong", "The token is not the configured one.", "Compare it with http.token.";
+    HOST_REFUSED = MISDIRECTED_REQUEST, "host.refused", "Without a token the API answers to loopback names only.",
+        "Use localhost, 127.0.0.1 or [::1] as host, or configure http.token.";
+    ORIGIN_REFUSED = FORBIDDEN, "origin.refused", "A web page from elsewhere may not do this.",
+        "Configure http.token and let the page send it.";
+    UPGRADE_REQUIRED = UPGRADE_REQUIRED, "upgrade.required", "This path speaks WebSocket only.",
+        "Connect with ws://, or read one call's events from /v1/calls/{id}/events.";
+    UPGRADE_INVALID = BAD_REQUEST, "upgrade.invalid", "The WebSocket handshake is not valid.", "See RFC 6455, section 4.";
+    WATCHERS = SERVICE_UNAVAILABLE, "limit.watchers", "Too many WebSockets are open.",
+        "Close some; one on /v1/events sees all calls.";
+    CALLS = SERVICE_UNAVAILABLE, "limit.calls", "The server is at its limit of concurrent calls.",
+        "Raise call.concurrent or add a server.";
+    STOPPING = SERVICE_UNAVAILABLE, "server.stopping", "The server is being stopped.", "Send calls elsewhere.";
+}
+
+/// One failure, ready to be told.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: &'static Kind,
+    /// More than the kind's own message knows.
+    detail: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn of(kind: &'static Kind) -> Self {
+        Self { kind, detail: None }
+    }
+
+    /// With what exactly was wrong.
+    pub(super) fn because(kind: &'static Kind, detail: impl ToString) -> Self {
+        Self { kind, detail: Some(detail.to_string()) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self { kind, detail } = self;
+        let message = match detail {
+            Some(detail) => format!("{} ({detail})", kind.message),
+            None => kind.message.to_owned(),
+        };
+        let body = json!({ "error": { "code": kind.code, "message": message, "advice": kind.advice } });
+        let mut response = (kind.status, axum::Json(body)).into_response();
+        let extra = match kind.status {
+            StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer realm=\"antiphon\""),
+            StatusCode::UPGRADE_REQUIRED => (header::UPGRADE, "websocket"),
+            StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),
+            _ => return response,
+        };
+        response.headers_mut().insert(extra.0, HeaderValue::from_static(extra.1));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::catalogue::ALL;
+
+    #[test]
+    fn codes_are_unique_and_documented() {
+        let manual = include_str!("../../../../docs/API.md");
+        for (n, kind) in ALL.iter().enumerate() {
+            assert!(ALL[..n].iter().all(|other| other.code != kind.code), "{} twice", kind.code);
+            assert!(kind.status.is_client_error() || kind.status.is_server_error());
+            let row = format!(
+                "| `{}` | {} | {} | {} |",
+                kind.code,
+                kind.status.as_u16(),
+                kind.message,
+                kind.advice
+            );
+            assert!(manual.contains(&row), "docs/API.md lacks the row\n{row}");
+        }
+    }
+}

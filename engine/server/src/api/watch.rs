@@ -1,0 +1,207 @@
+//! Events as they happen, over WebSocket; what one call has come to so far, as JSON lines.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_engine_call::{Event, EventBody};
+use axum::body::Body;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::{Instant, timeout};
+
+use super::guard::{BEARER, wants_websocket};
+use super::listing::parse;
+use super::problem::{Problem, catalogue};
+use super::{Api, Limits};
+
+/// The subprotocol to name beside `bearer.TOKEN`: a browser wants one of its offers back.
+const PROTOCOL: &str = "antiphon.events.v1";
+/// Watchers have nothing to say but pongs and a close.
+const FROM_CLIENT: usize = 4 * 1024;
+/// Events of one piece of an answer in JSON lines.
+const PIECE: usize = 128;
+
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// `GET /v1/calls/{id}/events`
+pub(super) async fn call(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    let id = parse(&id)?;
+    let (history, live) = api.calls.watch(id).ok_or_else(|| Problem::of(catalogue::CALL_UNKNOWN))?;
+    if wants_websocket(&headers) {
+        accept(api, upgrade, Feed { history, live, single: true })
+    } else {
+        Ok(lines(history))
+    }
+}
+
+/// `GET /v1/events`
+pub(super) async fn all(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Result<Response, Problem> {
+    if !wants_websocket(&headers) {
+        return Err(Problem::of(catalogue::UPGRADE_REQUIRED));
+    }
+    let live = api.calls.watch_all();
+    accept(api, upgrade, Feed { history: Vec::new(), live, single: false })
+}
+
+/// What a watcher is told.
+struct Feed {
+    history: Vec<Arc<Event>>,
+    live: broadcast::Receiver<Arc<Event>>,
+    /// Of one call: over with its end.
+    single: bool,
+}
+
+/// Why a watcher is let go.
+#[derive(Debug)]
+enum Farewell {
+    Ended,
+    Stopping,
+    Behind(u64),
+    Quiet,
+}
+
+impl Farewell {
+    fn frame(&self) -> CloseFrame {
+        let (code, reason): (_, Cow<'static, str>) = match self {
+            Self::Ended => (close_code::NORMAL, "call.ended".into()),
+            Self::Stopping => (close_code::AWAY, "server.stopping".into()),
+            Self::Behind(missed) => (
+                close_code::AGAIN,
+                format!("watcher.behind: {missed} events were missed; connect again").into(),
+            ),
+            Self::Quiet => (close_code::POLICY, "watcher.quiet: no pong came".into()),
+        };
+        CloseFrame { code, reason: reason.as_ref().into() }
+    }
+}
+
+fn lines(history: Vec<Arc<Event>>) -> Response {
+    let mut rest = VecDeque::from(history);
+    // Written piece by piece, as the client takes them: the events are shared, their text would not be.
+    let pieces = std::iter::from_fn(move || {
+        let piece: Vec<_> = rest.drain(..PIECE.min(rest.len())).collect();
+        if piece.is_empty() {
+            return None;
+        }
+        let text: String = piece.iter().filter_map(|event| text(event)).map(|line| line + "\n").collect();
+        Some(Ok::<_, Infallible>(text))
+    });
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(stream::iter(pieces))).into_response()
+}
+
+fn text(event: &Event) -> Option<String> {
+    serde_json::to_string(event)
+        .inspect_err(
+            |error| tracing::error!(call = %event.call, %error, "an event cannot be written as JSON"),
+        )
+        .ok()
+}
+
+fn accept(api: Arc<Api>, upgrade: Upgrade, feed: Feed) -> Result<Response, Problem> {
+    let mut upgrade =
+        upgrade.map_err(|error| Problem::because(catalogue::UPGRADE_INVALID, error.body_text()))?;
+    let Ok(place) = Arc::clone(&api.watchers).try_acquire_owned() else {
+        return Err(Problem::of(catalogue::WATCHERS));
+    };
+    let named = |name: &&HeaderValue| name.as_bytes() == PROTOCOL.as_bytes();
+    let bearer = |name: &&HeaderValue| name.as_bytes().starts_with(BEARER.as_bytes());
+    let chosen =
+        upgrade.requested_protocols().find(named).or_else(|| upgrade.requested_protocols().find(bearer));
+    if let Some(protocol) = chosen.cloned() {
+        upgrade.set_selected_protocol(protocol);
+    }
+    let upgrade = upgrade.max_message_size(FROM_CLIENT).max_frame_size(FROM_CLIENT);
+    Ok(upgrade.on_upgrade(move |socket| follow(socket, feed, api, place)))
+}
+
+async fn follow(mut socket: WebSocket, feed: Feed, api: Arc<Api>, _place: OwnedSemaphorePermit) {
+    let mut stopping = api.stopping.clone();
+    let farewell = tokio::select! {
+        farewell = tell(&mut socket, feed, &api.limits) => farewell,
+        _ = stopping.wait_for(|stopping| *stopping) => Some(Farewell::Stopping),
+    };
+    let Some(farewell) = farewell else { return };
+    tracing::debug!(?farewell, "a watcher is let go");
+    let goodbye = async {
+        // The client's own close frame, or its going, ends the connection; leaving first could lose our words.
+        if socket.send(Message::Close(Some(farewell.frame()))).await.is_ok() {
+            while let Some(Ok(_)) = socket.recv().await {}
+        }
+    };
+    let _ = timeout(api.limits.farewell, goodbye).await;
+}
+
+/// Tells all there is. `None`: the client is gone.
+async fn tell(socket: &mut WebSocket, feed: Feed, limits: &Limits) -> Option<Farewell> {
+    let Feed { history, mut live, single } = feed;
+    let mut last = 0;
+    for event in history {
+        last = event.seq;
+        say(socket, &event, limits.send).await?;
+        if is_last(&event) {
+            return Some(Farewell::Ended);
+        }
+    }
+    let mut ping = tokio::time::interval_at(Instant::now() + limits.ping, limits.ping);
+    let mut heard = Instant::now();
+    loop {
+        tokio::select! {
+            event = live.recv() => match event {
+                Ok(event) if single && event.seq <= last => {}
+                Ok(event) => {
+                    say(socket, &event, limits.send).await?;
+                    if single && is_last(&event) {
+                        return Some(Farewell::Ended);
+                    }
+                }
+                Err(RecvError::Lagged(missed)) => return Some(Farewell::Behind(missed)),
+                Err(RecvError::Closed) => return Some(Farewell::Ended),
+            },
+            // A close is answered by reading on, until there is nothing more.
+            message = socket.recv() => match message {
+                Some(Ok(_)) => heard = Instant::now(),
+                Some(Err(_)) | None => return None,
+            },
+            _ = ping.tick() => {
+                if heard.elapsed() > limits.quiet {
+                    return Some(Farewell::Quiet);
+                }
+                send(socket, Message::Ping(Vec::new().into()), limits.send).await?;
+            }
+        }
+    }
+}
+
+fn is_last(event: &Event) -> bool {
+    matches!(event.body, EventBody::CallEnded { .. })
+}
+
+async fn say(socket: &mut WebSocket, event: &Event, limit: Duration) -> Option<()> {
+    match text(event) {
+        Some(text) => send(socket, Message::Text(text.into()), limit).await,
+        None => Some(()),
+    }
+}
+
+async fn send(socket: &mut WebSocket, message: Message, limit: Duration) -> Option<()> {
+    timeout(limit, socket.send(message)).await.ok()?.ok()
+}
