@@ -42,6 +42,8 @@ pub(crate) struct Caller {
     other_since: MediaTime,
     /// It has spoken since our last step.
     other_spoke: bool,
+    /// The script's end is not the call's.
+    patient: bool,
 }
 
 impl Caller {
@@ -56,13 +58,20 @@ impl Caller {
             other_speaks: false,
             other_since: MediaTime::ZERO,
             other_spoke: false,
+            patient: false,
         }
+    }
+
+    /// A caller who says nothing and never hangs up: somebody talks in its place.
+    pub(crate) fn silent(script: Script) -> Self {
+        Self { patient: true, ..Self::new(script) }
     }
 
     /// When the script goes on, if nothing changes.
     fn due(&self) -> Option<MediaTime> {
         match self.state {
             State::Idle | State::Speaking | State::Done => None,
+            _ if self.patient && self.steps.is_empty() => None,
             State::Pausing { until } => Some(until),
             State::Listening { since } => {
                 let barge_in = self.steps.front().and_then(|step| step.barge_in);

@@ -76,7 +76,7 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
         if ringing.is_err() {
             return Err(Refusal::of(Cause::CALLER_CANCELLED));
         }
-        let place = Place { id, agreed: agreed.agreed, language: flow.language().clone(), recording: recording.clone() };
+        let place = Place { id, agreed: agreed.agreed, language: flow.language().clone(), recording: recording.clone(), listener: None };
         let limit = tokio::time::sleep(config.ringing_limit.0);
         let ready = tokio::select! {
             ready = set_up(&shared, place, agreed.pair, epoch) => ready.map_err(|e| Refusal::failed(&e))?,

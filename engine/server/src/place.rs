@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use antiphon_engine_call::{Call, CallInput, Cause, Event, Limits};
-use antiphon_media_frame::{CallId, MediaTime, Pii, Span};
+use antiphon_media_frame::{CallId, MediaTime, Pii, SampleRate, Span, TrackReader, TrackWriter};
+use antiphon_media_plane::{Clip, ClipId, LegCommand, Sound};
 use antiphon_media_sip::sdp::{self, Negotiated};
 use antiphon_media_sip::{Agent, AgentConfig, CallRequest, Dialog, OutgoingCall, OutgoingEvent, SipTransport};
 use antiphon_models_speech::Language;
@@ -19,6 +20,16 @@ use crate::inbound::{drain, finish};
 use crate::renegotiate::Media;
 use crate::setup::{Place, Setup, set_up};
 use crate::shared::{Shared, new_call_id};
+
+/// A person's end of a call instead of a script: a microphone and a loudspeaker.
+pub(crate) trait Handset {
+    /// Starts both at the call's rate: where the microphone is read, where the far side's sound goes, and what keeps the
+    /// devices running.
+    fn attach(&self, rate: SampleRate) -> anyhow::Result<(TrackReader, TrackWriter, Box<dyn std::any::Any>)>;
+}
+
+/// The clip that carries the microphone; no prompt of a call has this number.
+const MICROPHONE: ClipId = ClipId(0);
 
 /// What is to be called.
 pub(crate) struct Target {
@@ -69,6 +80,7 @@ pub(crate) async fn place(
     shared: &Arc<Shared>,
     target: Target,
     script: Script,
+    handset: Option<Box<dyn Handset>>,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<Placed> {
     let peer = resolve(&target.uri)?;
@@ -91,7 +103,8 @@ pub(crate) async fn place(
         ringing: Span::from(target.ring_timeout) + Span::from_secs(5),
         longest: shared.config.call.longest.span(),
     };
-    let mut call = Call::new(Caller::new(script), limits, MediaTime::ZERO);
+    let caller = if handset.is_some() { Caller::silent(script) } else { Caller::new(script) };
+    let mut call = Call::new(caller, limits, MediaTime::ZERO);
     let (from, to) = (Pii::new(target.from.clone()), Pii::new(target.uri.clone()));
     call.handle(MediaTime::ZERO, CallInput::Offered { from, to, direction: "outbound" });
     drain(&mut call, &mut log, epoch);
@@ -106,7 +119,7 @@ pub(crate) async fn place(
     let placed = match answered {
         Ok((dialog, agreed)) => {
             let media = Media::new(local, agreed);
-            let line = Line { shared, call, log, epoch, id, end, recording, language };
+            let line = Line { shared, call, log, epoch, id, end, recording, language, handset };
             let cause = line.talk(dialog, media, agreed, pair).await?;
             Placed { cause, refusal: None, events: Vec::new() }
         }
@@ -163,6 +176,7 @@ struct Line<'a> {
     end: mpsc::Receiver<&'static Cause>,
     recording: Option<std::path::PathBuf>,
     language: Language,
+    handset: Option<Box<dyn Handset>>,
 }
 
 impl Line<'_> {
@@ -173,8 +187,14 @@ impl Line<'_> {
         agreed: Negotiated,
         pair: antiphon_media_plane::SocketPair,
     ) -> anyhow::Result<&'static Cause> {
-        let place =
-            Place { id: self.id, agreed, language: self.language, recording: self.recording.clone() };
+        let mut place =
+            Place { id: self.id, agreed, language: self.language, recording: self.recording.clone(), listener: None };
+        let mut handset = None;
+        if let Some(held) = &self.handset {
+            let (microphone, loudspeaker, running) = held.attach(agreed.codec.sample_rate())?;
+            place.listener = Some(loudspeaker);
+            handset = Some((microphone, running));
+        }
         let ready = match set_up(self.shared, place, pair, self.epoch).await {
             Ok(ready) => ready,
             Err(error) => {
@@ -183,6 +203,11 @@ impl Line<'_> {
             }
         };
         let Setup { leg, ears, rate, inlet, happenings } = ready;
+        let mut devices = None;
+        if let Some((microphone, running)) = handset {
+            leg.send(LegCommand::Play(Clip { id: MICROPHONE, sound: Sound::Stream(microphone), interruptible: false }))?;
+            devices = Some(running);
+        }
         let now = MediaTime::ZERO + self.epoch.elapsed().into();
         let codec = agreed.codec.name().to_owned();
         let variables = std::collections::BTreeMap::new();
@@ -200,7 +225,9 @@ impl Line<'_> {
             end: self.end,
             recording: self.recording,
         };
-        Ok(Conversation::new(self.call, self.log, parts).run().await.cause)
+        let outcome = Conversation::new(self.call, self.log, parts).run().await;
+        drop(devices);
+        Ok(outcome.cause)
     }
 }
 

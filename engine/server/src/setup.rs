@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_engine_call::Cause;
-use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span, track_ring};
+use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span, TrackWriter, track_ring};
 use antiphon_media_plane::{Leg, LegHandle, ShardError, SocketPair, Tap, Taps, WriterError};
 use antiphon_media_sip::sdp::Negotiated;
 use antiphon_models_pool::{OpenStream, PoolError, StreamHandle};
@@ -26,6 +26,8 @@ pub(crate) struct Place {
     pub(crate) agreed: Negotiated,
     pub(crate) language: Language,
     pub(crate) recording: Option<PathBuf>,
+    /// Somebody who hears the far side.
+    pub(crate) listener: Option<TrackWriter>,
 }
 
 /// The running media of a call.
@@ -85,6 +87,7 @@ pub(crate) async fn set_up(
         taps.received.push(Tap::new(rate, record.received));
         taps.sent.push(Tap::new(rate, record.sent));
     }
+    taps.received.extend(place.listener.map(|listener| Tap::new(rate, listener)));
     let leg = Leg::new(config, taps, MediaTime::ZERO + epoch.elapsed().into());
     let tell = inlet.clone();
     let leg = shared.shard.add(pair, leg, epoch, Box::new(move |event| tell.tell(Happening::Leg(event))))?;

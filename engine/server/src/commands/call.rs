@@ -142,7 +142,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         });
         let calling = tokio::select! {
-            placed = place(&shared, target, script, |state| if !quiet { eprintln!("{state}") }) => placed,
+            placed = place(&shared, target, script, None, |state| if !quiet { eprintln!("{state}") }) => placed,
             () = super::serve::interrupted() => {
                 shared.calls.end_all(Cause::OPERATOR_HUNG_UP);
                 anyhow::bail!("interrupted")

@@ -90,7 +90,7 @@ async fn demonstrate(args: &Args, script: Script) -> anyhow::Result<Vec<Event>> 
         transport: SipTransport::Udp,
         ring_timeout: Duration::from_secs(30),
     };
-    let placed = place(&shared, target, script, |_| ()).await?;
+    let placed = place(&shared, target, script, None, |_| ()).await?;
     if let Some((status, reason)) = placed.refusal {
         anyhow::bail!("the call was refused: {status} {reason}");
     }
