@@ -79,6 +79,9 @@ pub(crate) struct Calls {
     stopping: AtomicBool,
 }
 
+/// What has happened so far, and what receives the rest.
+pub(crate) type Watched = (Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>);
+
 /// Ending a call over the API did not work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EndError {
@@ -169,7 +172,7 @@ impl Calls {
     }
 
     /// What has happened so far, and a receiver that goes on without a hole. `None` for an unknown call.
-    pub(crate) fn watch(&self, id: CallId) -> Option<(Vec<Arc<Event>>, broadcast::Receiver<Arc<Event>>)> {
+    pub(crate) fn watch(&self, id: CallId) -> Option<Watched> {
         let state = self.lock();
         let entry = state.calls.get(&id)?;
         Some((entry.history.iter().cloned().collect(), entry.live.subscribe()))

@@ -59,7 +59,7 @@ pub(super) async fn list(
         filter.map_err(|error| Problem::because(catalogue::QUERY_INVALID, error.body_text()))?;
     let limit = filter.limit.unwrap_or(PAGE);
     if !(1..=LONGEST_PAGE).contains(&limit) {
-        return Err(Problem::because(catalogue::QUERY_INVALID, format_args!("limit is {limit}")));
+        return Err(Problem::because(catalogue::QUERY_INVALID, format!("limit is {limit}")));
     }
     let mut calls = newest_first(api.calls.list());
     if let Some(after) = &filter.after {

@@ -82,8 +82,8 @@ impl Problem {
     }
 
     /// With what exactly was wrong.
-    pub(super) fn because(kind: &'static Kind, detail: impl ToString) -> Self {
-        Self { kind, detail: Some(detail.to_string()) }
+    pub(super) fn because(kind: &'static Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: Some(detail.into()) }
     }
 }
 

@@ -163,7 +163,7 @@ impl State {
                 total.add(&before, figures);
             }
             EventBody::PromptStopped { reason, .. } => {
-                *counts.prompts.entry(ending(*reason)).or_default() += 1
+                *counts.prompts.entry(ending(*reason)).or_default() += 1;
             }
             EventBody::Intent { decision, .. } => *counts.intents.entry(decided(*decision)).or_default() += 1,
             EventBody::NoInput { .. } => counts.no_input += 1,

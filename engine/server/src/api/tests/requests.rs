@@ -250,6 +250,23 @@ async fn who_sends_no_request_is_let_go() {
 }
 
 #[tokio::test]
+async fn who_takes_no_byte_of_a_recording_is_let_go() {
+    let limits = Limits { connections: 1, send: Duration::from_millis(300), ..Limits::default() };
+    let server = Server::start_with(None, limits).await;
+    let wav = tempfile::NamedTempFile::new().expect("a file");
+    // More than the buffers of both ends take.
+    wav.as_file().set_len(256 << 20).expect("as long");
+    let (mut log, _ends) = server.call(1);
+    log.write(MediaTime::ZERO, EventBody::Recording { path: wav.path().display().to_string(), duration_ms: 10 });
+    let mut stalled = TcpStream::connect(server.address).await.expect("connected");
+    let request = format!("GET {}/recording HTTP/1.1\r\nHost: {}\r\n\r\n", path(1), server.address);
+    stalled.write_all(request.as_bytes()).await.expect("sent");
+    // The one place is taken until then.
+    assert_eq!(server.get("/healthz").await.status, 200);
+    drop(stalled);
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_wait_for_their_turn() {
     let limits = Limits { connections: 1, head: Duration::from_millis(500), ..Limits::default() };
     let server = Server::start_with(None, limits).await;
