@@ -22,6 +22,9 @@ use crate::config::{Config, Overrides};
 const LARGEST_HINTS: u64 = 1 << 20;
 
 const EXAMPLES: &str = "\
+Reads WAV, FLAC, MP3, AAC, Vorbis, Opus and what else symphonia knows. Of a stereo file the left channel is the caller
+and the right one the machine, as Antiphon records calls; other channels are numbered.
+
 Examples:
   antiphon transcribe call.wav
   antiphon transcribe --format srt --output subtitles recordings/*.wav
@@ -30,10 +33,7 @@ Examples:
 
 The exit status is 1 where a file could not be transcribed; the others are done all the same.";
 
-/// Turn audio files into words, each channel by itself, the same way a live call goes.
-///
-/// Reads WAV, FLAC, MP3, AAC, Vorbis, Opus and what else symphonia knows. Of a stereo file the left channel is the
-/// caller and the right one the machine, as Antiphon records calls; other channels are numbered.
+/// Turn audio files into words, each channel by itself
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -83,20 +83,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 (folder, _) => Some(target(file, folder.as_deref(), args.format)),
             };
             if target.as_ref().is_some_and(|target| !written.insert(target.clone())) {
-                eprintln!("antiphon: {}: its transcript would replace that of another file", file.display());
+                complain(file, "its transcript would replace that of another file");
                 failed = true;
                 continue;
             }
             match transcribe(&listener, file, args.format) {
                 Err(error) => {
-                    eprintln!("antiphon: {}: {error:#}", file.display());
+                    complain(file, &format!("{error:#}"));
                     failed = true;
                 }
                 Ok(text) => match target {
                     None => out.write_all(text.as_bytes())?,
                     Some(target) => {
                         if let Err(error) = std::fs::write(&target, text) {
-                            eprintln!("antiphon: {}: cannot write {}: {error}", file.display(), target.display());
+                            complain(file, &format!("cannot write {}: {error}", target.display()));
                             failed = true;
                         }
                     }
@@ -114,9 +114,15 @@ fn transcribe(listener: &Listener, file: &Path, format: Format) -> anyhow::Resul
     let transcript = heard?;
     progress.summarise(&transcript);
     for warning in &transcript.warnings {
-        eprintln!("antiphon: {}: {warning}", file.display());
+        complain(file, warning);
     }
     Ok(format.render(&transcript))
+}
+
+/// Says what is wrong with a file, and names it once.
+fn complain(file: &Path, what: &str) {
+    let name = file.display().to_string();
+    if what.contains(&name) { eprintln!("antiphon: {what}") } else { eprintln!("antiphon: {name}: {what}") }
 }
 
 /// Where the transcript of `file` goes.

@@ -53,7 +53,7 @@ fn row(arg: &Arg, rows: &mut String) {
         }
     }
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    let _ = write!(rows, "- `{head}`: {help}");
+    let _ = write!(rows, "- `{head}`: {}.", help.trim_end_matches('.'));
     if takes {
         let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         if !defaults.is_empty() {

@@ -63,7 +63,8 @@ impl Listener {
         path: &Path,
         progress: &mut dyn FnMut(Span, Option<Span>),
     ) -> anyhow::Result<Transcript> {
-        let mut reader = AudioReader::open(path)?;
+        // These errors tell their causes themselves.
+        let mut reader = AudioReader::open(path).map_err(|error| anyhow!("{error}"))?;
         let channels = names(reader.channels());
         let rate = reader.rate();
         let duration = reader.duration();
@@ -77,7 +78,7 @@ impl Listener {
             }
             let mut read = || -> anyhow::Result<()> {
                 let mut block: Vec<Vec<i16>> = Vec::new();
-                while reader.next_block(&mut block)? {
+                while reader.next_block(&mut block).map_err(|error| anyhow!("{error}"))? {
                     for (sender, pcm) in senders.iter().zip(&mut block) {
                         // A channel that has failed tells so below; the rest is of no use without it.
                         if sender.send(std::mem::take(pcm)).is_err() {
