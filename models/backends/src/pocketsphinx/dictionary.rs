@@ -1,6 +1,6 @@
 //! A pronunciation dictionary: words and their phones, phrases split into its words, and a guess at words it lacks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
@@ -18,6 +18,8 @@ pub(super) struct Dictionary {
     text: String,
     /// Word to the place of its pronunciations in `text`: start and length.
     words: HashMap<Box<str>, Vec<(u32, u16)>>,
+    /// Characters that are no word of the dictionary, with the syllable they have in its words.
+    syllables: HashMap<char, String>,
     english: bool,
 }
 
@@ -51,7 +53,8 @@ impl Dictionary {
                 words.entry(word.into()).or_default().push((at, length));
             }
         }
-        Self { text, words, english }
+        let syllables = if english { HashMap::new() } else { syllables(&text, &words) };
+        Self { text, words, syllables, english }
     }
 
     pub(super) fn contains(&self, word: &str) -> bool {
@@ -69,7 +72,14 @@ impl Dictionary {
             });
             return phones.collect();
         }
-        if self.english { letters::pronounce(word).into_iter().collect() } else { Vec::new() }
+        if self.english {
+            return letters::pronounce(word).into_iter().collect();
+        }
+        let mut chars = word.chars();
+        match (chars.next(), chars.next()) {
+            (Some(c), None) => self.syllables.get(&c).cloned().into_iter().collect(),
+            _ => Vec::new(),
+        }
     }
 
     /// Splits a phrase into words that can be pronounced; what cannot is left out.
@@ -120,14 +130,25 @@ impl Dictionary {
                     at += length;
                 }
                 None => {
-                    if let Some(digit) = chars[at].to_digit(10) {
-                        let word = HAN_DIGITS[digit as usize];
-                        out.extend(self.contains(word).then(|| word.to_owned()));
-                    }
+                    out.extend(self.single(chars[at]));
                     at += 1;
                 }
             }
         }
+    }
+
+    /// The word that one character stands for where the dictionary has no word it begins: a digit, a letter read by its
+    /// name (`D.`), or a character known from within words only.
+    fn single(&self, c: char) -> Option<String> {
+        if let Some(digit) = c.to_digit(10) {
+            let word = HAN_DIGITS[digit as usize];
+            return self.contains(word).then(|| word.to_owned());
+        }
+        let letter = format!("{}.", c.to_ascii_uppercase());
+        if c.is_ascii_alphabetic() {
+            return self.contains(&letter).then_some(letter);
+        }
+        self.syllables.contains_key(&c).then(|| c.to_string())
     }
 
     /// The words of digits read out one by one.
@@ -161,6 +182,56 @@ pub(super) fn base(name: &str) -> &str {
         Some(at) if at > 0 && name.ends_with(')') => &name[..at],
         _ => name,
     }
+}
+
+/// A dictionary name as it is written: `read` of `read(2)`, `D` of `D.`, a letter that is spelt.
+pub(super) fn spoken(name: &str) -> &str {
+    let word = base(name);
+    match word.strip_suffix('.') {
+        Some(letter) if letter.len() == 1 => letter,
+        _ => word,
+    }
+}
+
+/// Words as a text: apart, but Chinese ones together.
+pub(super) fn join<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let mut text = String::new();
+    for word in words {
+        let touching = text.chars().next_back().is_some_and(is_han) && word.starts_with(is_han);
+        if !text.is_empty() && !touching {
+            text.push(' ');
+        }
+        text.push_str(word);
+    }
+    text
+}
+
+/// Whether a character is an ideograph.
+fn is_han(c: char) -> bool {
+    matches!(c, '\u{3007}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}')
+}
+
+/// The commonest syllable of each ideograph that occurs only within words. A syllable of the Mandarin dictionaries is two
+/// phones, an initial (a glide where there is none) and a final.
+fn syllables(text: &str, words: &HashMap<Box<str>, Vec<(u32, u16)>>) -> HashMap<char, String> {
+    let mut counts: HashMap<char, BTreeMap<String, usize>> = HashMap::new();
+    for (word, places) in words {
+        let unknown = |c: char| is_han(c) && !words.contains_key(c.encode_utf8(&mut [0; 4]) as &str);
+        if !word.chars().any(unknown) {
+            continue;
+        }
+        for (at, length) in places {
+            let phones: Vec<&str> = text[*at as usize..][..usize::from(*length)].split_whitespace().collect();
+            if phones.len() != 2 * word.chars().count() {
+                continue;
+            }
+            for (c, syllable) in word.chars().zip(phones.chunks(2)).filter(|(c, _)| unknown(*c)) {
+                *counts.entry(c).or_default().entry(syllable.join(" ")).or_default() += 1;
+            }
+        }
+    }
+    let commonest = |heard: BTreeMap<String, usize>| heard.into_iter().max_by_key(|(_, count)| *count);
+    counts.into_iter().filter_map(|(c, heard)| Some((c, commonest(heard)?.0))).collect()
 }
 
 /// Whether a decoded word is no word: silence, breath, noise.
@@ -199,6 +270,24 @@ mod tests {
         let text = "查询 ch a x vn\n余额 v uxs e\n查 ch a\n余 v\n我 uo\n三 s an\n";
         let dictionary = Dictionary::parse(text.to_owned(), false);
         assert_eq!(dictionary.split("我查询余额，查3 蟊"), ["我", "查询", "余额", "查", "三"]);
+    }
+
+    #[test]
+    fn characters_known_from_words_only_and_letters_can_be_said() {
+        let text = "葡萄 p u t ao\n葡萄牙 p u t ao y a\nD. d i\n三 s an\n";
+        let dictionary = Dictionary::parse(text.to_owned(), false);
+        assert_eq!(dictionary.split("三D萄"), ["三", "D.", "萄"]);
+        assert_eq!(dictionary.pronounce("萄"), ["t ao"]);
+        assert!(dictionary.pronounce("蟊").is_empty());
+    }
+
+    #[test]
+    fn chinese_words_are_written_together() {
+        let write = |words: &[&str]| join(words.iter().copied().map(spoken));
+        assert_eq!(write(&["查询", "余额"]), "查询余额");
+        assert_eq!(write(&["三", "D.", "打印(2)"]), "三 D 打印");
+        assert_eq!(write(&["read(2)", "it"]), "read it");
+        assert_eq!(write(&[]), "");
     }
 
     #[test]

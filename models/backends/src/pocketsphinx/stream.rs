@@ -8,7 +8,7 @@ use antiphon_models_speech::{Hints, Hypothesis, Recognition, RecognizeError, Rec
 
 use super::band::Band;
 use super::decoder::{Segment, failed};
-use super::dictionary::{base, is_filler};
+use super::dictionary::{is_filler, join, spoken};
 use super::expect::Expected;
 use super::model::{Equipped, Model};
 use super::voiced::Voiced;
@@ -116,8 +116,7 @@ impl Stream {
     /// Tells the words so far where they changed.
     fn look(&mut self) -> Result<(), RecognizeError> {
         let Some(words) = self.decoder()?.hypothesis() else { return Ok(()) };
-        let words: Vec<&str> = words.split_whitespace().map(base).filter(|w| !is_filler(w)).collect();
-        let text = words.join(" ");
+        let text = join(words.split_whitespace().filter(|w| !is_filler(w)).map(spoken));
         if !text.is_empty() && text != self.told {
             self.revision += 1;
             self.told.clone_from(&text);
@@ -146,14 +145,14 @@ impl Stream {
             .iter()
             .filter(|s| !is_filler(&s.word))
             .map(|s| Word {
-                text: base(&s.word).to_owned(),
+                text: spoken(&s.word).to_owned(),
                 start: self.axis.at(s.first * per_frame),
                 end: self.axis.until((s.last + 1) * per_frame),
                 confidence: s.posterior as f32,
             })
             .collect();
         let (start, end) = (words.first()?.start, words.last()?.end);
-        let text = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+        let text = join(words.iter().map(|w| w.text.as_str()));
         let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
         Some(Utterance { text, words, start, end, confidence })
     }
