@@ -12,11 +12,12 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use antiphon_media_frame::{AudioBuf, MediaTime, SampleRate, Span};
+use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_models_backends::{EngineSettings, SphinxModel, VoiceSettings, open_engine, open_voice};
-use antiphon_models_speech::{
-    Engine, Hints, Language, Recognition, Recognizer, SpeechRequest, StreamConfig, Synthesizer,
-};
+use antiphon_models_speech::{Engine, Hints, Language, SpeechRequest, StreamConfig, Synthesizer};
+use measure::{distance, hear, low_pass, through_telephone};
+
+mod measure;
 
 const LINES: [&str; 20] = [
     "what is my balance",
@@ -164,7 +165,7 @@ fn measure(
         slowest = slowest.max(flush);
         sound += Duration::from(source.span(pcm.len()));
         at += source.span(pcm.len() * 2);
-        let wrong = distance(line, &heard);
+        let wrong = word_distance(line, &heard);
         errors += wrong;
         words += line.split_whitespace().count();
         println!("{line:<60} {wrong:>2} {confidence:.2} {}", if wrong == 0 { "" } else { &heard });
@@ -191,91 +192,18 @@ fn errors_at(engine: &dyn Engine, spoken: &[Vec<i16>], tail: Span) -> Result<usi
     for (line, pcm) in LINES.iter().zip(spoken) {
         let end = pcm.iter().rposition(|s| s.unsigned_abs() > 330).map_or(0, |last| last + 1);
         let (heard, _, _) = hear(&mut *stream, &pcm[..end], MediaTime::ZERO, tail)?;
-        errors += distance(line, &heard);
+        errors += word_distance(line, &heard);
     }
     Ok(errors)
 }
 
-fn hear(
-    stream: &mut dyn Recognizer,
-    pcm: &[i16],
-    at: MediaTime,
-    tail: Span,
-) -> Result<(String, f32, Duration), Box<dyn Error>> {
-    let rate = stream.rate();
-    let mut padded = pcm.to_vec();
-    padded.resize(pcm.len() + rate.samples(tail), 0);
-    let mut heard = Vec::new();
-    let mut confidence = 0.0;
-    let mut pushed = 0;
-    for chunk in padded.chunks(rate.hz() as usize / 50) {
-        let mut frame = AudioBuf::voice(chunk.to_vec(), rate);
-        frame.at = at + rate.span(pushed);
-        pushed += chunk.len();
-        stream.push(frame.frame())?;
-    }
-    let begun = Instant::now();
-    stream.flush()?;
-    let flush = begun.elapsed();
-    while let Some(said) = stream.poll() {
-        if let Recognition::Final(utterance) = said {
-            confidence = utterance.confidence;
-            heard.push(utterance.text);
-        }
-    }
-    Ok((heard.join(" "), confidence, flush))
-}
-
 /// Words to insert, remove or replace.
-fn distance(expected: &str, heard: &str) -> usize {
-    let heard: Vec<&str> = heard.split_whitespace().collect();
-    let mut row: Vec<usize> = (0..=heard.len()).collect();
-    for (n, word) in expected.split_whitespace().enumerate() {
-        let mut corner = row[0];
-        row[0] = n + 1;
-        for (m, other) in heard.iter().enumerate() {
-            let replaced = corner + usize::from(word != *other);
-            corner = row[m + 1];
-            row[m + 1] = replaced.min(row[m] + 1).min(corner + 1);
-        }
-    }
-    row[heard.len()]
-}
-
-/// A windowed sinc that cuts at 3.6 kHz of 16 kHz.
-fn low_pass(pcm: &[f32]) -> Vec<f32> {
-    const ARM: isize = 32;
-    let cut = 3_600.0 / 16_000.0;
-    let tap = |n: isize| {
-        let x = n as f32;
-        let sinc = if n == 0 {
-            2.0 * cut
-        } else {
-            (std::f32::consts::TAU * cut * x).sin() / (std::f32::consts::PI * x)
-        };
-        sinc * (0.54 + 0.46 * (std::f32::consts::PI * x / (ARM + 1) as f32).cos())
-    };
-    let taps: Vec<(isize, f32)> = (-ARM..=ARM).map(|n| (n, tap(n))).collect();
-    let at = |n: isize| usize::try_from(n).ok().and_then(|n| pcm.get(n)).copied().unwrap_or(0.0);
-    (0..pcm.len() as isize).map(|n| taps.iter().map(|(k, h)| h * at(n + k)).sum()).collect()
-}
-
-fn through_telephone(pcm: &[i16]) -> Vec<i16> {
-    let wide: Vec<f32> = pcm.iter().map(|s| f32::from(*s)).collect();
-    low_pass(&wide).iter().step_by(2).map(|s| companded(*s as i16)).collect()
+fn word_distance(expected: &str, heard: &str) -> usize {
+    let words = |text| str::split_whitespace(text).collect::<Vec<_>>();
+    distance(&words(expected), &words(heard))
 }
 
 fn upsample(pcm: &[i16]) -> Vec<i16> {
     let wide: Vec<f32> = pcm.iter().flat_map(|s| [f32::from(*s) * 2.0, 0.0]).collect();
     low_pass(&wide).iter().map(|s| *s as i16).collect()
-}
-
-/// What µ-law (ITU-T G.711) leaves of a sample: eight segments of sixteen steps on either side.
-fn companded(sample: i16) -> i16 {
-    const BIAS: i32 = 132;
-    let magnitude = i32::from(sample).abs().min(32_635) + BIAS;
-    let segment = 24 - magnitude.leading_zeros() as i32;
-    let step = (magnitude >> (segment + 3)) & 15;
-    let value = (((step << 3) + BIAS) << segment) - BIAS;
-    (if sample < 0 { -value } else { value }) as i16
 }
