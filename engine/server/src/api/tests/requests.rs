@@ -257,7 +257,10 @@ async fn who_takes_no_byte_of_a_recording_is_let_go() {
     // More than the buffers of both ends take.
     wav.as_file().set_len(256 << 20).expect("as long");
     let (mut log, _ends) = server.call(1);
-    log.write(MediaTime::ZERO, EventBody::Recording { path: wav.path().display().to_string(), duration_ms: 10 });
+    log.write(
+        MediaTime::ZERO,
+        EventBody::Recording { path: wav.path().display().to_string(), duration_ms: 10 },
+    );
     let mut stalled = TcpStream::connect(server.address).await.expect("connected");
     let request = format!("GET {}/recording HTTP/1.1\r\nHost: {}\r\n\r\n", path(1), server.address);
     stalled.write_all(request.as_bytes()).await.expect("sent");
