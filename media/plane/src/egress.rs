@@ -135,12 +135,20 @@ impl Egress {
         spoke
     }
 
+    /// Fills one frame with silence; what is queued waits.
+    pub(crate) fn rest(&mut self, out: &mut [i16]) {
+        out.fill(0);
+        self.fade = 0;
+        self.last = 0;
+    }
+
     /// Whether something interruptible is being played or would be next.
     pub(crate) fn interruptible(&self) -> bool {
         self.current.as_ref().map(|c| c.clip.interruptible).or(self.queue.front().map(|c| c.interruptible))
             == Some(true)
     }
 
+    #[cfg(test)]
     pub(crate) fn is_idle(&self) -> bool {
         self.current.is_none() && self.queue.is_empty()
     }

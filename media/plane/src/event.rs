@@ -9,7 +9,7 @@ use crate::{ClipEnd, ClipId};
 /// What happened on a leg, in order. Times are on the leg's clock.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LegEvent {
-    /// The first packets came from one source, which is locked now.
+    /// Packets in a row came from one source, which is locked now: the first, or another one after silence.
     Locked {
         /// Where the far side's media comes from and ours goes to.
         remote: SocketAddr,
@@ -53,7 +53,8 @@ pub enum LegEvent {
     },
     /// All keys asked for have been sent.
     KeysSent,
-    /// Keys were asked for but no telephone-event was agreed on.
+    /// Keys were asked for but no telephone-event was agreed on, one of them is no key, there were none, or too many wait
+    /// already. None of them is sent.
     KeysRefused,
     /// Nothing has come from the far side for the configured time. Told once per silence.
     Silent {

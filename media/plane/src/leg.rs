@@ -2,78 +2,37 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use antiphon_media_codec::{CodecKind, Concealer, Decoder, Edge, Encoder, Gate, GateConfig};
+use antiphon_media_codec::{Concealer, Decoder, Edge, Encoder, Gate};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_media_rtp::packet;
 use antiphon_media_rtp::source::{SourceConfig, SourceLock, Verdict};
 use antiphon_media_rtp::telephone_event::KeyStep;
 use antiphon_media_rtp::{
-    KeyReceiver, KeySender, NtpTime, Pull, Receiver, ReceiverConfig, RtcpSession, RtpPacket, Sender, is_rtcp,
+    JitterConfig, KeyReceiver, NtpTime, Pull, Receiver, ReceiverConfig, RtcpSession, RtpPacket, Sender,
+    is_rtcp,
 };
 
+use crate::config::{LegConfig, Transmit};
+use crate::dial::{Dial, DialStep};
 use crate::egress::{Egress, Played, audible};
+use crate::pending::Pending;
 use crate::{ClipEnd, LegCommand, LegEvent, LegFigures, Taps};
 
 /// What is played, tapped and sent at once.
 pub(crate) const FRAME: Span = Span::from_millis(20);
-/// The longest packet, decoded: 60 ms, with room for what ill-behaved senders put into one.
+/// The longest packet that is taken: senders use 60 ms at most, so this is twice what is needed. All codecs carry eight
+/// octets a millisecond.
 const LONGEST_PACKET: Span = Span::from_millis(120);
+const LONGEST_PAYLOAD: usize = 960;
+/// Comfort noise (RFC 3389): sent in pauses, with numbers of its own in the sequence.
+const COMFORT_NOISE: u8 = 13;
 /// Events waiting to be fetched. They are fetched after every call, so this is never reached by a living owner.
 const EVENTS: usize = 256;
 /// RTP header plus 20 ms of the widest codec.
 const DATAGRAM: usize = 512;
-/// How long a key is held, and the pause before the next: what every receiver takes (ITU-T Q.24 wants 40 ms each).
-const KEY: Span = Span::from_millis(100);
-const KEY_GAP: Span = Span::from_millis(100);
-/// Keys waiting to be sent.
-const KEYS: usize = 256;
 /// Silent frames made up for in one tick, so that a pause is caught up with soon but not in a burst.
 const SILENT_FRAMES: usize = 8;
-
-/// Where a leg's packets go.
-pub trait Transmit {
-    /// Sends an RTP packet.
-    fn rtp(&mut self, to: SocketAddr, datagram: &[u8]);
-    /// Sends a compound RTCP packet.
-    fn rtcp(&mut self, to: SocketAddr, datagram: &[u8]);
-}
-
-/// What a leg is made with.
-#[derive(Clone, Debug)]
-pub struct LegConfig {
-    /// The codec agreed on, both ways.
-    pub codec: CodecKind,
-    /// Its RTP payload type.
-    pub payload_type: u8,
-    /// Payload type of telephone-events (RFC 4733), if agreed.
-    pub telephone_event: Option<u8>,
-    /// Where SDP says the far side receives RTP; media goes there until its packets show otherwise.
-    pub remote: Option<SocketAddr>,
-    /// Where it receives RTCP.
-    pub remote_rtcp: Option<SocketAddr>,
-    /// Whether we may send.
-    pub send: bool,
-    /// Whether we expect to receive.
-    pub receive: bool,
-    /// The activity gate on what we receive.
-    pub gate: GateConfig,
-    /// Voice needed before an interruptible clip is cut.
-    pub barge_in: Span,
-    /// Nothing received for this long is told as [`LegEvent::Silent`].
-    pub silence: Span,
-    /// Our SSRC, first sequence number and first timestamp: random (RFC 3550 section 5.1).
-    pub ssrc: u32,
-    /// See `ssrc`.
-    pub first_sequence: u16,
-    /// See `ssrc`.
-    pub first_timestamp: u32,
-    /// Canonical name for RTCP (RFC 3550 section 6.5.1).
-    pub cname: String,
-    /// Time since the Unix epoch at time zero of the leg's clock, for sender reports.
-    pub wallclock: Duration,
-}
 
 /// One media endpoint.
 ///
@@ -94,20 +53,23 @@ pub struct Leg {
     pending: Pending,
     scratch: Vec<i16>,
     frame: Vec<i16>,
-    /// Where the next received frame begins; frames never run backwards.
+    /// Where the newest received frame begins; frames never run backwards.
+    received_at: MediaTime,
+    /// Where it ends, and silence would go on.
     received_until: MediaTime,
     /// Consecutive active frames.
     voice: Span,
     last_packet: MediaTime,
     silence_told: bool,
-    locked_told: bool,
+    /// The lock that was told last.
+    locked: Option<SocketAddr>,
     invalid: u64,
     encoder: Encoder,
     sender: Sender,
     egress: Egress,
-    keys_out: VecDeque<char>,
-    /// The key being sent and the timestamp it began at.
-    key_out: Option<(KeySender, u32)>,
+    dial: Dial,
+    /// When the last tick was.
+    ticked: Option<MediaTime>,
     out: Vec<i16>,
     datagram: [u8; DATAGRAM],
     payload: [u8; DATAGRAM],
@@ -115,14 +77,6 @@ pub struct Leg {
     taps: Taps,
     events: VecDeque<LegEvent>,
     closed: bool,
-}
-
-/// Decoded samples with the time of the first.
-struct Pending {
-    pcm: Vec<i16>,
-    at: MediaTime,
-    /// Whether any of it was made up.
-    concealed: bool,
 }
 
 impl Leg {
@@ -136,19 +90,23 @@ impl Leg {
             rate,
             samples,
             source: SourceLock::new(config.remote, SourceConfig::default()),
-            receiver: Receiver::new(ReceiverConfig::new(config.codec.rtp_clock_hz())),
+            receiver: Receiver::new(ReceiverConfig {
+                jitter: JitterConfig { max_payload: LONGEST_PAYLOAD, ..JitterConfig::default() },
+                ..ReceiverConfig::new(config.codec.rtp_clock_hz())
+            }),
             decoder: Decoder::new(config.codec),
             concealer: Concealer::new(rate),
             gate: Gate::new(rate, config.gate),
             keys_in: KeyReceiver::new(config.codec.rtp_clock_hz()),
-            pending: Pending { pcm: Vec::with_capacity(longest + samples), at: now, concealed: false },
+            pending: Pending::new(rate, longest + samples, now),
             scratch: vec![0; longest],
             frame: vec![0; samples],
+            received_at: now,
             received_until: now,
             voice: Span::ZERO,
             last_packet: now,
             silence_told: false,
-            locked_told: false,
+            locked: None,
             invalid: 0,
             encoder: Encoder::new(config.codec),
             sender: Sender::new(
@@ -158,8 +116,8 @@ impl Leg {
                 config.codec.rtp_clock_hz(),
             ),
             egress: Egress::new(rate),
-            keys_out: VecDeque::with_capacity(KEYS),
-            key_out: None,
+            dial: Dial::new(config.codec.rtp_clock_hz()),
+            ticked: None,
             out: vec![0; samples],
             datagram: [0; DATAGRAM],
             payload: [0; DATAGRAM],
@@ -184,6 +142,9 @@ impl Leg {
 
     /// Takes a datagram from the RTP socket.
     pub fn handle_rtp(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
+        if self.closed {
+            return;
+        }
         if is_rtcp(datagram) {
             self.handle_rtcp(now, from, datagram);
             return;
@@ -194,17 +155,17 @@ impl Leg {
         };
         let is_key = self.config.telephone_event == Some(packet.payload_type);
         if !is_key && packet.payload_type != self.config.payload_type {
-            self.invalid += 1;
+            self.handle_other(now, from, packet);
             return;
         }
         if self.source.accept(from, &packet, now) != Verdict::Accepted {
             return;
         }
-        if !self.locked_told
-            && self.source.is_locked()
-            && let Some(remote) = self.source.remote()
+        let locked = self.source.remote().filter(|_| self.source.is_locked());
+        if locked != self.locked
+            && let Some(remote) = locked
         {
-            self.locked_told = true;
+            self.locked = locked;
             self.tell(LegEvent::Locked { remote });
         }
         self.last_packet = now;
@@ -220,7 +181,7 @@ impl Leg {
     /// Takes a datagram from the RTCP socket. Reports of strangers are ignored.
     pub fn handle_rtcp(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
         let known = self.source.remote().is_some_and(|remote| remote.ip() == from.ip());
-        if known && self.source.is_locked() {
+        if known && self.source.is_locked() && !self.closed {
             // What is malformed in a report says nothing about the media.
             let _ = self.rtcp.handle(datagram, self.source.ssrc(), now, self.wall(now));
         }
@@ -228,6 +189,9 @@ impl Leg {
 
     /// Does what the owner asks.
     pub fn command(&mut self, now: MediaTime, command: LegCommand) {
+        if self.closed {
+            return;
+        }
         match command {
             LegCommand::Play(clip) => {
                 if let Err(refused) = self.egress.play(clip) {
@@ -237,33 +201,43 @@ impl Leg {
             }
             LegCommand::Stop => self.stop(now, ClipEnd::Cancelled),
             LegCommand::Keys(keys) => {
-                self.keys_out.extend(keys.into_iter().take(KEYS - self.keys_out.len()));
+                if self.config.telephone_event.is_none() || !self.dial.ask(&keys) {
+                    self.tell(LegEvent::KeysRefused);
+                }
             }
             LegCommand::Remote { rtp, rtcp } => {
+                self.config.remote_rtcp = Some(rtcp);
                 if self.config.remote != Some(rtp) {
                     self.config.remote = Some(rtp);
-                    self.config.remote_rtcp = Some(rtcp);
                     self.source.signal(Some(rtp));
-                    self.locked_told = false;
+                    self.locked = None;
                 }
             }
             LegCommand::Flow { send, receive } => {
                 self.config.send = send;
                 self.config.receive = receive;
                 self.last_packet = now;
+                self.silence_told = false;
             }
+            // Needs somewhere to send the goodbye: `Leg::close`.
             LegCommand::Close => {}
         }
     }
 
-    /// Plays, taps and sends one frame. To be called every 20 ms of the leg's clock.
+    /// Plays, taps and sends one frame. To be called every 20 ms of the leg's clock; ticks left out show as silence to
+    /// the far side, not as delay.
     pub fn tick(&mut self, now: MediaTime, transmit: &mut dyn Transmit) {
+        if self.closed {
+            return;
+        }
+        self.pass_missed(now);
         self.play_received(now);
         if let Some(event) = self.keys_in.poll(now) {
             self.key(now, event.key, event.at, event.duration);
         }
-        self.send_frame(now, transmit);
+        // Before the frame, so that the report's timestamp is the one that belongs to `now`.
         self.report(now, transmit);
+        self.send_frame(now, transmit);
         self.watch_silence(now);
     }
 
@@ -313,6 +287,23 @@ impl Leg {
         }
     }
 
+    /// A payload type that is not ours to decode, which still takes a number of the sequence.
+    fn handle_other(&mut self, now: MediaTime, from: SocketAddr, packet: RtpPacket<'_>) {
+        // It may keep a lock, but not win one.
+        let locked = self.source.remote() == Some(from) && self.source.ssrc() == Some(packet.ssrc);
+        let comfort = packet.payload_type == COMFORT_NOISE;
+        if !locked || !comfort {
+            self.invalid += 1;
+        }
+        if locked && self.source.accept(from, &packet, now) == Verdict::Accepted {
+            self.receiver.receive(now, packet, 0);
+            if comfort {
+                self.last_packet = now;
+                self.silence_told = false;
+            }
+        }
+    }
+
     fn handle_key(&mut self, now: MediaTime, packet: RtpPacket<'_>) {
         let event = self.keys_in.push(packet.timestamp, packet.marker, packet.payload, now);
         self.receiver.receive(now, packet, 0);
@@ -332,57 +323,69 @@ impl Leg {
         self.egress.stop(now, end, |played| events.push_back(played.into()));
     }
 
+    /// Lets the sender's timestamps pass over ticks that were left out.
+    fn pass_missed(&mut self, now: MediaTime) {
+        if let Some(last) = self.ticked.replace(now) {
+            let steps = (now.since(last).nanos() + FRAME.nanos() / 2) / FRAME.nanos();
+            if steps > 1 {
+                self.sender.skip(self.frame_ticks().wrapping_mul((steps - 1) as u32));
+            }
+        }
+    }
+
     fn play_received(&mut self, now: MediaTime) {
-        while self.pending.pcm.len() < self.samples {
-            match self.receiver.pull(now) {
+        while self.pending.len() < self.samples {
+            let (count, at, concealed) = match self.receiver.pull(now) {
                 Pull::Play { payload, at, .. } => {
                     // A payload longer than the longest packet is refused by the receiver.
-                    let decoded = self.decoder.decode(payload, &mut self.scratch).unwrap_or(0);
-                    if decoded == 0 {
-                        continue;
-                    }
-                    let pcm = &mut self.scratch[..decoded];
-                    self.concealer.good(pcm);
-                    self.pending.append(pcm, at, self.rate, false);
+                    let Ok(decoded) = self.decoder.decode(payload, &mut self.scratch) else { continue };
+                    self.concealer.good(&mut self.scratch[..decoded]);
+                    (decoded, at, false)
                 }
                 Pull::Conceal { at, ticks } => {
                     let samples = self.config.codec.samples(ticks).min(self.scratch.len());
-                    let pcm = &mut self.scratch[..samples];
-                    self.concealer.conceal(pcm);
-                    self.pending.append(pcm, at, self.rate, true);
+                    self.concealer.conceal(&mut self.scratch[..samples]);
+                    (samples, at, true)
                 }
                 Pull::Wait => break,
+            };
+            if self.pending.ends_before(at) {
+                // What is left of the packet before the hole keeps its place, as a frame of its own.
+                let left = self.pending.len();
+                self.take_pending(now, left, left);
             }
+            self.pending.append(&self.scratch[..count], at, concealed);
         }
-        if self.pending.pcm.len() >= self.samples {
-            self.take_pending(self.samples);
+        if self.pending.len() >= self.samples {
+            self.take_pending(now, self.samples, self.samples);
             return;
         }
         // Nothing will be played before `settled` any more, so silence up to there is the truth. What is left of the
         // last packet comes first.
         let settled = self.receiver.settled(now);
         for _ in 0..SILENT_FRAMES {
-            let have = self.pending.pcm.len();
-            let next = if have > 0 { self.pending.at } else { self.received_until };
+            let next = self.pending.at().unwrap_or(self.received_until);
             if settled.since(next) < FRAME {
                 break;
             }
-            self.take_pending(have);
+            self.take_pending(now, self.pending.len(), self.samples);
         }
     }
 
-    /// Hands on one frame: `count` decoded samples and silence for the rest.
-    fn take_pending(&mut self, count: usize) {
-        self.frame[..count].copy_from_slice(&self.pending.pcm[..count]);
-        self.frame[count..].fill(0);
-        let at = if count > 0 { self.pending.at.max(self.received_until) } else { self.received_until };
-        let kind = match (count, self.pending.concealed) {
+    /// Hands on a frame of `length` samples: `count` decoded ones and silence for the rest.
+    fn take_pending(&mut self, now: MediaTime, count: usize, length: usize) {
+        self.frame[..count].copy_from_slice(&self.pending.pcm()[..count]);
+        self.frame[count..length].fill(0);
+        // A sender whose clock runs fast brings more sound than time: frames overlap by what its clock is corrected by,
+        // instead of sliding away from the truth.
+        let at = self.pending.at().unwrap_or(self.received_until).max(self.received_at);
+        let kind = match (count, self.pending.is_concealed()) {
             (0, _) => FrameKind::Silence,
             (_, true) => FrameKind::Concealed,
             (_, false) => FrameKind::Voice,
         };
-        self.pending.consume(count, self.rate);
-        let decision = self.gate.push(&self.frame);
+        self.pending.consume(count);
+        let decision = self.gate.push(&self.frame[..length]);
         self.receiver.set_quiet(!decision.active);
         match decision.edge {
             Some(Edge::Start) => self.tell(LegEvent::VoiceStarted { at: at - self.config.gate.start }),
@@ -393,36 +396,44 @@ impl Leg {
         self.voice = match (decision.active, self.voice) {
             (false, _) => Span::ZERO,
             (true, Span::ZERO) => self.config.gate.start,
-            (true, voice) => voice + FRAME,
+            (true, voice) => voice + self.rate.span(length),
         };
         if self.voice >= self.config.barge_in && self.egress.interruptible() {
             let events = &mut self.events;
-            self.egress.interrupt(at, ClipEnd::BargeIn, |played| events.push_back(played.into()));
+            // The sound is cut now, some jitter delay after it was interrupted.
+            self.egress.interrupt(now, ClipEnd::BargeIn, |played| events.push_back(played.into()));
         }
-        let frame = AudioFrame { pcm: &self.frame, rate: self.rate, at, kind, active: decision.active };
+        let pcm = &self.frame[..length];
+        let frame = AudioFrame { pcm, rate: self.rate, at, kind, active: decision.active };
         for tap in &mut self.taps.received {
             tap.push(frame);
         }
+        self.received_at = at;
         self.received_until = frame.end();
     }
 
+    /// Sends a key, or else sound. While neither may be sent (hold) and while keys are, clips wait: what was never on
+    /// the wire was not said.
     fn send_frame(&mut self, now: MediaTime, transmit: &mut dyn Transmit) {
-        let events = &mut self.events;
-        let spoke = self.egress.fill(&mut self.out, now, |played| events.push_back(played.into()));
+        let to = self.source.remote().filter(|to| self.config.send && !to.ip().is_unspecified());
+        let speak_to = to.filter(|to| !self.send_key(*to, transmit));
+        let spoke = if speak_to.is_some() {
+            let events = &mut self.events;
+            self.egress.fill(&mut self.out, now, |played| events.push_back(played.into()))
+        } else {
+            self.egress.rest(&mut self.out);
+            false
+        };
         let kind = if spoke { FrameKind::Voice } else { FrameKind::Silence };
         let active = spoke && audible(&self.out);
         let frame = AudioFrame { pcm: &self.out, rate: self.rate, at: now, kind, active };
         for tap in &mut self.taps.sent {
             tap.push(frame);
         }
-        let to = self.source.remote().or(self.config.remote).filter(|to| !to.ip().is_unspecified());
-        let (true, Some(to)) = (self.config.send, to) else {
-            self.sender.skip(self.config.codec.ticks(self.config.codec.payload_len(self.samples)));
+        let Some(to) = speak_to else {
+            self.sender.skip(self.frame_ticks());
             return;
         };
-        if self.send_key(to, transmit) {
-            return;
-        }
         // The buffers hold a frame of the widest codec, so neither step fails.
         let Ok(length) = self.encoder.encode(&self.out, &mut self.payload) else { return };
         let ticks = self.config.codec.ticks(length);
@@ -434,45 +445,34 @@ impl Leg {
 
     /// Sends what is due of a key instead of sound; says whether a key is under way.
     fn send_key(&mut self, to: SocketAddr, transmit: &mut dyn Transmit) -> bool {
-        let Some(payload_type) = self.config.telephone_event else {
-            if !self.keys_out.is_empty() {
-                self.keys_out.clear();
-                self.tell(LegEvent::KeysRefused);
+        let Some(payload_type) = self.config.telephone_event else { return false };
+        match self.dial.step(self.sender.timestamp()) {
+            DialStep::Idle => false,
+            DialStep::Done => {
+                self.tell(LegEvent::KeysSent);
+                false
             }
-            return false;
-        };
-        loop {
-            if self.key_out.is_none() {
-                let Some(key) = self.keys_out.pop_front() else { return false };
-                let timestamp = self.sender.figures().timestamp;
-                self.key_out = KeySender::new(key, KEY, KEY_GAP, self.config.codec.rtp_clock_hz())
-                    .map(|sender| (sender, timestamp));
-            }
-            let Some((key, started)) = &mut self.key_out else { continue };
-            match key.step() {
-                None => {
-                    self.key_out = None;
-                    if self.keys_out.is_empty() {
-                        self.tell(LegEvent::KeysSent);
-                        return false;
-                    }
+            DialStep::Key(KeyStep::Gap, _) => true,
+            DialStep::Key(KeyStep::Send(part), started) => {
+                let timestamp = started.wrapping_add(part.timestamp_offset);
+                let packet = self.sender.stamped(payload_type, part.marker, timestamp, &part.payload);
+                if let Ok(length) = packet.write(&mut self.datagram) {
+                    transmit.rtp(to, &self.datagram[..length]);
                 }
-                Some(step) => {
-                    if let KeyStep::Send(part) = step {
-                        let timestamp = started.wrapping_add(part.timestamp_offset);
-                        let packet = self.sender.stamped(payload_type, part.marker, timestamp, &part.payload);
-                        if let Ok(length) = packet.write(&mut self.datagram) {
-                            transmit.rtp(to, &self.datagram[..length]);
-                        }
-                    }
-                    self.sender.skip(self.config.codec.ticks(self.config.codec.payload_len(self.samples)));
-                    return true;
-                }
+                true
             }
         }
     }
 
+    /// RTP ticks of a frame.
+    fn frame_ticks(&self) -> u32 {
+        self.config.codec.ticks(self.config.codec.payload_len(self.samples))
+    }
+
     fn report(&mut self, now: MediaTime, transmit: &mut dyn Transmit) {
+        if now < self.rtcp.due() {
+            return;
+        }
         let Some(to) = self.rtcp_target() else { return };
         let wall = self.wall(now);
         if let Some(report) = self.rtcp.poll(now, wall, &self.sender.figures(), &mut self.receiver) {
@@ -500,22 +500,6 @@ impl Leg {
         if self.config.receive && !self.silence_told && now.since(self.last_packet) >= self.config.silence {
             self.silence_told = true;
             self.tell(LegEvent::Silent { since: self.last_packet });
-        }
-    }
-}
-
-impl Pending {
-    fn append(&mut self, pcm: &[i16], at: MediaTime, rate: SampleRate, concealed: bool) {
-        self.at = at - rate.span(self.pcm.len());
-        self.concealed |= concealed;
-        self.pcm.extend_from_slice(pcm);
-    }
-
-    fn consume(&mut self, count: usize, rate: SampleRate) {
-        self.pcm.drain(..count);
-        self.at += rate.span(count);
-        if self.pcm.is_empty() {
-            self.concealed = false;
         }
     }
 }

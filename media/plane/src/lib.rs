@@ -4,17 +4,21 @@
 //! [`RecordWriter`] thread writes recordings.
 #![expect(clippy::disallowed_methods, reason = "the plane owns the media clock and its threads")]
 
+mod config;
+mod dial;
 mod egress;
 mod event;
 mod leg;
+mod pending;
 mod ports;
 mod shard;
 mod taps;
 mod writer;
 
+pub use config::{LegConfig, Transmit};
 pub use egress::{Clip, ClipEnd, ClipId, QUEUE, Sound};
 pub use event::{LegEvent, LegFigures};
-pub use leg::{Leg, LegConfig, Transmit};
+pub use leg::Leg;
 pub use ports::{PortError, PortPool, SocketPair};
 pub use shard::{LegCommand, LegHandle, OnLegEvent, Shard, ShardConfig, ShardError, ShardFigures};
 pub use taps::{Tap, Taps};

@@ -85,7 +85,7 @@ pub enum LegCommand {
 /// How a shard is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ShardFigures {
-    /// Legs at present.
+    /// Legs at present, those on their way in included.
     pub legs: u64,
     /// Ticks run.
     pub ticks: u64,
@@ -148,6 +148,7 @@ impl Shard {
             free: Vec::new(),
             index: HashMap::new(),
             backlog: Vec::with_capacity(64),
+            retried: Vec::with_capacity(64),
             counters: Arc::clone(&counters),
             stop: Arc::clone(&stop),
         };
@@ -171,12 +172,15 @@ impl Shard {
         epoch: Instant,
         tell: OnLegEvent,
     ) -> Result<LegHandle, ShardError> {
-        if self.counters.legs.load(Ordering::Relaxed) >= self.limit as u64 {
+        let place = |legs: u64| (legs < self.limit as u64).then_some(legs + 1);
+        if self.counters.legs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).is_err() {
             return Err(ShardError::Full { limit: self.limit });
         }
         let id = LegId(self.next_leg.fetch_add(1, Ordering::Relaxed));
         let new = Box::new(NewLeg { pair, leg: Box::new(leg), epoch, tell });
-        send(&self.sender, Command::Add(id, new))?;
+        send(&self.sender, Command::Add(id, new)).inspect_err(|_| {
+            self.counters.legs.fetch_sub(1, Ordering::Relaxed);
+        })?;
         Ok(LegHandle { id, sender: self.sender.clone() })
     }
 
@@ -266,6 +270,8 @@ struct Entry {
     leg: Box<Leg>,
     sockets: Sockets,
     epoch: Instant,
+    /// When it came: it is not played what was due before.
+    added: Instant,
     tell: OnLegEvent,
 }
 
@@ -289,6 +295,8 @@ struct Run {
     index: HashMap<LegId, usize>,
     /// Sockets that may hold more than one burst.
     backlog: Vec<Token>,
+    /// Those being read again; kept for its memory.
+    retried: Vec<Token>,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 }
@@ -310,7 +318,8 @@ impl Run {
                 break;
             }
             let woken = Instant::now();
-            for token in std::mem::take(&mut self.backlog) {
+            std::mem::swap(&mut self.backlog, &mut self.retried);
+            while let Some(token) = self.retried.pop() {
                 self.receive(token);
             }
             for event in &events {
@@ -321,6 +330,8 @@ impl Run {
             }
             self.count_busy(woken.elapsed());
         }
+        // Whoever is still on the way in is told of the end too.
+        self.obey();
         for at in 0..self.entries.len() {
             self.close(at);
         }
@@ -338,7 +349,7 @@ impl Run {
             due += TICK * skipped;
         }
         while due <= woken {
-            for entry in self.entries.iter_mut().flatten() {
+            for entry in self.entries.iter_mut().flatten().filter(|entry| entry.added <= due) {
                 let now = entry.now(due);
                 entry.leg.tick(now, &mut entry.sockets);
                 entry.tell_events();
@@ -378,25 +389,26 @@ impl Run {
         let registered = registry
             .register(&mut sockets.rtp, Token(at * 2), Interest::READABLE)
             .and_then(|()| registry.register(&mut sockets.rtcp, Token(at * 2 + 1), Interest::READABLE));
-        let mut entry = Entry { id, leg: new.leg, sockets, epoch: new.epoch, tell: new.tell };
+        let added = Instant::now();
+        let mut entry = Entry { id, leg: new.leg, sockets, epoch: new.epoch, added, tell: new.tell };
         if let Err(error) = registered {
             tracing::error!(%error, "the media shard cannot watch a leg's sockets; the leg is closed");
             entry.leg.close(entry.now(Instant::now()), &mut entry.sockets);
             entry.tell_events();
             self.free.push(at);
+            self.counters.legs.fetch_sub(1, Ordering::Relaxed);
             return;
         }
         self.entries[at] = Some(entry);
         // Packets may have come before the sockets were watched.
         self.backlog.extend([Token(at * 2), Token(at * 2 + 1)]);
         self.index.insert(id, at);
-        self.counters.legs.store(self.index.len() as u64, Ordering::Relaxed);
     }
 
     fn close(&mut self, at: usize) {
         let Some(mut entry) = self.entries[at].take() else { return };
         self.index.remove(&entry.id);
-        self.counters.legs.store(self.index.len() as u64, Ordering::Relaxed);
+        self.counters.legs.fetch_sub(1, Ordering::Relaxed);
         self.free.push(at);
         let registry = self.poll.registry();
         // They are closed next; a failure to unwatch them changes nothing.
@@ -411,10 +423,12 @@ impl Run {
         let is_rtcp = token.0 % 2 == 1;
         // Longer datagrams are no audio: the rest is cut off by the system and the packet then found invalid.
         let mut buffer = [0; 2_048];
+        let mut received = false;
         for _ in 0..BURST {
             let socket = if is_rtcp { &entry.sockets.rtcp } else { &entry.sockets.rtp };
             match socket.recv_from(&mut buffer) {
                 Ok((length, from)) => {
+                    received = true;
                     let now = entry.now(Instant::now());
                     if is_rtcp {
                         entry.leg.handle_rtcp(now, from, &buffer[..length]);
@@ -431,7 +445,10 @@ impl Run {
             }
         }
         entry.tell_events();
-        self.backlog.push(token);
+        // A socket that only ever fails is not tried again before something comes.
+        if received {
+            self.backlog.push(token);
+        }
     }
 
     fn count_busy(&self, spent: Duration) {

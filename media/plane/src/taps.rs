@@ -20,11 +20,15 @@ impl Tap {
         Self { out: Vec::with_capacity(rate.hz() as usize / 25), resampler, writer }
     }
 
-    /// Hands the frame on. A consumer that is behind loses it and sees a gap in time.
+    /// Hands the frame on. A consumer that is behind loses it and sees a gap in time; one that is gone (a
+    /// recording that failed) is no loss.
     ///
     /// # Realtime safety
     /// No allocation once warm.
     pub(crate) fn push(&mut self, frame: AudioFrame<'_>) {
+        if self.writer.abandoned() {
+            return;
+        }
         let result = match &mut self.resampler {
             None => self.writer.push(frame),
             Some(resampler) => {

@@ -5,13 +5,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use antiphon_media_frame::{
-    AudioFrame, Doorbell, MediaTime, SampleRate, Span, TrackReader, TrackWriter, track_ring,
-};
+use antiphon_media_frame::{Doorbell, MediaTime, SampleRate, Span, TrackReader, TrackWriter, track_ring};
 use antiphon_media_record::{Channel, RecordError, RecordingSummary, StereoRecording};
 
 /// How long the disk may stall before a recording has a gap.
@@ -23,10 +21,12 @@ const FLUSH: Duration = Duration::from_millis(400);
 /// How often the rings are drained. Frames do not wake the thread: a tenth of a second at once costs a fraction of the
 /// wake-ups, and the rings hold thirty times as much.
 const DRAIN: Duration = Duration::from_millis(100);
-/// Recordings asked for but not yet begun.
+/// Recordings asked for but not yet begun, and those complete but not yet safe on the disk.
 const PENDING: usize = 1_024;
+/// A frame is not believed 30 s ahead of everything a recording knows of; well before that it is told the time.
+const BELIEVED: Span = Span::from_secs(20);
 
-/// Called once, on the writer thread, when a recording is complete or has failed.
+/// Called once, on a thread of the writer, when a recording is complete or has failed.
 pub type OnRecorded = Box<dyn FnOnce(Result<RecordingSummary, RecordError>) + Send>;
 
 /// The writer cannot take another recording.
@@ -59,7 +59,7 @@ pub struct RecordTaps {
     pub sent: TrackWriter,
 }
 
-/// Handle of the recording thread. Dropping it finishes the recordings whose tracks have ended and stops the thread.
+/// Handle of the recording thread. Dropping it finishes all recordings where they stand and waits for the disk.
 pub struct RecordWriter {
     sender: Option<SyncSender<Begin>>,
     bell: Arc<Doorbell>,
@@ -75,9 +75,21 @@ impl RecordWriter {
         let (sender, receiver) = sync_channel(PENDING);
         let bell = Doorbell::new();
         let waiting = Arc::clone(&bell);
+        // Waiting for the disk takes tens of milliseconds a file: when many calls end at once, those that go on must
+        // not wait for it.
+        let (finisher, finished) = sync_channel::<Finished>(PENDING);
+        let last = std::thread::Builder::new()
+            .name("record-end".into())
+            .spawn(move || finished.into_iter().for_each(Finished::finish))
+            .map_err(WriterError::Start)?;
         let thread = std::thread::Builder::new()
             .name("record".into())
-            .spawn(move || run(&receiver, &waiting))
+            .spawn(move || {
+                run(&receiver, &waiting, &finisher);
+                drop(finisher);
+                // A panic there has been reported by the panic hook.
+                let _ = last.join();
+            })
             .map_err(WriterError::Start)?;
         Ok(Self { sender: Some(sender), bell, thread: Some(thread) })
     }
@@ -119,10 +131,16 @@ impl Drop for RecordWriter {
 
 struct Active {
     recording: Option<StereoRecording>,
-    caller: TrackReader,
-    machine: TrackReader,
+    tracks: [Track; 2],
     done: Option<OnRecorded>,
     newest: MediaTime,
+}
+
+struct Track {
+    channel: Channel,
+    reader: TrackReader,
+    /// Refused frames already told of.
+    refused: u64,
 }
 
 impl Active {
@@ -130,8 +148,8 @@ impl Active {
         match StereoRecording::create(&begin.path, begin.rate) {
             Ok(recording) => Some(Self {
                 recording: Some(recording),
-                caller: begin.caller,
-                machine: begin.machine,
+                tracks: [(Channel::Caller, begin.caller), (Channel::Machine, begin.machine)]
+                    .map(|(channel, reader)| Track { channel, reader, refused: 0 }),
                 done: Some(begin.done),
                 newest: MediaTime::ZERO,
             }),
@@ -144,16 +162,18 @@ impl Active {
 
     fn drain(&mut self) -> Result<(), RecordError> {
         let Some(recording) = &mut self.recording else { return Ok(()) };
-        let newest = &mut self.newest;
-        for (reader, channel) in [(&mut self.caller, Channel::Caller), (&mut self.machine, Channel::Machine)]
-        {
-            let mut write = |frame: AudioFrame<'_>| {
-                *newest = (*newest).max(frame.end());
-                recording.write(channel, frame)
-            };
-            while let Some(written) = reader.pop(&mut write) {
-                written?;
+        for track in &mut self.tracks {
+            // A ring that refuses is full until it is read here: what it holds now lies before the hole.
+            let refused = track.reader.refused();
+            let before = track.reader.ready();
+            for _ in 0..before {
+                pop(recording, track, &mut self.newest)?;
             }
+            if refused > track.refused {
+                track.refused = refused;
+                recording.refused(track.channel);
+            }
+            while pop(recording, track, &mut self.newest)? {}
         }
         recording.advance(self.newest)
     }
@@ -162,34 +182,75 @@ impl Active {
         self.recording.as_mut().map_or(Ok(()), StereoRecording::flush)
     }
 
-    fn settle(&mut self, outcome: Result<(), RecordError>) -> bool {
-        let over = self.caller.finished() && self.machine.finished();
-        let result = match outcome {
-            Err(error) => Err(error),
-            Ok(()) if over => match self.recording.take() {
-                Some(recording) => recording.finish(self.newest),
-                None => return true,
-            },
-            Ok(()) => return false,
-        };
-        if let Some(done) = self.done.take() {
-            done(result);
+    /// Ends the recording where it has failed, its tracks are over or the thread stops; says whether it goes on.
+    fn settle(
+        &mut self,
+        outcome: Result<(), RecordError>,
+        stop: bool,
+        finisher: &SyncSender<Finished>,
+    ) -> bool {
+        let over = stop || self.tracks.iter().all(|track| track.reader.finished());
+        if outcome.is_ok() && !over {
+            return true;
         }
-        true
+        let (Some(done), Some(recording)) = (self.done.take(), self.recording.take()) else { return false };
+        if let Err(error) = outcome {
+            done(Err(error));
+            return false;
+        }
+        let finished = Finished { recording, end: self.newest, done };
+        if let Err(TrySendError::Full(finished) | TrySendError::Disconnected(finished)) =
+            finisher.try_send(finished)
+        {
+            finished.finish();
+        }
+        false
     }
 }
 
-fn run(begins: &Receiver<Begin>, bell: &Doorbell) {
+/// Writes the track's next frame; says whether there was one.
+fn pop(
+    recording: &mut StereoRecording,
+    track: &mut Track,
+    newest: &mut MediaTime,
+) -> Result<bool, RecordError> {
+    let channel = track.channel;
+    let written = track.reader.pop(|frame| {
+        // After a stall, and where the call's clock ran long before its first frame, time has to be told first.
+        if frame.end().since(*newest) > BELIEVED {
+            recording.advance(frame.at)?;
+        }
+        *newest = (*newest).max(frame.end());
+        recording.write(channel, frame)
+    });
+    written.transpose().map(|written| written.is_some())
+}
+
+/// A recording whose last frame is written, on its way to the disk.
+struct Finished {
+    recording: StereoRecording,
+    end: MediaTime,
+    done: OnRecorded,
+}
+
+impl Finished {
+    /// Waits for the disk.
+    fn finish(self) {
+        (self.done)(self.recording.finish(self.end));
+    }
+}
+
+fn run(begins: &Receiver<Begin>, bell: &Doorbell, finisher: &SyncSender<Finished>) {
     let mut active: Vec<Active> = Vec::new();
     let mut flushed = Instant::now();
     let mut open = true;
-    while open || !active.is_empty() {
+    while open {
         bell.wait(DRAIN);
         loop {
             match begins.try_recv() {
                 Ok(begin) => active.extend(Active::begin(begin)),
-                Err(std::sync::mpsc::TryRecvError::Empty) => break,
-                Err(std::sync::mpsc::TryRecvError::Disconnected) => {
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => {
                     open = false;
                     break;
                 }
@@ -201,7 +262,7 @@ fn run(begins: &Receiver<Begin>, bell: &Doorbell) {
             if due && outcome.is_ok() {
                 outcome = one.flush();
             }
-            !one.settle(outcome)
+            one.settle(outcome, !open, finisher)
         });
         if due {
             flushed = Instant::now();
