@@ -9,8 +9,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
 use antiphon_models_speech::{Hints, Language};
+use anyhow::{Context, bail};
 
 use self::format::Format;
 use self::hearing::Listener;

@@ -41,7 +41,8 @@ fn describe(command: &mut Command, page: &mut String) {
 }
 
 fn row(arg: &Arg, rows: &mut String) {
-    let values: Vec<&str> = arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+    let values: Vec<&str> =
+        arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
     let takes = arg.get_action().takes_values();
     let mut spelling: Vec<String> = Vec::new();
     spelling.extend(arg.get_short().map(|short| format!("-{short}")));
@@ -60,8 +61,11 @@ fn row(arg: &Arg, rows: &mut String) {
             let _ = write!(rows, " Default: `{}`.", defaults.join(" "));
         }
         let possible = arg.get_possible_values();
-        let names: Vec<String> =
-            possible.iter().filter(|value| !value.is_hide_set()).map(|value| format!("`{}`", value.get_name())).collect();
+        let names: Vec<String> = possible
+            .iter()
+            .filter(|value| !value.is_hide_set())
+            .map(|value| format!("`{}`", value.get_name()))
+            .collect();
         if !names.is_empty() {
             let _ = write!(rows, " One of {}.", names.join(", "));
         }

@@ -230,7 +230,10 @@ mod tests {
     fn endless_lines_are_cut_and_the_next_one_is_whole() {
         let text = format!("{}\nnext\n", "x".repeat(100_000));
         let mut input = io::Cursor::new(text);
-        assert_eq!(next_line(&mut input).expect("readable").map(|line| line.len()), Some(LONGEST_LINE as usize));
+        assert_eq!(
+            next_line(&mut input).expect("readable").map(|line| line.len()),
+            Some(LONGEST_LINE as usize)
+        );
         assert_eq!(next_line(&mut input).expect("readable").as_deref(), Some("next\n"));
         assert_eq!(next_line(&mut input).expect("readable"), None);
     }

@@ -90,7 +90,9 @@ pub(super) fn show(
         return writeln!(out, "{file}: {severity}: {}{meant}", problem.message);
     }
     writeln!(out, "{file}:{}:{}: {severity}: {}{meant}", problem.line, problem.column, problem.message)?;
-    let Some(line) = source.lines().nth(problem.line - 1).filter(|line| line.len() <= 400) else { return Ok(()) };
+    let Some(line) = source.lines().nth(problem.line - 1).filter(|line| line.len() <= 400) else {
+        return Ok(());
+    };
     // As wide as what stands before the place: a Chinese character takes two columns.
     let indent: String = line
         .chars()

@@ -86,7 +86,10 @@ fn json(transcript: &Transcript) -> String {
         language: &transcript.language,
         warnings: &transcript.warnings,
         utterances: lines
-            .map(|spoken| Line { channel: &transcript.channels[spoken.channel], utterance: &spoken.utterance })
+            .map(|spoken| Line {
+                channel: &transcript.channels[spoken.channel],
+                utterance: &spoken.utterance,
+            })
             .collect(),
     };
     let mut out = serde_json::to_string_pretty(&file).expect("plain data with text keys serialises");
@@ -139,7 +142,8 @@ fn cut<'a>(name: &'a str, utterance: &Utterance, cues: &mut Vec<Cue<'a>>) {
         let from = millis(from);
         Cue { name, from, to: millis(to).max(from + 1), text: one_line(text) }
     };
-    let short = utterance.text.chars().count() <= LONGEST_CUE_CHARS && utterance.span().millis() <= LONGEST_CUE_MS;
+    let short =
+        utterance.text.chars().count() <= LONGEST_CUE_CHARS && utterance.span().millis() <= LONGEST_CUE_MS;
     if short || utterance.words.is_empty() {
         cues.push(cue(utterance.start, utterance.end, &utterance.text));
         return;
@@ -248,12 +252,16 @@ mod tests {
     #[test]
     fn long_utterances_become_several_cues() {
         let text = ["seven"; 40].join(" ");
-        let transcript = transcript(vec![Spoken { channel: 0, utterance: utterance(&text, 1_000, 21_000, 40) }]);
+        let transcript =
+            transcript(vec![Spoken { channel: 0, utterance: utterance(&text, 1_000, 21_000, 40) }]);
         let cues = cues(&transcript);
         assert!(cues.len() >= 3, "{cues:?}");
         assert_eq!((cues[0].from, cues.last().map(|cue| cue.to)), (1_000, Some(21_000)));
         for cue in &cues {
-            assert!(cue.text.chars().count() <= LONGEST_CUE_CHARS && cue.to - cue.from <= LONGEST_CUE_MS, "{cue:?}");
+            assert!(
+                cue.text.chars().count() <= LONGEST_CUE_CHARS && cue.to - cue.from <= LONGEST_CUE_MS,
+                "{cue:?}"
+            );
         }
         let words: Vec<&str> = cues.iter().map(|cue| cue.text.as_str()).collect();
         assert_eq!(words.join(" "), text);

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use anyhow::{Context, anyhow, bail};
 use antiphon_media_codec::{Gate, Resampler};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_media_record::AudioReader;
 use antiphon_models_pool::{Endpointing, Lane, StreamEvent};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig, Utterance};
+use anyhow::{Context, anyhow, bail};
 
 use crate::config::Config;
 use crate::shared;
@@ -103,7 +103,11 @@ impl Listener {
             duration: reader.position(),
             engine: self.engine.name(),
             language: self.language.clone(),
-            warnings: reader.warning().map(|warning| format!("only partly read: {warning}")).into_iter().collect(),
+            warnings: reader
+                .warning()
+                .map(|warning| format!("only partly read: {warning}"))
+                .into_iter()
+                .collect(),
             channels,
             spoken: Vec::new(),
         };
