@@ -154,6 +154,33 @@ fn the_example_of_models_is_read() {
     assert!(!refused.status.success(), "an entry with an unknown key was taken");
 }
 
+#[cfg(feature = "pocketsphinx")]
+#[test]
+fn the_example_of_models_opens_real_models() {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models/pocketsphinx");
+    if !models.is_dir() {
+        eprintln!("SKIPPED: there are no 8 kHz models at {}", models.display());
+        return;
+    }
+    let page = document("CONFIGURATION.md");
+    let example = fenced(&page, "toml models").pop().expect("the example");
+    let here = example.replace("/opt/models/pocketsphinx", models.to_str().expect("UTF-8"));
+    let dir = tempfile::tempdir().expect("a folder");
+    let transcribe = |config: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_antiphon"))
+            .args(["transcribe", "--language", "zh", "--config"])
+            .arg(written(&dir, config))
+            .arg("no-such-call.wav")
+            .output()
+            .expect("the program runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    // Models are looked for before the files are.
+    assert!(transcribe(&here).contains("no-such-call.wav"), "{}", transcribe(&here));
+    let gone = here.replace("zh-8k-ptm", "zh-8k-gone");
+    assert!(transcribe(&gone).contains("acoustic model not found"), "{}", transcribe(&gone));
+}
+
 #[test]
 fn the_flows_on_the_page_are_flows() {
     let blocks = fenced(&document("FLOWS.md"), "yaml flow");

@@ -86,7 +86,7 @@ mod tests {
         for name in ["serve", "transcribe", "flow check", "flow chat", "call", "demo"] {
             assert!(page.contains(&format!("\n## antiphon {name}\n")), "{name}");
         }
-        assert!(!page.contains("antiphon docs"), "hidden");
+        assert!(!page.contains("## antiphon docs"), "hidden");
         assert!(page.contains("- `--engine <NAME>`: ") && page.contains("Environment: `ANTIPHON_ENGINE`."));
     }
 }
