@@ -1,4 +1,9 @@
 //! The commands as people run them: the built program, real files, real pipes.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test owns the web service it is asked through, and says what it skips"
+)]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

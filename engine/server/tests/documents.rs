@@ -1,4 +1,5 @@
 //! The documents say what the program does.
+#![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

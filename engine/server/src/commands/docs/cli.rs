@@ -42,7 +42,7 @@ fn describe(command: &mut Command, page: &mut String) {
 
 fn row(arg: &Arg, rows: &mut String) {
     let values: Vec<&str> =
-        arg.get_value_names().unwrap_or_default().iter().map(|name| name.as_str()).collect();
+        arg.get_value_names().unwrap_or_default().iter().map(clap::builder::Str::as_str).collect();
     let takes = arg.get_action().takes_values();
     let mut spelling: Vec<String> = Vec::new();
     spelling.extend(arg.get_short().map(|short| format!("-{short}")));
