@@ -1,0 +1,95 @@
+//! A harness for tests that run the built binary and call it with independent peers, all on loopback.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test owns processes, threads and clocks"
+)]
+
+pub(crate) mod rtp;
+pub(crate) mod server;
+pub(crate) mod sipp;
+pub(crate) mod softphone;
+pub(crate) mod wav;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::process::{Child, Command};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
+
+/// Whether one of `tools` is not installed; says what is skipped. On CI, where all are installed, that is a failure.
+pub(crate) fn tool_missing(tools: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|tool| !std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()))
+        .collect();
+    if missing.is_empty() {
+        return false;
+    }
+    let on_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(!on_ci, "not installed: {missing:?}; scripts/setup.sh installs them");
+    eprintln!("skipped: this test needs {missing:?}, which this machine does not have (make setup-test)");
+    true
+}
+
+/// A port that is free over UDP and TCP, below the range that outgoing connections take theirs from.
+pub(crate) fn free_port() -> u16 {
+    for _ in 0..1_000 {
+        let port = rand::random_range(10_000..19_000);
+        let address = SocketAddr::from((HOST, port));
+        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 10000 and 19000");
+}
+
+/// Asks until there is an answer.
+pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A child process that ends with its owner: asked first, then killed, by its id.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Sends SIGTERM and waits; `None` where it does not end in time.
+    pub(crate) fn terminate(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
+        if let Ok(Some(status)) = self.0.try_wait() {
+            return Some(status);
+        }
+        let _ = Command::new("kill").args(["-TERM", &self.id().to_string()]).status();
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            if let Ok(Some(status)) = self.0.try_wait() {
+                return Some(status);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        None
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.terminate(Duration::from_secs(8)).is_none() {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+}
