@@ -36,8 +36,8 @@ struct Args {
     /// Seconds measured in each run.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
-    /// First RTP port.
-    #[arg(long, default_value_t = 46_000)]
+    /// First RTP port; below the ports the system gives to the phones.
+    #[arg(long, default_value_t = 16_000)]
     port: u16,
     /// Internal: be the phones of this many calls.
     #[arg(long, hide = true)]

@@ -40,11 +40,11 @@ fn a_voice_cuts_a_prompt_within_two_frames_of_the_time_asked_for() {
             let (at, played, end) = stopped(&world.sides[0].events, 1).expect("the prompt was cut");
             assert_eq!(end, ClipEnd::BargeIn);
             // Counted from when the gate heard the voice begin: how soon it does is the gate's business.
-            let voice = world.sides[0].events.iter().filter_map(|(_, event)| match event {
+            let voice = world.sides[0].events.iter().rev().find_map(|(_, event)| match event {
                 LegEvent::VoiceStarted { at: voice } if *voice < at => Some(*voice),
                 _ => None,
             });
-            let took = at.since(voice.last().expect("a voice was heard")).millis();
+            let took = at.since(voice.expect("a voice was heard")).millis();
             // The jitter buffer holds the voice back for 30 to 40 ms before anybody hears it.
             assert!(
                 took >= barge_in && took <= barge_in + 40 + 40,

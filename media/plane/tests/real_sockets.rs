@@ -1,4 +1,5 @@
 //! A shard on loopback with a phone that is nothing but a socket.
+#![expect(clippy::disallowed_methods, reason = "sockets live in real time")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;

@@ -67,7 +67,7 @@ impl Transmit for Wire {
     fn rtp(&mut self, _: SocketAddr, datagram: &[u8]) {
         match &mut self.repacket {
             Some(repacket) => {
-                repacket.send(self.clock.shows(self.now), datagram, self.clock, &mut self.network)
+                repacket.send(self.clock.shows(self.now), datagram, self.clock, &mut self.network);
             }
             None => self.network.send(self.now, datagram),
         }
