@@ -35,7 +35,7 @@ pub struct LegConfig {
     pub gate: GateConfig,
     /// Voice needed before an interruptible clip is cut.
     pub barge_in: Span,
-    /// Nothing received for this long is told as [`LegEvent::Silent`].
+    /// Nothing received for this long is told as [`LegEvent::Silent`](crate::LegEvent::Silent).
     pub silence: Span,
     /// Our SSRC, first sequence number and first timestamp: random (RFC 3550 section 5.1).
     pub ssrc: u32,
