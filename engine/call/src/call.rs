@@ -200,7 +200,7 @@ impl<D: Dialogue> Call<D> {
                 side: Side::Caller,
                 text: Pii::new(hypothesis.text),
                 revision: hypothesis.revision,
-                start: hypothesis.start.secs_f64(),
+                start: seconds(hypothesis.start),
             }),
             CallInput::Final(utterance) => self.heard(now, utterance),
             CallInput::SpeechEnded { at } => {
@@ -288,8 +288,8 @@ impl<D: Dialogue> Call<D> {
             side: Side::Caller,
             text: Pii::new(utterance.text.clone()),
             words: Pii::new(utterance.words.clone()),
-            start: utterance.start.secs_f64(),
-            end: utterance.end.secs_f64(),
+            start: seconds(utterance.start),
+            end: seconds(utterance.end),
             confidence: utterance.confidence,
         });
         self.tell(now, SessionInput::Heard(utterance));
@@ -323,9 +323,9 @@ impl<D: Dialogue> Call<D> {
             }
             let words = reveal.words_within(played);
             if let Some(last) = words.last() {
-                let end = last.end.secs_f64();
+                let end = seconds(last.end);
                 let text = Pii::new(reveal.text_of(words.len()).to_owned());
-                let start = reveal.start().secs_f64();
+                let start = seconds(reveal.start());
                 let words = Pii::new(words);
                 self.notify(EventBody::SpeechFinal {
                     side: Side::Machine,
@@ -347,7 +347,7 @@ impl<D: Dialogue> Call<D> {
         if shown > self.reveal_revision {
             self.reveal_revision = shown;
             let text = Pii::new(reveal.text_of(shown as usize).to_owned());
-            let start = reveal.start().secs_f64();
+            let start = seconds(reveal.start());
             self.notify(EventBody::SpeechPartial { side: Side::Machine, text, revision: shown, start });
         }
     }
@@ -413,6 +413,11 @@ impl<D: Dialogue> Call<D> {
         self.drain_dialogue(now);
         self.state = State::Closed;
     }
+}
+
+/// Milliseconds are the finest that events mean.
+fn seconds(at: MediaTime) -> f64 {
+    at.millis() as f64 / 1000.0
 }
 
 fn spoken(prompt: &Prompt) -> &str {

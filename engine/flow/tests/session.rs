@@ -246,3 +246,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_finish_key_after_the_last_digit_is_no_answer_to_the_next_question() {
+    const TWO: &str = "version: 1\nname: two\nsettings: {language: en}\nslots:\n  code: {type: digits, min: 4, max: 4}\n  sure: yes_no\nsteps:\n  first:\n    ask: Code?\n    slot: code\n    then: end\n  second:\n    ask: Sure?\n    slot: sure\n    then: end\n  end:\n    hang_up: Bye.\n";
+    for (pause, expected) in [(100, false), (60_000, true)] {
+        let flow = Flow::parse(TWO, Path::new("two.yaml")).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut session = Session::new(Arc::new(flow));
+        session.handle(at(0), SessionInput::Started { variables: BTreeMap::new() });
+        session.handle(at(100), ended(1, PromptEnd::Completed));
+        for digit in "1234".chars() {
+            session.handle(at(200), key(digit));
+        }
+        session.handle(at(200 + pause), key('#'));
+        let missed = out(&mut session).iter().any(|line| line.starts_with("no match"));
+        assert_eq!(missed, expected, "after {pause} ms");
+    }
+}

@@ -93,7 +93,13 @@ impl Calls {
     pub(crate) fn new() -> std::io::Result<Arc<Self>> {
         let state = State { calls: BTreeMap::new(), ended: VecDeque::new(), active: 0 };
         let files = EventFiles::start()?;
-        Ok(Arc::new(Self { state: Mutex::new(state), all: broadcast::channel(BEHIND).0, files, meter: Meter::default(), stopping: AtomicBool::new(false) }))
+        Ok(Arc::new(Self {
+            state: Mutex::new(state),
+            all: broadcast::channel(BEHIND).0,
+            files,
+            meter: Meter::default(),
+            stopping: AtomicBool::new(false),
+        }))
     }
 
     /// A new call; `end` receives the cause when the API ends it. Events also go to `file` where there is one.

@@ -38,7 +38,9 @@ impl<'de> Deserialize<'de> for Length {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         parse_length(&text).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!("`{text}` is no length of time; write \"20ms\", \"5s\", \"2m\" or \"1h\""))
+            serde::de::Error::custom(format!(
+                "`{text}` is no length of time; write \"20ms\", \"5s\", \"2m\" or \"1h\""
+            ))
         })
     }
 }
@@ -347,7 +349,8 @@ impl Config {
         let text = std::fs::read_to_string(path)
             .map_err(|e| anyhow::anyhow!("cannot read the configuration {}: {e}", path.display()))?;
         toml::from_str(&text).map_err(|e| {
-            let line = e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let line =
+                e.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             anyhow::anyhow!("{}:{line}: {}", path.display(), e.message().trim())
         })
     }
@@ -406,7 +409,8 @@ mod tests {
     fn flags_win_over_the_file() {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("antiphon.toml");
-        std::fs::write(&path, "data = \"/from/file\"\n[sip]\nlisten = \"127.0.0.1:5070\"\n").expect("written");
+        std::fs::write(&path, "data = \"/from/file\"\n[sip]\nlisten = \"127.0.0.1:5070\"\n")
+            .expect("written");
         let overrides =
             Overrides { config: Some(path), sip: "127.0.0.1:5080".parse().ok(), ..Overrides::default() };
         let config = Config::load(&overrides).expect("valid");
@@ -417,7 +421,10 @@ mod tests {
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let error = read("[call]\nconcurrent = 5\nlongst = \"1h\"\n").expect_err("a slip").to_string();
-        assert!(error.contains("antiphon.toml:3:") && error.contains("longst") && error.contains("longest"), "{error}");
+        assert!(
+            error.contains("antiphon.toml:3:") && error.contains("longst") && error.contains("longest"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{
-    ActionId, Call, CallInput, Cause, Dialogue, Effect, EventBody, HttpOutcome, MediaFigures, Prompt, PromptEnd,
-    PromptId,
+    ActionId, Call, CallInput, Cause, Dialogue, Effect, EventBody, HttpOutcome, MediaFigures, Prompt,
+    PromptEnd, PromptId,
 };
 use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_media_plane::{Clip, ClipEnd, ClipId, LegCommand, LegEvent, LegFigures, LegHandle};
@@ -51,8 +51,10 @@ pub(crate) struct Inlet {
 impl Inlet {
     /// Tells the call something. Never blocks.
     pub(crate) fn tell(&self, happening: Happening) {
-        let is_partial =
-            matches!(happening, Happening::Speech(StreamEvent::Partial(_)) | Happening::Leg(LegEvent::VoiceEnded { .. }));
+        let is_partial = matches!(
+            happening,
+            Happening::Speech(StreamEvent::Partial(_)) | Happening::Leg(LegEvent::VoiceEnded { .. })
+        );
         if is_partial && self.sender.capacity() < QUEUE / 2 {
             return;
         }
@@ -209,8 +211,12 @@ impl<D: Dialogue> Conversation<D> {
 
     fn take_leg(&mut self, event: LegEvent) {
         match event {
-            LegEvent::VoiceStarted { at } if self.parts.ears.is_none() => self.tell(CallInput::SpeechStarted { at }),
-            LegEvent::VoiceEnded { at } if self.parts.ears.is_none() => self.tell(CallInput::SpeechEnded { at }),
+            LegEvent::VoiceStarted { at } if self.parts.ears.is_none() => {
+                self.tell(CallInput::SpeechStarted { at })
+            }
+            LegEvent::VoiceEnded { at } if self.parts.ears.is_none() => {
+                self.tell(CallInput::SpeechEnded { at })
+            }
             LegEvent::Key { key, at, duration } => self.tell(CallInput::Key { key, at, duration }),
             LegEvent::PlayStarted { id, at } => {
                 let id = PromptId(id.0);
@@ -227,8 +233,13 @@ impl<D: Dialogue> Conversation<D> {
             }
             LegEvent::Silent { .. } => self.tell(CallInput::End(Cause::RTP_SILENCE)),
             LegEvent::Closed { figures, .. } => self.leg_closed = Some(figures),
-            LegEvent::KeysRefused => tracing::warn!("keys were to be sent, but the far side takes no telephone-events"),
-            LegEvent::VoiceStarted { .. } | LegEvent::VoiceEnded { .. } | LegEvent::Locked { .. } | LegEvent::KeysSent => {}
+            LegEvent::KeysRefused => {
+                tracing::warn!("keys were to be sent, but the far side takes no telephone-events")
+            }
+            LegEvent::VoiceStarted { .. }
+            | LegEvent::VoiceEnded { .. }
+            | LegEvent::Locked { .. }
+            | LegEvent::KeysSent => {}
         }
     }
 

@@ -25,7 +25,8 @@ pub(crate) fn perform(request: &HttpRequest) -> HttpOutcome {
 }
 
 fn exchange(agent: &ureq::Agent, request: &HttpRequest) -> Result<HttpOutcome, ureq::Error> {
-    let mut builder = ureq::http::Request::builder().method(request.method.as_str()).uri(request.url.as_str());
+    let mut builder =
+        ureq::http::Request::builder().method(request.method.as_str()).uri(request.url.as_str());
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
     }

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use crate::calls::EventLog;
 use crate::conversation::{Conversation, Parts};
-use crate::setup::{Place, Setup, SetupError, set_up};
 use crate::renegotiate::Media;
+use crate::setup::{Place, Setup, SetupError, set_up};
 use crate::shared::{Shared, new_call_id};
 
 /// A flow's session as the call sees it.
@@ -58,7 +58,8 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
     let limits = Limits { ringing: config.ringing_limit.span(), longest: config.longest.span() };
     let events = recording.as_ref().map(|path| path.with_extension("events.jsonl"));
     let over_limit = shared.calls.active() >= config.concurrent;
-    let mut log = shared.calls.begin(id, "inbound", jiff::Timestamp::now().to_string(), events.as_deref(), end_sender);
+    let mut log =
+        shared.calls.begin(id, "inbound", jiff::Timestamp::now().to_string(), events.as_deref(), end_sender);
     let mut call = Call::new(FlowDialogue(Session::new(Arc::clone(&flow))), limits, MediaTime::ZERO);
     let from = incoming.from();
     let offered =
@@ -76,7 +77,13 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
         if ringing.is_err() {
             return Err(Refusal::of(Cause::CALLER_CANCELLED));
         }
-        let place = Place { id, agreed: agreed.agreed, language: flow.language().clone(), recording: recording.clone(), listener: None };
+        let place = Place {
+            id,
+            agreed: agreed.agreed,
+            language: flow.language().clone(),
+            recording: recording.clone(),
+            listener: None,
+        };
         let limit = tokio::time::sleep(config.ringing_limit.0);
         let ready = tokio::select! {
             ready = set_up(&shared, place, agreed.pair, epoch) => ready.map_err(|e| Refusal::failed(&e))?,
@@ -165,7 +172,11 @@ fn negotiate(shared: &Shared, incoming: &IncomingCall) -> Result<Agreed, Refusal
     Ok(Agreed { answer, agreed, local, pair })
 }
 
-fn variables(incoming: &IncomingCall, flow: &Flow, id: antiphon_media_frame::CallId) -> BTreeMap<String, String> {
+fn variables(
+    incoming: &IncomingCall,
+    flow: &Flow,
+    id: antiphon_media_frame::CallId,
+) -> BTreeMap<String, String> {
     let from = incoming.from();
     let name = from.display_name.map(Pii::into_inner).unwrap_or_default();
     BTreeMap::from([
@@ -191,7 +202,12 @@ fn refuse(incoming: IncomingCall, call: Call<FlowDialogue>, log: EventLog, epoch
 }
 
 /// Ends a call that was never answered.
-pub(crate) fn finish<D: Dialogue>(mut call: Call<D>, mut log: EventLog, epoch: Instant, cause: &'static Cause) {
+pub(crate) fn finish<D: Dialogue>(
+    mut call: Call<D>,
+    mut log: EventLog,
+    epoch: Instant,
+    cause: &'static Cause,
+) {
     let now = MediaTime::ZERO + epoch.elapsed().into();
     call.handle(now, CallInput::End(cause));
     let none = antiphon_engine_call::MediaFigures::default();

@@ -67,7 +67,11 @@ impl Mouth {
     }
 
     /// Prepares a prompt. Blocks until the first sound is there (all of it, if it was said before).
-    pub(crate) fn prepare(self: &Arc<Self>, prompts: &[Prompt], rate: SampleRate) -> Result<Ready, MouthError> {
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        prompts: &[Prompt],
+        rate: SampleRate,
+    ) -> Result<Ready, MouthError> {
         let pieces: Vec<_> = prompts.iter().map(Piece::of).collect();
         let key = (pieces, rate);
         if let Some(pcm) = self.kept().sounds.get(&key).cloned() {
@@ -199,7 +203,9 @@ fn read_prompt(path: &Path) -> Result<AudioBuf, MouthError> {
     while reader.next_block(&mut block).map_err(|e| refuse(e.to_string()))? {
         let channels = block.len().max(1) as i32;
         let length = block.iter().map(Vec::len).min().unwrap_or(0);
-        mono.extend((0..length).map(|n| (block.iter().map(|c| i32::from(c[n])).sum::<i32>() / channels) as i16));
+        mono.extend(
+            (0..length).map(|n| (block.iter().map(|c| i32::from(c[n])).sum::<i32>() / channels) as i16),
+        );
         if mono.len() > longest {
             return Err(refuse("a prompt is at most 10 minutes long".into()));
         }

@@ -4,13 +4,15 @@ use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
 use antiphon_engine_call::{Call, CallInput, Cause, Event, Limits};
 use antiphon_media_frame::{CallId, MediaTime, Pii, SampleRate, Span, TrackReader, TrackWriter};
 use antiphon_media_plane::{Clip, ClipId, LegCommand, Sound};
 use antiphon_media_sip::sdp::{self, Negotiated};
-use antiphon_media_sip::{Agent, AgentConfig, CallRequest, Dialog, OutgoingCall, OutgoingEvent, SipTransport};
+use antiphon_media_sip::{
+    Agent, AgentConfig, CallRequest, Dialog, OutgoingCall, OutgoingEvent, SipTransport,
+};
 use antiphon_models_speech::Language;
+use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
 use crate::caller::{Caller, Script};
@@ -88,7 +90,12 @@ pub(crate) async fn place(
     probe.connect(peer).with_context(|| format!("no route to {peer}"))?;
     let address = probe.local_addr()?.ip();
     let here = SocketAddr::new(address, 0);
-    let config = AgentConfig { udp: vec![here], tcp: vec![here], user_agent: "Antiphon".into(), ..AgentConfig::default() };
+    let config = AgentConfig {
+        udp: vec![here],
+        tcp: vec![here],
+        user_agent: "Antiphon".into(),
+        ..AgentConfig::default()
+    };
     let (agent, _incoming) = Agent::bind(config).await?;
 
     let epoch = Instant::now();
@@ -187,8 +194,13 @@ impl Line<'_> {
         agreed: Negotiated,
         pair: antiphon_media_plane::SocketPair,
     ) -> anyhow::Result<&'static Cause> {
-        let mut place =
-            Place { id: self.id, agreed, language: self.language, recording: self.recording.clone(), listener: None };
+        let mut place = Place {
+            id: self.id,
+            agreed,
+            language: self.language,
+            recording: self.recording.clone(),
+            listener: None,
+        };
         let mut handset = None;
         if let Some(held) = &self.handset {
             let (microphone, loudspeaker, running) = held.attach(agreed.codec.sample_rate())?;
@@ -205,7 +217,11 @@ impl Line<'_> {
         let Setup { leg, ears, rate, inlet, happenings } = ready;
         let mut devices = None;
         if let Some((microphone, running)) = handset {
-            leg.send(LegCommand::Play(Clip { id: MICROPHONE, sound: Sound::Stream(microphone), interruptible: false }))?;
+            leg.send(LegCommand::Play(Clip {
+                id: MICROPHONE,
+                sound: Sound::Stream(microphone),
+                interruptible: false,
+            }))?;
             devices = Some(running);
         }
         let now = MediaTime::ZERO + self.epoch.elapsed().into();

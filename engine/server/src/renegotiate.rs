@@ -42,7 +42,8 @@ impl Media {
             tracing::warn!(%error, "a re-INVITE could not be answered");
             return Vec::new();
         }
-        let mut commands = vec![LegCommand::Flow { send: agreed.direction.sends(), receive: agreed.direction.receives() }];
+        let mut commands =
+            vec![LegCommand::Flow { send: agreed.direction.sends(), receive: agreed.direction.receives() }];
         if agreed.remote != self.agreed.remote && !agreed.remote.ip().is_unspecified() {
             commands.push(LegCommand::Remote { rtp: agreed.remote, rtcp: agreed.remote_rtcp });
         }

@@ -6,17 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, bail};
 use antiphon_engine_flow::Flow;
 use antiphon_media_codec::GateConfig;
 use antiphon_media_frame::{CallId, SampleRate, Span};
 use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
 use antiphon_media_sip::sdp::{Codec, LocalMedia, Negotiated};
-use antiphon_models_backends::{
-    CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice,
-};
+use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
 use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
 use antiphon_models_speech::{Engine, Hints, StreamConfig, Synthesizer};
+use anyhow::{Context, bail};
 use rand::Rng;
 
 use crate::calls::Calls;
@@ -51,7 +49,8 @@ impl Flows {
     /// Loads every configured flow; all problems of all files are told.
     pub(crate) fn load(config: &Config) -> anyhow::Result<Self> {
         let load = |path: &PathBuf| -> anyhow::Result<Arc<Flow>> {
-            let flow = Flow::load_with(path, &|name| std::env::var(name).ok()).map_err(|e| anyhow::anyhow!("{e}"))?;
+            let flow = Flow::load_with(path, &|name| std::env::var(name).ok())
+                .map_err(|e| anyhow::anyhow!("{e}"))?;
             for warning in flow.warnings() {
                 tracing::warn!("{warning}");
             }
@@ -84,7 +83,8 @@ impl Shared {
             warm_up(engine.as_ref(), &flows);
         }
         let streams = config.call.concurrent;
-        let pool = Pool::start(PoolConfig { workers: config.recognizer.workers, streams, ..PoolConfig::default() })?;
+        let pool =
+            Pool::start(PoolConfig { workers: config.recognizer.workers, streams, ..PoolConfig::default() })?;
         Ok(Arc::new(Self {
             calls: Calls::new().context("cannot start the event writer")?,
             shard: Shard::start(ShardConfig { name: "shard".into(), legs: streams })?,

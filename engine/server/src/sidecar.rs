@@ -2,8 +2,8 @@
 
 use antiphon_engine_call::{Event, EventBody, Side};
 use antiphon_media_record::{
-    Channel, Key, MediaEntry, RecordingSummary, ResponseEntry, Sidecar, SidecarError, Stretch, TranscriptEntry,
-    TranscriptWord,
+    Channel, Key, MediaEntry, RecordingSummary, ResponseEntry, Sidecar, SidecarError, Stretch,
+    TranscriptEntry, TranscriptWord,
 };
 use antiphon_models_speech::Word;
 
@@ -63,7 +63,12 @@ fn add(sidecar: &mut Sidecar, event: &Event) {
             });
         }
         EventBody::Dtmf { side, key, duration_ms } => {
-            sidecar.dtmf.push(Key { side: channel(*side), key: *key.expose(), at, duration_ms: *duration_ms });
+            sidecar.dtmf.push(Key {
+                side: channel(*side),
+                key: *key.expose(),
+                at,
+                duration_ms: *duration_ms,
+            });
         }
         EventBody::Response(response) => sidecar.responses.push(ResponseEntry {
             at,

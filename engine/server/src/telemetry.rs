@@ -2,6 +2,8 @@
 
 mod meter;
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::filter::filter_fn;
@@ -28,7 +30,11 @@ where
     let filter = EnvFilter::try_new(level).with_context(|| {
         format!("log.level: `{level}` is no level or filter; write error, warn, info, debug or trace")
     })?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_target(false).compact();
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .compact();
     Ok(tracing_subscriber::registry().with(filter).with(layer.with_filter(filter_fn(is_fit_to_log))))
 }
 

@@ -45,6 +45,8 @@ pub struct Session {
     actions: u32,
     /// Keys nobody has asked for yet.
     keys: VecDeque<char>,
+    /// The finish key of digits that were complete without it, and how long it still belongs to them.
+    spare_finish: Option<(char, MediaTime)>,
     voice: Voice,
     timer: Option<MediaTime>,
     listening: Option<(Hints, Option<std::time::Duration>)>,
@@ -94,6 +96,7 @@ impl Session {
             prompts: 0,
             actions: 0,
             keys: VecDeque::new(),
+            spare_finish: None,
             voice: Voice::default(),
             timer: None,
             listening: None,
@@ -141,6 +144,9 @@ impl Session {
                 }
             }
             SessionInput::Key { key, .. } => {
+                if self.spare_finish.take().is_some_and(|(finish, until)| key == finish && now <= until) {
+                    return;
+                }
                 if self.keys.len() < MOST_KEYS {
                     self.keys.push_back(key);
                 }

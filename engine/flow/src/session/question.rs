@@ -155,7 +155,7 @@ impl Session {
                 Some(collect) if key.is_ascii_digit() => {
                     question.pressed.push(key);
                     if question.pressed.len() >= collect.max {
-                        self.collected(now, &ask);
+                        self.complete(now, &ask, collect.finish);
                     } else {
                         self.timer = Some(now + ask.inter_digit);
                     }
@@ -173,6 +173,19 @@ impl Session {
                 },
             }
         }
+    }
+
+    /// The last digit there can be was pressed. Many callers press the finish key all the same: it is no answer to the
+    /// next question.
+    fn complete(&mut self, now: MediaTime, ask: &Ask, finish: Option<char>) {
+        match (finish, self.keys.front()) {
+            (Some(finish), Some(next)) if *next == finish => {
+                self.keys.pop_front();
+            }
+            (Some(finish), None) => self.spare_finish = Some((finish, now + ask.inter_digit)),
+            _ => {}
+        }
+        self.collected(now, ask);
     }
 
     /// The keys pressed are all there will be.

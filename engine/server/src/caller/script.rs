@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use antiphon_media_frame::Span;
 use antiphon_models_speech::Language;
+use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::config::Length;
@@ -63,12 +63,14 @@ fn english() -> String {
 impl Script {
     /// Reads a script; recordings are looked for beside it.
     pub(crate) fn load(path: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the script {}", path.display()))?;
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the script {}", path.display()))?;
         Self::parse(&text, path)
     }
 
     pub(crate) fn parse(text: &str, path: &Path) -> anyhow::Result<Self> {
-        let file: File = serde_saphyr::from_str(text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
+        let file: File =
+            serde_saphyr::from_str(text).map_err(|e| anyhow::anyhow!("{}: {e}", path.display()))?;
         let Some(language) = Language::parse(&file.language) else {
             bail!("{}: language: `{}` is no language tag such as en or zh-CN", path.display(), file.language);
         };
@@ -77,7 +79,8 @@ impl Script {
         }
         let folder = path.parent().unwrap_or(Path::new("."));
         let steps = file.steps.into_iter().enumerate().map(|(n, line)| {
-            step(line, folder).map_err(|problem| anyhow::anyhow!("{}: step {}: {problem}", path.display(), n + 1))
+            step(line, folder)
+                .map_err(|problem| anyhow::anyhow!("{}: step {}: {problem}", path.display(), n + 1))
         });
         Ok(Self { language, voice: file.voice, steps: steps.collect::<anyhow::Result<_>>()? })
     }
@@ -120,7 +123,9 @@ mod tests {
 
     #[test]
     fn a_script_is_read() {
-        let script = parse("language: zh-CN\nsteps:\n- say: 你好\n- play: a.wav\n- keys: '1 2#'\n- pause: 2s\n").expect("valid");
+        let script =
+            parse("language: zh-CN\nsteps:\n- say: 你好\n- play: a.wav\n- keys: '1 2#'\n- pause: 2s\n")
+                .expect("valid");
         assert_eq!(script.steps[1].action, Action::Play("dir/a.wav".into()));
         assert_eq!(script.steps[2].action, Action::Keys(vec!['1', '2', '#']));
         assert_eq!(script.steps[3].action, Action::Pause(Span::from_secs(2)));

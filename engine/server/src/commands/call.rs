@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
 use antiphon_engine_call::{Cause, Event, EventBody, Severity, Side};
 use antiphon_engine_view::Summary;
 use antiphon_media_sip::SipTransport;
 use antiphon_models_speech::Language;
+use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 
 use crate::caller::{Action, Script, Step, keys};
@@ -96,9 +96,12 @@ impl FromArgMatches for Steps {
                 let action = match name {
                     "say" => Action::Say(value.clone()),
                     "play" => Action::Play(value.into()),
-                    _ => Action::Keys(
-                        keys(value).map_err(|e| clap::Error::raw(clap::error::ErrorKind::ValueValidation, format!("--dtmf {value}: {e}\n")))?,
-                    ),
+                    _ => Action::Keys(keys(value).map_err(|e| {
+                        clap::Error::raw(
+                            clap::error::ErrorKind::ValueValidation,
+                            format!("--dtmf {value}: {e}\n"),
+                        )
+                    })?),
                 };
                 found.push((index, Step { action, barge_in: None }));
             }
@@ -159,12 +162,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some((status, reason)) = &placed.refusal {
         eprintln!("not answered: {status} {reason}");
     }
-    let failed = placed.refusal.is_some() || placed.cause.severity == Severity::Error || placed.cause == Cause::NO_ANSWER;
+    let failed = placed.refusal.is_some()
+        || placed.cause.severity == Severity::Error
+        || placed.cause == Cause::NO_ANSWER;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 fn config(args: &Args) -> anyhow::Result<Config> {
-    let overrides = Overrides { engine: Some(args.engine.clone()), log: Some(args.log.clone()), ..Overrides::default() };
+    let overrides =
+        Overrides { engine: Some(args.engine.clone()), log: Some(args.log.clone()), ..Overrides::default() };
     let mut config = Config::load(&overrides)?;
     config.call.concurrent = 1;
     config.call.record = args.record.is_some();
@@ -185,8 +191,12 @@ fn print(event: &Event, json: bool) {
     }
     let at = event.at.millis() as f64 / 1000.0;
     match &event.body {
-        EventBody::SpeechFinal { side: Side::Caller, text, .. } => println!("{at:7.2}  they: {}", text.expose()),
-        EventBody::SpeechFinal { side: Side::Machine, text, .. } => println!("{at:7.2}  we:   {}", text.expose()),
+        EventBody::SpeechFinal { side: Side::Caller, text, .. } => {
+            println!("{at:7.2}  they: {}", text.expose())
+        }
+        EventBody::SpeechFinal { side: Side::Machine, text, .. } => {
+            println!("{at:7.2}  we:   {}", text.expose())
+        }
         EventBody::Dtmf { key, .. } => println!("{at:7.2}  they pressed {}", key.expose()),
         _ => {}
     }

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use antiphon_engine_call::{Event, EventBody};
-use antiphon_engine_view::{Annotations, LiveView, Summary, Terminal, Track, WaveformInput, render_recording};
+use antiphon_engine_view::{
+    Annotations, LiveView, Summary, Terminal, Track, WaveformInput, render_recording,
+};
 use antiphon_media_frame::SampleRate;
 use antiphon_media_sip::SipTransport;
+use anyhow::Context;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -191,8 +193,14 @@ impl Bank {
             }
         };
         let router = axum::Router::new()
-            .route("/accounts/{account}/balance", axum::routing::get(async || axum::Json(serde_json::json!({"balance": 1234.5}))))
-            .route("/accounts/{account}/transfers", axum::routing::post(async || axum::Json(serde_json::json!({"ok": true}))));
+            .route(
+                "/accounts/{account}/balance",
+                axum::routing::get(async || axum::Json(serde_json::json!({"balance": 1234.5}))),
+            )
+            .route(
+                "/accounts/{account}/transfers",
+                axum::routing::post(async || axum::Json(serde_json::json!({"ok": true}))),
+            );
         Ok(Self(tokio::spawn(async move {
             // Ends with the demonstration.
             let _ = axum::serve(listener, router).await;

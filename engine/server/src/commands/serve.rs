@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use antiphon_engine_call::Cause;
 use antiphon_media_record::recover;
 use antiphon_media_sip::{Agent, AgentConfig};
+use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Overrides};

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use antiphon_engine_call::{Cause, EventBody, Side};
 use antiphon_engine_view::Summary;
 use antiphon_media_codec::Resampler;
@@ -12,6 +11,7 @@ use antiphon_media_frame::{
 };
 use antiphon_media_sip::SipTransport;
 use antiphon_models_speech::Language;
+use anyhow::{Context, bail};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{FromSample, Sample, SampleFormat, SizedSample, StreamConfig};
 
@@ -99,9 +99,12 @@ struct Card {
 impl Card {
     fn open() -> anyhow::Result<Self> {
         let host = cpal::default_host();
-        let input = host.default_input_device().context("no microphone was found; `arecord -l` lists what there is")?;
-        let output =
-            host.default_output_device().context("no loudspeaker was found; `aplay -l` lists what there is")?;
+        let input = host
+            .default_input_device()
+            .context("no microphone was found; `arecord -l` lists what there is")?;
+        let output = host
+            .default_output_device()
+            .context("no loudspeaker was found; `aplay -l` lists what there is")?;
         let input_config = input.default_input_config().context("the microphone cannot be used")?;
         let output_config = output.default_output_config().context("the loudspeaker cannot be used")?;
         Ok(Self { input: (input, input_config), output: (output, output_config) })
@@ -139,7 +142,11 @@ impl Handset for Card {
 }
 
 impl Card {
-    fn record<T: SizedSample>(&self, rate: SampleRate, mut writer: TrackWriter) -> anyhow::Result<cpal::Stream>
+    fn record<T: SizedSample>(
+        &self,
+        rate: SampleRate,
+        mut writer: TrackWriter,
+    ) -> anyhow::Result<cpal::Stream>
     where
         i16: FromSample<T>,
     {
@@ -183,9 +190,14 @@ impl Card {
             config,
             move |data: &mut [T], _| {
                 let wanted = data.len() / channels;
-                while ready.len() < wanted && reader.pop(|frame| resampler.process(frame.pcm, &mut ready)).is_some() {}
+                while ready.len() < wanted
+                    && reader.pop(|frame| resampler.process(frame.pcm, &mut ready)).is_some()
+                {
+                }
                 let there = ready.len().min(wanted);
-                for (all, sample) in data.chunks_mut(channels).zip(ready.drain(..there).chain(std::iter::repeat(0))) {
+                for (all, sample) in
+                    data.chunks_mut(channels).zip(ready.drain(..there).chain(std::iter::repeat(0)))
+                {
                     all.fill(T::from_sample(sample));
                 }
             },
