@@ -226,7 +226,7 @@ impl<D: Dialogue> Call<D> {
     pub fn handle_timeout(&mut self, now: MediaTime) {
         match self.state {
             State::Offered if now >= self.offered + self.limits.ringing => {
-                self.end(now, Cause::RINGING_TOO_LONG)
+                self.end(now, Cause::RINGING_TOO_LONG);
             }
             State::Answered { at } if now >= at + self.limits.longest => self.end(now, Cause::LONGEST_CALL),
             _ => {}

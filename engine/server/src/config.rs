@@ -183,7 +183,7 @@ pub(crate) struct VoiceSection {
 }
 
 /// `[flow]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct FlowSection {
     /// The flow that answers; the built-in bank line where there is none.
@@ -270,12 +270,6 @@ impl Default for VoiceSection {
     fn default() -> Self {
         let engines = [("en", "flite"), ("*", "espeak")];
         Self { engines: engines.map(|(k, v)| (k.into(), v.into())).into(), cache_mib: 512 }
-    }
-}
-
-impl Default for FlowSection {
-    fn default() -> Self {
-        Self { file: None, numbers: BTreeMap::new() }
     }
 }
 

@@ -89,7 +89,6 @@ pub(crate) struct Parts {
 /// What is left of a call.
 pub(crate) struct Outcome {
     pub(crate) cause: &'static Cause,
-    pub(crate) recording: Option<RecordingSummary>,
 }
 
 struct Said {
@@ -212,10 +211,10 @@ impl<D: Dialogue> Conversation<D> {
     fn take_leg(&mut self, event: LegEvent) {
         match event {
             LegEvent::VoiceStarted { at } if self.parts.ears.is_none() => {
-                self.tell(CallInput::SpeechStarted { at })
+                self.tell(CallInput::SpeechStarted { at });
             }
             LegEvent::VoiceEnded { at } if self.parts.ears.is_none() => {
-                self.tell(CallInput::SpeechEnded { at })
+                self.tell(CallInput::SpeechEnded { at });
             }
             LegEvent::Key { key, at, duration } => self.tell(CallInput::Key { key, at, duration }),
             LegEvent::PlayStarted { id, at } => {
@@ -234,7 +233,7 @@ impl<D: Dialogue> Conversation<D> {
             LegEvent::Silent { .. } => self.tell(CallInput::End(Cause::RTP_SILENCE)),
             LegEvent::Closed { figures, .. } => self.leg_closed = Some(figures),
             LegEvent::KeysRefused => {
-                tracing::warn!("keys were to be sent, but the far side takes no telephone-events")
+                tracing::warn!("keys were to be sent, but the far side takes no telephone-events");
             }
             LegEvent::VoiceStarted { .. }
             | LegEvent::VoiceEnded { .. }
@@ -392,8 +391,7 @@ impl<D: Dialogue> Conversation<D> {
             self.obey();
         }
         self.close().await;
-        let recording = self.recorded.and_then(Result::ok);
-        Outcome { cause, recording }
+        Outcome { cause }
     }
 
     fn is_wound_down(&self) -> bool {

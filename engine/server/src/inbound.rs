@@ -94,7 +94,7 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
     };
     let (answer, media, agreed, ready) = match outcome.await {
         Ok(ready) => ready,
-        Err(refusal) => return refuse(incoming, call, log, epoch, refusal),
+        Err(refusal) => return refuse(incoming, call, log, epoch, &refusal),
     };
     let variables = variables(&incoming, &flow, id);
     let dialog = match incoming.answer(&answer) {
@@ -190,7 +190,13 @@ fn variables(
     ])
 }
 
-fn refuse(incoming: IncomingCall, call: Call<FlowDialogue>, log: EventLog, epoch: Instant, refusal: Refusal) {
+fn refuse(
+    incoming: IncomingCall,
+    call: Call<FlowDialogue>,
+    log: EventLog,
+    epoch: Instant,
+    refusal: &Refusal,
+) {
     // Where the caller gave up there is nobody to refuse.
     if refusal.cause != Cause::CALLER_CANCELLED
         && let Err(error) = incoming.reject(refusal.status, "", &refusal.warning)

@@ -104,24 +104,6 @@ impl Mouth {
         Ok(Ready { sound: Sound::Stream(reader), length })
     }
 
-    /// The whole sound at once, for tests of phrases and for files.
-    pub(crate) fn render(&self, prompts: &[Prompt], rate: SampleRate) -> Result<Vec<i16>, MouthError> {
-        let mut all = Vec::new();
-        for piece in prompts.iter().map(Piece::of) {
-            match self.open(&piece)? {
-                Source::Whole(buf) => all.extend(resample(&buf.pcm, buf.rate, rate)),
-                Source::Speech { first, mut stream } => {
-                    let mut pcm = first.pcm;
-                    while let Some(chunk) = stream.next_chunk()? {
-                        pcm.extend(chunk.pcm);
-                    }
-                    all.extend(resample(&pcm, stream.rate(), rate));
-                }
-            }
-        }
-        Ok(all)
-    }
-
     fn open(&self, piece: &Piece) -> Result<Source, MouthError> {
         match piece {
             Piece::File(path) => read_prompt(path).map(Source::Whole),

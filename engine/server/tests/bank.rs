@@ -1,4 +1,9 @@
 //! The bank line end to end: synthesised speech, the default recogniser, real packets, both recordings compared.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test owns processes, threads and clocks"
+)]
 
 mod support;
 

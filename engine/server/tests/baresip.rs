@@ -83,6 +83,7 @@ fn talk(codec: &str, rate_hz: u32, models: &str) -> Server {
         (LEAD - 0.3..LEAD + 0.6).contains(&begun),
         "{codec}: said {LEAD} s after the answer, recorded {begun} s after it"
     );
+    assert_eq!(server.errors(), [""; 0], "a plain call meets no error");
     heard_us(codec, &server, &recording, &phone.heard());
     server
 }
@@ -93,7 +94,9 @@ fn heard_us(codec: &str, server: &Server, recording: &Wav, heard: &Wav) {
     let prompts = server.of_type("prompt.started");
     assert!(prompts.len() >= 2, "a greeting and an answer: {prompts:?}");
     for prompt in &prompts[..2] {
-        let from = (prompt["at"].as_f64().expect("a time") * f64::from(recording.rate_hz)) as usize;
+        // The first packets of a call may find a softphone that is still busy with our 200.
+        let from = prompt["at"].as_f64().expect("a time") + 0.2;
+        let from = (from * f64::from(recording.rate_hz)) as usize;
         let ours = &recording.channels[1][from..from + recording.rate_hz as usize];
         let (at, alike) = correlate(ours, &heard.channels[0], recording.rate_hz);
         eprintln!("{codec}: our words: correlation {alike:.4} at {at}");

@@ -1,4 +1,9 @@
 //! A server killed in mid-call leaves a recording that any player reads.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "a test owns processes, threads and clocks"
+)]
 
 mod support;
 

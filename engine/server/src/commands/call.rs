@@ -192,10 +192,10 @@ fn print(event: &Event, json: bool) {
     let at = event.at.millis() as f64 / 1000.0;
     match &event.body {
         EventBody::SpeechFinal { side: Side::Caller, text, .. } => {
-            println!("{at:7.2}  they: {}", text.expose())
+            println!("{at:7.2}  they: {}", text.expose());
         }
         EventBody::SpeechFinal { side: Side::Machine, text, .. } => {
-            println!("{at:7.2}  we:   {}", text.expose())
+            println!("{at:7.2}  we:   {}", text.expose());
         }
         EventBody::Dtmf { key, .. } => println!("{at:7.2}  they pressed {}", key.expose()),
         _ => {}

@@ -124,8 +124,7 @@ async fn start_server(args: &Args) -> anyhow::Result<Server> {
 
 /// The caller has a media plane of its own and hears by its gate alone.
 async fn open_caller(args: &Args) -> anyhow::Result<Arc<Shared>> {
-    let mut config = Config::default();
-    config.data = args.out.join("caller");
+    let mut config = Config { data: args.out.join("caller"), ..Config::default() };
     config.recognizer.engine = "none".into();
     config.media.codecs = vec![args.codec.clone()];
     config.media.rtp_ports = (30_000, 31_999);

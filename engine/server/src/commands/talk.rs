@@ -13,7 +13,7 @@ use antiphon_media_sip::SipTransport;
 use antiphon_models_speech::Language;
 use anyhow::{Context, bail};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{FromSample, Sample, SampleFormat, SizedSample, StreamConfig};
+use cpal::{FromSample, SampleFormat, SizedSample, StreamConfig};
 
 use crate::caller::Script;
 use crate::commands::columns;
@@ -151,7 +151,7 @@ impl Card {
         i16: FromSample<T>,
     {
         let (device, config) = &self.input;
-        let config: StreamConfig = config.clone().into();
+        let config: StreamConfig = (*config).into();
         let channels = usize::from(config.channels).max(1);
         let mut resampler = Resampler::new(device_rate(config.sample_rate)?, rate);
         let (mut mono, mut ready) = (Vec::new(), Vec::new());
@@ -160,7 +160,7 @@ impl Card {
             config,
             move |data: &[T], _| {
                 mono.clear();
-                mono.extend(data.chunks(channels).map(|all| all[0].to_sample::<i16>()));
+                mono.extend(data.chunks(channels).map(|all| cpal::Sample::to_sample::<i16>(all[0])));
                 resampler.process(&mono, &mut ready);
                 let whole = ready.len() / frame * frame;
                 for pcm in ready[..whole].chunks(frame) {
@@ -182,7 +182,7 @@ impl Card {
         mut reader: TrackReader,
     ) -> anyhow::Result<cpal::Stream> {
         let (device, config) = &self.output;
-        let config: StreamConfig = config.clone().into();
+        let config: StreamConfig = (*config).into();
         let channels = usize::from(config.channels).max(1);
         let mut resampler = Resampler::new(rate, device_rate(config.sample_rate)?);
         let mut ready: Vec<i16> = Vec::new();

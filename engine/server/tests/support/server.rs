@@ -123,6 +123,11 @@ impl Server {
         self.log.lock().expect("no panic while collecting").clone()
     }
 
+    /// What the server has called an error so far.
+    pub(crate) fn errors(&self) -> Vec<String> {
+        self.log().into_iter().filter(|line| line.contains(" ERROR ")).collect()
+    }
+
     /// Sends SIGTERM; whether the server ended well and in time.
     pub(crate) fn stop(&mut self) -> bool {
         self.process.terminate(Duration::from_secs(20)).is_some_and(|status| status.success())
