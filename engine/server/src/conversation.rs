@@ -51,10 +51,7 @@ pub(crate) struct Inlet {
 impl Inlet {
     /// Tells the call something. Never blocks.
     pub(crate) fn tell(&self, happening: Happening) {
-        let is_partial = matches!(
-            happening,
-            Happening::Speech(StreamEvent::Partial(_)) | Happening::Leg(LegEvent::VoiceEnded { .. })
-        );
+        let is_partial = matches!(happening, Happening::Speech(StreamEvent::Partial(_)));
         if is_partial && self.sender.capacity() < QUEUE / 2 {
             return;
         }

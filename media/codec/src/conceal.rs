@@ -6,6 +6,8 @@
 
 use antiphon_media_frame::{SampleRate, Span};
 
+use crate::mix;
+
 /// Shortest and longest pitch looked for: 200 and 66 Hz (I.2.2). A higher voice is found at a multiple of its period.
 const SHORTEST: Span = Span::from_millis(5);
 const LONGEST: Span = Span::from_millis(15);
@@ -79,7 +81,7 @@ impl Concealer {
                 let made = loss.sample(&self.source, self.rate);
                 done += 1;
                 let weight = done as f32 / (total + 1) as f32;
-                *sample = (made + (f32::from(*sample) - made) * weight).round() as i16;
+                *sample = mix::rounded(made + (f32::from(*sample) - made) * weight);
             }
             loss.recovery = Some((done, total));
             if done == total {
@@ -100,7 +102,7 @@ impl Concealer {
             Loss::new(&self.source, self.rate)
         });
         for sample in out.iter_mut() {
-            *sample = loss.sample(&self.source, self.rate).round() as i16;
+            *sample = mix::rounded(loss.sample(&self.source, self.rate));
         }
         self.loss = Some(loss);
         self.remember(out);

@@ -17,7 +17,7 @@ pub fn gain(pcm: &mut [i16], db: f32) {
         return;
     }
     for sample in pcm {
-        *sample = (f32::from(*sample) * factor).round() as i16;
+        *sample = rounded(f32::from(*sample) * factor);
     }
 }
 
@@ -46,13 +46,19 @@ pub fn fade_in(pcm: &mut [i16]) {
 pub fn ramp(pcm: &mut [i16], from: f32, to: f32) {
     let step = (to - from) / pcm.len().max(1) as f32;
     for (n, sample) in pcm.iter_mut().enumerate() {
-        *sample = (f32::from(*sample) * (from + step * (n + 1) as f32)).round() as i16;
+        *sample = rounded(f32::from(*sample) * (from + step * (n + 1) as f32));
     }
 }
 
 /// The factor of a gain in decibels.
 pub(crate) fn factor(db: f32) -> f32 {
     10f32.powf(db / 20.0)
+}
+
+/// The nearest sample, clipped. `f32::round` is a library call on processors without SSE 4.1, which is what is compiled
+/// for by default: it took a tenth of the media shard's time.
+pub(crate) fn rounded(value: f32) -> i16 {
+    (value + 0.5f32.copysign(value)) as i16
 }
 
 #[cfg(test)]

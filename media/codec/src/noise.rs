@@ -24,7 +24,7 @@ impl ComfortNoise {
         let scale = mix::factor(level_db.min(-12.0)) * 32_768.0 * 1.5f32.sqrt();
         for sample in out {
             let white = self.uniform();
-            *sample = ((white + self.last) * scale).round() as i16;
+            *sample = mix::rounded((white + self.last) * scale);
             self.last = white;
         }
     }

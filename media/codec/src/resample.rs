@@ -2,6 +2,8 @@
 
 use antiphon_media_frame::{SampleRate, Span};
 
+use crate::mix;
+
 /// Half of the filter's length, in samples of the lower of the two rates: its group delay, 3.25 ms at 8 kHz.
 /// 26 is the shortest that keeps the pass-band to 0.42 and the stop-band from 0.5 of the lower rate below -60 dB.
 const HALF: usize = 26;
@@ -166,7 +168,7 @@ impl Filter {
             } else {
                 self.row(self.phase as usize, seen)
             };
-            out.push(value.round() as i16);
+            out.push(mix::rounded(value));
             let next = u64::from(self.phase) + u64::from(self.step);
             self.index += (next / u64::from(self.phases)) as usize;
             self.phase = (next % u64::from(self.phases)) as u32;
