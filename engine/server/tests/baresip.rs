@@ -62,6 +62,7 @@ fn talk(codec: &str, rate_hz: u32, models: &str) -> Server {
     phone.hang_up();
     assert_eq!(server.cause(), "call.hangup.caller");
 
+    eprintln!("{codec}: heard \"{}\"", caller_words(&server));
     let answered = &server.of_type("call.answered")[0];
     assert_eq!(
         (answered["codec"].as_str(), answered["sample_rate_hz"].as_u64()),
@@ -99,7 +100,7 @@ fn heard_us(codec: &str, server: &Server, recording: &Wav, heard: &Wav) {
         let from = (from * f64::from(recording.rate_hz)) as usize;
         let ours = &recording.channels[1][from..from + recording.rate_hz as usize];
         let (at, alike) = correlate(ours, &heard.channels[0], recording.rate_hz);
-        eprintln!("{codec}: our words: correlation {alike:.4} at {at}");
+        eprintln!("{codec}: our words {}: correlation {alike:.4} at {at}", prompt["text"]);
         assert!(alike > 0.97, "{codec}: our words {prompt} correlate with {alike}");
     }
 }
