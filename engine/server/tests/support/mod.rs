@@ -38,14 +38,19 @@ pub(crate) fn tool_missing(tools: &[&str]) -> bool {
 
 /// A port that is free over UDP and TCP, below the range that outgoing connections take theirs from.
 pub(crate) fn free_port() -> u16 {
-    for _ in 0..1_000 {
-        let port = rand::random_range(10_000..19_000);
+    free_ports(1)
+}
+
+/// The first of so many free ports in a row; an even one.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    let is_free = |port: u16| {
         let address = SocketAddr::from((HOST, port));
-        if UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 10000 and 19000");
+        UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
+    };
+    (0..1_000)
+        .map(|_| rand::random_range(5_000..9_500) * 2)
+        .find(|first| (0..count).all(|n| is_free(first + n)))
+        .expect("free ports between 10000 and 19000")
 }
 
 /// Asks until there is an answer.

@@ -1,13 +1,12 @@
 //! SIPp, run with a scenario of `tests/scenarios`.
 
 use std::fs::File;
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::server::Server;
-use super::{HOST, Process, free_port};
+use super::{HOST, Process, free_port, free_ports};
 
 /// Offers µ-law and telephone-events.
 pub(crate) const OFFER: &str = "v=0
@@ -97,11 +96,12 @@ impl Sipp<'_> {
         std::fs::write(&scenario, text).expect("written");
         let file = |name: &str| dir.path().join(name).display().to_string();
         let output = File::create(dir.path().join("output")).expect("created");
+        // SIPp binds its media port for sound and the second next for pictures, whether or not there are any.
         let mut command = Command::new("sipp");
         command
             .arg(server.sip().to_string())
             .args(["-sf", &file("scenario.xml"), "-s", "bank", "-i", &HOST.to_string()])
-            .args(["-p", &free_port().to_string(), "-mp", &media_port().to_string()])
+            .args(["-p", &free_port().to_string(), "-mp", &free_ports(4).to_string()])
             .args(["-t", if self.tcp { "t1" } else { "u1" }])
             .args(["-m", &self.calls.to_string(), "-r", &self.rate.to_string(), "-l", "200"])
             .args(["-timeout", &format!("{}s", self.limit.as_secs()), "-timeout_error", "-nostdin"])
@@ -171,13 +171,4 @@ impl Finished {
             .flat_map(str::lines)
             .find_map(|line| line.trim_end().strip_prefix(start))
     }
-}
-
-/// SIPp binds this port for sound and the second next for pictures, whether or not the scenario has any.
-fn media_port() -> u16 {
-    let is_free = |port: u16| UdpSocket::bind((HOST, port)).is_ok();
-    (0..100)
-        .map(|_| free_port() & !1)
-        .find(|port| (0..4).all(|n| is_free(port + n)))
-        .expect("four free ports")
 }

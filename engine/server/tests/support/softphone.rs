@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::wav::Wav;
-use super::{HOST, Process, free_port, wait_for};
+use super::{HOST, Process, free_port, free_ports, wait_for};
 
 /// Debian keeps them here, whatever the architecture.
 const MODULES: &str = "/usr/lib/baresip/modules";
@@ -29,12 +29,23 @@ pub(crate) struct Softphone {
 impl Softphone {
     /// Starts a softphone that speaks one codec (`G722`, `PCMU`, `PCMA`) and says `pcm`, which has the codec's rate.
     pub(crate) fn start(codec: &str, rate_hz: u32, pcm: &[i16]) -> Self {
+        let mut said = String::new();
+        for _ in 0..3 {
+            match Self::try_start(codec, rate_hz, pcm) {
+                Ok(phone) => return phone,
+                // Somebody else took one of the ports, or it rests after a connection.
+                Err(output) => said = output,
+            }
+        }
+        panic!("baresip did not start: {said}");
+    }
+
+    fn try_start(codec: &str, rate_hz: u32, pcm: &[i16]) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("antiphon-baresip-").tempdir().expect("a folder");
         let path = dir.path();
         Wav::write(&path.join("says.wav"), rate_hz, pcm);
         // baresip takes the port after the SIP port too, for TLS.
-        let (sip, control) = (free_port(), free_port());
-        let rtp = free_port() & !1;
+        let (sip, control, rtp) = (free_ports(2), free_port(), free_ports(22));
         let config = format!(
             "poll_method epoll\nsip_listen {HOST}:{sip}\nnet_interface {HOST}\ncall_max_calls 4\n\
              audio_source aufile,{dir}/says.wav\naudio_player aufile,{dir}/none.wav\naudio_alert aufile,{dir}/none.wav\n\
@@ -61,15 +72,16 @@ impl Softphone {
             .stderr(output)
             .spawn()
             .expect("baresip is installed");
-        let process = Process(child);
+        let mut process = Process(child);
         let address = SocketAddr::from((HOST, control));
-        let said = path.join("output");
         let control = wait_for("baresip's control socket", Duration::from_secs(10), || {
-            assert!(process_lives(&process), "baresip ended: {}", output_of(&said));
-            TcpStream::connect(address).ok()
-        });
+            if process.0.try_wait().expect("a child of ours").is_some() {
+                return Some(Err(output_of(&path.join("output"))));
+            }
+            TcpStream::connect(address).ok().map(Ok)
+        })?;
         control.set_read_timeout(Some(Duration::from_millis(20))).expect("a valid time");
-        Self { _process: process, control, unread: Vec::new(), events: Vec::new(), dir }
+        Ok(Self { _process: process, control, unread: Vec::new(), events: Vec::new(), dir })
     }
 
     /// Gives a command of baresip's menu: `dial`, `sndcode`, `hold`, `resume`, `hangup`.
@@ -143,10 +155,6 @@ impl Softphone {
         assert_eq!(decoded.len(), 1, "one call was heard: {decoded:?}");
         Wav::read(&decoded[0])
     }
-}
-
-fn process_lives(process: &Process) -> bool {
-    Path::new(&format!("/proc/{}/fd", process.id())).read_dir().is_ok_and(|mut files| files.next().is_some())
 }
 
 fn output_of(path: &Path) -> String {
