@@ -154,7 +154,7 @@ pub struct Call<D> {
     /// The dialogue wants to hang up once its prompts are over.
     leaving: Option<&'static Cause>,
     /// End of the far side's speech and arrival of its words, until we answer.
-    turn: Option<(MediaTime, Option<MediaTime>)>,
+    turn: Option<(MediaTime, MediaTime)>,
 }
 
 impl<D: Dialogue> Call<D> {
@@ -283,7 +283,7 @@ impl<D: Dialogue> Call<D> {
     }
 
     fn heard(&mut self, now: MediaTime, utterance: Utterance) {
-        self.turn = Some((utterance.end, Some(now)));
+        self.turn = Some((utterance.end, now));
         self.notify(EventBody::SpeechFinal {
             side: Side::Caller,
             text: Pii::new(utterance.text.clone()),
@@ -298,7 +298,7 @@ impl<D: Dialogue> Call<D> {
     fn prompt_started(&mut self, id: PromptId, at: MediaTime, length: Span) {
         let Some(said) = self.prompts.get(&id) else { return };
         let (text, interruptible) = (said.text.clone(), said.interruptible);
-        if let Some((spoke_until, Some(recognized))) = self.turn.take() {
+        if let Some((spoke_until, recognized)) = self.turn.take() {
             self.notify(EventBody::Response(ResponseTime {
                 recognized_ms: recognized.since(spoke_until).millis(),
                 first_audio_ms: at.since(spoke_until).millis(),
@@ -355,7 +355,13 @@ impl<D: Dialogue> Call<D> {
     fn drain_dialogue(&mut self, now: MediaTime) {
         while let Some(effect) = self.dialogue.poll_effect() {
             match effect {
-                Effect::Notify(body) => self.notify(body),
+                Effect::Notify(body) => {
+                    if matches!(body, EventBody::NoInput { .. }) {
+                        // What is said next is no answer to what was heard before.
+                        self.turn = None;
+                    }
+                    self.notify(body);
+                }
                 _ if !matches!(self.state, State::Answered { .. }) => {}
                 Effect::HangUp { cause } => {
                     self.leaving.get_or_insert(cause);

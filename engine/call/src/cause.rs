@@ -88,6 +88,8 @@ catalogue! {
         "Raise call.concurrent or add a server.";
     NO_PORTS = "limit.rtp_ports", 503, Error, "Every RTP port of the configured range is in use.",
         "Widen media.rtp_ports.";
+    MEDIA_FAILED = "call.media.failed", 0, Error, "The media of the call broke off on our side.",
+        "See the log for the system's own words; often the limit of open files is too low.";
     ENGINE_FAILED = "engine.recognizer", 500, Error, "The recogniser could not be opened or failed in mid-call.",
         "See the log for the engine's own words.";
     FLOW_FAILED = "flow.failed", 500, Error, "The flow could not go on.", "Run `antiphon flow check` on the flow.";

@@ -12,6 +12,10 @@ pub(crate) use script::{Action, Script, Step, keys};
 
 /// How long the other side must be quiet before it counts as finished: longer than its pauses between sentences.
 const SETTLE: Span = Span::from_millis(700);
+/// How long the other side may speak without a pause: music, or a line that hums.
+const LONGEST_TURN: Span = Span::from_secs(60);
+/// What a key takes with the pause behind it.
+const KEY_MS: u64 = 240;
 /// How long the other side may keep us waiting before we speak all the same.
 const PATIENCE: Span = Span::from_secs(12);
 
@@ -77,7 +81,7 @@ impl Caller {
                 let barge_in = self.steps.front().and_then(|step| step.barge_in);
                 match (barge_in, self.other_speaks) {
                     (Some(after), true) => Some(self.other_since + after),
-                    (None, true) => None,
+                    (None, true) => Some(self.other_since.max(since) + LONGEST_TURN),
                     (_, false) if self.other_spoke => Some(self.other_since + SETTLE),
                     (_, false) => Some(since + PATIENCE),
                 }
@@ -98,8 +102,9 @@ impl Caller {
             }
             Action::Play(path) => self.say(Prompt::Recording { path, text: String::new() }),
             Action::Keys(keys) => {
+                let pressing = Span::from_millis(KEY_MS * keys.len() as u64);
                 self.effects.push_back(Effect::SendKeys { keys });
-                self.state = State::Listening { since: now };
+                self.state = State::Listening { since: now + pressing };
             }
             Action::Pause(length) => self.state = State::Pausing { until: now + length },
         }
@@ -184,7 +189,7 @@ mod tests {
     fn it_waits_until_the_other_side_has_finished() {
         let mut caller = started("steps: [{say: hello}]");
         caller.handle(at(500), SessionInput::SpeechStarted { at: at(500) });
-        assert_eq!(caller.poll_timeout(), None);
+        assert_eq!(caller.poll_timeout(), Some(at(60_500)), "even music ends the wait");
         caller.handle(at(2_600), SessionInput::SpeechEnded { at: at(2_000) });
         let (due, effect) = wake(&mut caller);
         assert_eq!(due, at(2_700));

@@ -18,8 +18,12 @@ use crate::telemetry::Meter;
 const HISTORY: usize = 20_000;
 /// Events a slow watcher may be behind before it is told that it missed some.
 const BEHIND: usize = 4_096;
+/// Events of one call kept for its sidecar: more than the longest call has.
+const KEPT: usize = 200_000;
 /// Calls that have ended and can still be looked up.
 const ENDED: usize = 1_000;
+/// Bytes of a day's calls that were never answered; later ones are only counted in the metrics.
+const REFUSED: u64 = 64 << 20;
 /// Lines waiting for the disk, over all calls.
 const LINES: usize = 65_536;
 
@@ -60,7 +64,8 @@ pub(crate) struct CallSummary {
 struct Entry {
     summary: CallSummary,
     history: VecDeque<Arc<Event>>,
-    live: broadcast::Sender<Arc<Event>>,
+    /// Gone once the call is over.
+    live: Option<broadcast::Sender<Arc<Event>>>,
     end: mpsc::Sender<&'static Cause>,
 }
 
@@ -102,7 +107,8 @@ impl Calls {
         }))
     }
 
-    /// A new call; `end` receives the cause when the API ends it. Events also go to `file` where there is one.
+    /// A new call; `end` receives the cause when the API ends it. Once it is answered, its events also go to `file`, from
+    /// the first one on; those of a call that never is go to `refused.events.jsonl` beside it.
     pub(crate) fn begin(
         self: &Arc<Self>,
         id: CallId,
@@ -124,15 +130,14 @@ impl Calls {
             recording: None,
             events: 0,
         };
-        let entry = Entry { summary, history: VecDeque::new(), live: broadcast::channel(BEHIND).0, end };
+        let entry =
+            Entry { summary, history: VecDeque::new(), live: Some(broadcast::channel(BEHIND).0), end };
         let mut state = self.lock();
         state.calls.insert(id, entry);
         state.active += 1;
         drop(state);
-        if let Some(path) = file {
-            self.files.send(Line::Open(id, path.to_owned()));
-        }
-        EventLog { calls: Arc::clone(self), id, seq: 0, to_file: file.is_some(), over: false }
+        let file = file.map(Path::to_owned);
+        EventLog { calls: Arc::clone(self), id, seq: 0, file, to_file: false, kept: Vec::new(), over: false }
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -181,7 +186,9 @@ impl Calls {
     pub(crate) fn watch(&self, id: CallId) -> Option<Watched> {
         let state = self.lock();
         let entry = state.calls.get(&id)?;
-        Some((entry.history.iter().cloned().collect(), entry.live.subscribe()))
+        // Nothing follows a call's end: a receiver whose sender is gone says so.
+        let live = entry.live.as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe);
+        Some((entry.history.iter().cloned().collect(), live))
     }
 
     /// The events of all calls from now on.
@@ -194,23 +201,27 @@ impl Calls {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn publish(&self, event: Event, to_file: bool) {
-        let event = Arc::new(event);
-        self.meter.note(&event);
+    fn publish(&self, event: &Arc<Event>, to_file: bool) {
+        self.meter.note(event);
         if to_file {
-            self.files.send(Line::Event(Arc::clone(&event)));
+            self.files.send(Line::Event(Arc::clone(event)));
         }
         let mut state = self.lock();
         let Some(entry) = state.calls.get_mut(&event.call) else { return };
-        entry.summary.note(&event);
+        entry.summary.note(event);
         if entry.history.len() == HISTORY {
             entry.history.pop_front();
         }
-        entry.history.push_back(Arc::clone(&event));
+        entry.history.push_back(Arc::clone(event));
         // Nobody watching is no error.
-        let _ = entry.live.send(Arc::clone(&event));
-        let _ = self.all.send(Arc::clone(&event));
+        if let Some(live) = &entry.live {
+            let _ = live.send(Arc::clone(event));
+        }
+        let _ = self.all.send(Arc::clone(event));
         if matches!(event.body, EventBody::CallEnded { .. }) {
+            entry.live = None;
+            entry.history.retain(|event| !matches!(event.body, EventBody::SpeechPartial { .. }));
+            entry.history.shrink_to_fit();
             state.active -= 1;
             state.ended.push_back(event.call);
             if state.ended.len() > ENDED
@@ -250,7 +261,11 @@ pub(crate) struct EventLog {
     calls: Arc<Calls>,
     id: CallId,
     seq: u64,
+    /// Where the events go once the call is answered, until then.
+    file: Option<PathBuf>,
     to_file: bool,
+    /// Everything but interim words, for the sidecar.
+    kept: Vec<Arc<Event>>,
     over: bool,
 }
 
@@ -258,17 +273,33 @@ impl EventLog {
     pub(crate) fn write(&mut self, at: MediaTime, body: EventBody) {
         self.seq += 1;
         let over = matches!(body, EventBody::CallEnded { .. });
-        self.calls.publish(Event { call: self.id, seq: self.seq, at, body }, self.to_file);
+        let event = Arc::new(Event { call: self.id, seq: self.seq, at, body });
+        if matches!(event.body, EventBody::CallAnswered { .. })
+            && let Some(path) = self.file.take()
+        {
+            self.to_file = true;
+            self.calls.files.send(Line::Open(self.id, path));
+            for earlier in &self.kept {
+                self.calls.files.send(Line::Event(Arc::clone(earlier)));
+            }
+        }
+        if self.kept.len() < KEPT && !matches!(event.body, EventBody::SpeechPartial { .. }) {
+            self.kept.push(Arc::clone(&event));
+        }
+        self.calls.publish(&event, self.to_file);
         if over {
             self.close();
+            if let Some(path) = self.file.take() {
+                // Never answered: one file a day holds them all, so that a flood does not fill a folder.
+                let events = std::mem::take(&mut self.kept);
+                self.calls.files.send(Line::Refused(path.with_file_name("refused.events.jsonl"), events));
+            }
         }
     }
 
     /// Everything so far and one event more, which is not published yet.
     pub(crate) fn history_with(&self, at: MediaTime, body: &EventBody) -> Vec<Event> {
-        let state = self.calls.lock();
-        let history = state.calls.get(&self.id).map(|entry| &entry.history);
-        let mut events: Vec<_> = history.into_iter().flatten().map(|event| Event::clone(event)).collect();
+        let mut events: Vec<_> = self.kept.iter().map(|event| Event::clone(event)).collect();
         events.push(Event { call: self.id, seq: self.seq + 1, at, body: body.clone() });
         events
     }
@@ -293,6 +324,7 @@ enum Line {
     Open(CallId, PathBuf),
     Event(Arc<Event>),
     Close(CallId),
+    Refused(PathBuf, Vec<Arc<Event>>),
 }
 
 /// Writes JSON lines on a thread of its own.
@@ -338,7 +370,7 @@ fn write_line(files: &mut BTreeMap<CallId, BufWriter<File>>, line: Line) -> std:
             if let Some(folder) = path.parent() {
                 std::fs::create_dir_all(folder)?;
             }
-            files.insert(id, BufWriter::new(private(&path)?));
+            files.insert(id, BufWriter::new(private(&path, true)?));
         }
         Line::Event(event) => {
             if let Some(file) = files.get_mut(&event.call) {
@@ -350,14 +382,27 @@ fn write_line(files: &mut BTreeMap<CallId, BufWriter<File>>, line: Line) -> std:
         Line::Close(id) => {
             files.remove(&id);
         }
+        Line::Refused(path, events) => {
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            let mut file = BufWriter::new(private(&path, false)?);
+            if file.get_ref().metadata()?.len() < REFUSED {
+                for event in &events {
+                    serde_json::to_writer(&mut file, &**event)?;
+                    file.write_all(b"\n")?;
+                }
+                file.flush()?;
+            }
+        }
     }
     Ok(())
 }
 
 /// Events hold personal data: only the owner may read them.
-fn private(path: &Path) -> std::io::Result<File> {
+fn private(path: &Path, anew: bool) -> std::io::Result<File> {
     let mut options = File::options();
-    options.write(true).create(true).truncate(true);
+    options.create(true).write(anew).truncate(anew).append(!anew);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
@@ -416,13 +461,15 @@ mod tests {
         let (end, _ends) = mpsc::channel(1);
         let mut log = calls.begin(ID, "inbound", String::new(), Some(&path), end);
         log.write(MediaTime::ZERO, EventBody::NoInput { count: 1 });
+        assert!(!path.exists(), "a file begins with the answer");
+        log.write(MediaTime::ZERO, EventBody::CallAnswered { codec: "PCMU".into(), sample_rate_hz: 8_000 });
         log.write(MediaTime::from_millis(20), ended());
         drop((log, calls));
         let text = std::fs::read_to_string(path).expect("written");
         let lines: Vec<serde_json::Value> =
             text.lines().map(|l| serde_json::from_str(l).expect("JSON")).collect();
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[1]["type"], "call.ended");
-        assert_eq!(lines[1]["cause"], "call.hangup.caller");
+        assert_eq!(lines.iter().map(|line| &line["seq"]).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(lines[2]["type"], "call.ended");
+        assert_eq!(lines[2]["cause"], "call.hangup.caller");
     }
 }

@@ -32,6 +32,9 @@ const QUEUE: usize = 1_024;
 /// How long the parts of a call may take to wind down before the call is closed without them.
 const WIND_DOWN: Duration = Duration::from_secs(10);
 
+/// How long a voice may take to its first sound.
+const PREPARE: Duration = Duration::from_secs(10);
+
 /// Something that happened to a call.
 pub(crate) enum Happening {
     Leg(LegEvent),
@@ -71,7 +74,8 @@ pub(crate) fn inlet() -> (Inlet, mpsc::Receiver<Happening>) {
 pub(crate) struct Parts {
     pub(crate) dialog: Option<Dialog>,
     pub(crate) media: Media,
-    pub(crate) leg: LegHandle,
+    /// `None` once it is to close.
+    pub(crate) leg: Option<LegHandle>,
     pub(crate) ears: Option<StreamHandle>,
     pub(crate) mouth: Arc<Mouth>,
     pub(crate) rate: SampleRate,
@@ -79,6 +83,8 @@ pub(crate) struct Parts {
     pub(crate) inlet: Inlet,
     pub(crate) happenings: mpsc::Receiver<Happening>,
     pub(crate) end: mpsc::Receiver<&'static Cause>,
+    /// Silence that ends an utterance where the flow does not say.
+    pub(crate) endpoint: Duration,
     /// Where the recording goes, if the call is recorded.
     pub(crate) recording: Option<PathBuf>,
 }
@@ -108,7 +114,8 @@ pub(crate) struct Conversation<D> {
     /// Prompts that wait for the one before them to be prepared.
     waiting: VecDeque<Said>,
     preparing: Option<Preparing>,
-    lengths: BTreeMap<PromptId, Span>,
+    /// Prompts the leg has: how long they are, and whether a voice may cut them.
+    on_leg: BTreeMap<PromptId, (Span, bool)>,
     leg_closed: Option<Box<LegFigures>>,
     ears_closed: bool,
     recorded: Option<Result<RecordingSummary, RecordError>>,
@@ -123,7 +130,7 @@ impl<D: Dialogue> Conversation<D> {
             parts,
             waiting: VecDeque::new(),
             preparing: None,
-            lengths: BTreeMap::new(),
+            on_leg: BTreeMap::new(),
             leg_closed: None,
             recorded: None,
         }
@@ -216,19 +223,26 @@ impl<D: Dialogue> Conversation<D> {
             LegEvent::Key { key, at, duration } => self.tell(CallInput::Key { key, at, duration }),
             LegEvent::PlayStarted { id, at } => {
                 let id = PromptId(id.0);
-                let length = self.lengths.get(&id).copied().unwrap_or(Span::ZERO);
+                let length = self.on_leg.get(&id).map_or(Span::ZERO, |(length, _)| *length);
                 self.tell(CallInput::PromptStarted { id, at, length });
             }
             LegEvent::PlayStopped { id, at, played, end } => {
                 let id = PromptId(id.0);
-                self.lengths.remove(&id);
-                if matches!(end, ClipEnd::BargeIn | ClipEnd::Key) {
+                // A prompt stopped by the session is not known any more: what waits now was said after it. What may
+                // not be interrupted guards all that comes behind it.
+                let was_current = self.on_leg.remove(&id).is_some();
+                let is_guarded = self.on_leg.values().any(|(_, interruptible)| !interruptible);
+                if was_current && !is_guarded && matches!(end, ClipEnd::BargeIn | ClipEnd::Key) {
                     self.cancel_waiting(true);
                 }
                 self.tell(CallInput::PromptStopped { id, at, played, end: prompt_end(end) });
             }
             LegEvent::Silent { .. } => self.tell(CallInput::End(Cause::RTP_SILENCE)),
-            LegEvent::Closed { figures, .. } => self.leg_closed = Some(figures),
+            LegEvent::Closed { figures, .. } => {
+                self.leg_closed = Some(figures);
+                // Ignored where the call is ending already, which is why legs usually close.
+                self.tell(CallInput::End(Cause::MEDIA_FAILED));
+            }
             LegEvent::KeysRefused => {
                 tracing::warn!("keys were to be sent, but the far side takes no telephone-events");
             }
@@ -262,7 +276,7 @@ impl<D: Dialogue> Conversation<D> {
                 Some(PromptEnd::Failed)
             }
             Ok(ready) => {
-                self.lengths.insert(id, ready.length);
+                self.on_leg.insert(id, (ready.length, interruptible));
                 self.send(LegCommand::Play(Clip { id: ClipId(id.0), sound: ready.sound, interruptible }));
                 None
             }
@@ -284,21 +298,20 @@ impl<D: Dialogue> Conversation<D> {
                 }
                 Effect::StopSpeaking => {
                     self.cancel_waiting(false);
+                    self.on_leg.clear();
                     self.send(LegCommand::Stop);
                 }
                 Effect::Listen { hints, endpoint, .. } => {
                     if let Some(ears) = &self.parts.ears {
                         ears.hint(hints);
-                        if let Some(endpoint) = endpoint {
-                            ears.set_endpoint(shared::endpoint(endpoint));
-                        }
+                        ears.set_endpoint(shared::endpoint(endpoint.unwrap_or(self.parts.endpoint)));
                     }
                 }
                 Effect::SendKeys { keys } => self.send(LegCommand::Keys(keys)),
                 Effect::Http { id, request } => {
                     let inlet = self.parts.inlet.clone();
-                    tokio::task::spawn_blocking(move || {
-                        inlet.tell(Happening::Http { id, outcome: http_action::perform(&request) });
+                    tokio::spawn(async move {
+                        inlet.tell(Happening::Http { id, outcome: http_action::perform(request).await });
                     });
                 }
                 // The loop sees the cause and winds down.
@@ -313,7 +326,8 @@ impl<D: Dialogue> Conversation<D> {
     }
 
     fn send(&mut self, command: LegCommand) {
-        if let Err(error) = self.parts.leg.send(command) {
+        let Some(leg) = &self.parts.leg else { return };
+        if let Err(error) = leg.send(command) {
             tracing::error!(%error, "the media plane does not take a command; the call ends");
             self.tell(CallInput::End(Cause::OVERRUN));
         }
@@ -326,8 +340,14 @@ impl<D: Dialogue> Conversation<D> {
         let Some(Said { id, prompts, interruptible }) = self.waiting.pop_front() else { return };
         self.preparing = Some(Preparing { interruptible, discard: false });
         let (mouth, rate, inlet) = (Arc::clone(&self.parts.mouth), self.parts.rate, self.parts.inlet.clone());
-        tokio::task::spawn_blocking(move || {
-            let ready = mouth.prepare(&prompts, rate);
+        tokio::spawn(async move {
+            let work = tokio::task::spawn_blocking(move || mouth.prepare(&prompts, rate));
+            // A voice that panics or hangs must not leave the call mute.
+            let ready = match tokio::time::timeout(PREPARE, work).await {
+                Ok(Ok(ready)) => ready,
+                Ok(Err(_)) => Err(MouthError::Broken { what: "it panicked" }),
+                Err(_) => Err(MouthError::Broken { what: "no sound came in time" }),
+            };
             inlet.tell(Happening::Prepared { id, interruptible, ready });
         });
     }
@@ -368,8 +388,9 @@ impl<D: Dialogue> Conversation<D> {
         if let Some(ears) = self.parts.ears.take() {
             ears.close();
         }
-        // The shard is the one part whose queue may be full just now; dropping the handle closes the leg in any case.
-        let _ = self.parts.leg.send(LegCommand::Close);
+        // Dropping the handle closes the leg even where the shard's queue is full just now.
+        drop(self.parts.leg.take());
+        self.waiting.clear();
         let deadline = tokio::time::sleep(WIND_DOWN);
         tokio::pin!(deadline);
         while !self.is_wound_down() {

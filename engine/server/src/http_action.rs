@@ -1,14 +1,28 @@
-//! Performs a flow's request to a web service. Blocking: runs on a thread for it.
+//! Performs a flow's request to a web service.
 
 use std::io::Read;
 
 use antiphon_engine_call::{HttpOutcome, HttpRequest};
+use tokio::sync::Semaphore;
 
 /// A larger answer is refused: a flow reads a few fields.
 const LARGEST: u64 = 1 << 20;
 
+/// Requests of all calls at once: a bank computer that hangs must not take every thread that prompts are prepared on.
+static AT_ONCE: Semaphore = Semaphore::const_new(128);
+
+/// Performs `request` on a thread for it, within its time-out.
+pub(crate) async fn perform(request: HttpRequest) -> HttpOutcome {
+    let timeout = request.timeout;
+    let Ok(Ok(_place)) = tokio::time::timeout(timeout, AT_ONCE.acquire()).await else {
+        return HttpOutcome::TimedOut;
+    };
+    let work = tokio::task::spawn_blocking(move || perform_blocking(&request));
+    work.await.unwrap_or_else(|_| HttpOutcome::Failed { reason: "the request broke off".into() })
+}
+
 /// Performs `request` within its time-out. Redirects are not followed: a flow's secrets go where the flow says.
-pub(crate) fn perform(request: &HttpRequest) -> HttpOutcome {
+pub(crate) fn perform_blocking(request: &HttpRequest) -> HttpOutcome {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(request.timeout))
         .http_status_as_error(false)
@@ -97,18 +111,21 @@ mod tests {
     fn a_json_answer_is_read() {
         let url = serve(b"HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{\"amount\":42}", Duration::ZERO);
         let expected = HttpOutcome::Reply { status: 200, body: serde_json::json!({"amount": 42}) };
-        assert_eq!(perform(&get(url)), expected);
+        assert_eq!(perform_blocking(&get(url)), expected);
     }
 
     #[test]
     fn a_status_is_an_answer() {
         let url = serve(b"HTTP/1.1 404 Not Found\r\ncontent-length: 4\r\n\r\nnope", Duration::ZERO);
-        assert_eq!(perform(&get(url)), HttpOutcome::Reply { status: 404, body: serde_json::Value::Null });
+        assert_eq!(
+            perform_blocking(&get(url)),
+            HttpOutcome::Reply { status: 404, body: serde_json::Value::Null }
+        );
     }
 
     #[test]
     fn a_slow_service_times_out() {
-        assert_eq!(perform(&get(serve(b"", Duration::from_secs(2)))), HttpOutcome::TimedOut);
+        assert_eq!(perform_blocking(&get(serve(b"", Duration::from_secs(2)))), HttpOutcome::TimedOut);
     }
 
     #[test]
@@ -116,7 +133,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let url = format!("http://{}/?token=hunter2", listener.local_addr().expect("bound"));
         drop(listener);
-        let HttpOutcome::Failed { reason } = perform(&get(url)) else { panic!("nobody listens") };
+        let HttpOutcome::Failed { reason } = perform_blocking(&get(url)) else { panic!("nobody listens") };
         assert!(!reason.contains("hunter2"), "{reason}");
     }
 }

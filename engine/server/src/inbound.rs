@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{Call, CallInput, Cause, Dialogue, Effect, Limits, SessionInput};
 use antiphon_engine_flow::{Flow, Session};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::calls::EventLog;
 use crate::conversation::{Conversation, Parts};
-use crate::renegotiate::Media;
+use crate::renegotiate::{self, Media};
 use crate::setup::{Place, Setup, SetupError, set_up};
 use crate::shared::{Shared, new_call_id};
 
@@ -38,6 +38,10 @@ impl Dialogue for FlowDialogue {
     }
 }
 
+/// From our 200 to the first word: telephones open their ears when they have read the answer, and some lose what comes
+/// with it.
+const OPENING: Duration = Duration::from_millis(100);
+
 /// Takes calls until the queue of the SIP agent closes.
 pub(crate) async fn accept(shared: Arc<Shared>, mut incoming: mpsc::Receiver<IncomingCall>) {
     while let Some(call) = incoming.recv().await {
@@ -50,7 +54,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, mut incoming: mpsc::Receiver<Inc
 async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
     let epoch = Instant::now();
     let id = new_call_id();
-    let (end_sender, end) = mpsc::channel(4);
+    let (end_sender, mut end) = mpsc::channel(4);
     let called = incoming.to().user.into_inner();
     let flow = shared.flows().of(&called);
     let config = &shared.config.call;
@@ -72,6 +76,9 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
         if over_limit {
             return Err(Refusal::of(Cause::BUSY));
         }
+        if shared.calls.stopping() {
+            return Err(Refusal::of(Cause::SHUTDOWN));
+        }
         let agreed = negotiate(&shared, &incoming)?;
         let ringing = incoming.ring();
         if ringing.is_err() {
@@ -89,6 +96,7 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
             ready = set_up(&shared, place, agreed.pair, epoch) => ready.map_err(|e| Refusal::failed(&e))?,
             () = incoming.cancelled() => return Err(Refusal::of(Cause::CALLER_CANCELLED)),
             () = limit => return Err(Refusal::of(Cause::RINGING_TOO_LONG)),
+            Some(cause) = end.recv() => return Err(Refusal::of(cause)),
         };
         Ok((agreed.answer, Media::new(agreed.local, agreed.agreed), agreed.agreed, ready))
     };
@@ -99,21 +107,39 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
     let variables = variables(&incoming, &flow, id);
     let dialog = match incoming.answer(&answer) {
         Ok(dialog) => dialog,
-        Err(SipError::Over) => return finish(call, log, epoch, Cause::CALLER_CANCELLED),
         Err(error) => {
+            drop(ready);
+            discard(recording);
+            if matches!(error, SipError::Over) {
+                return finish(call, log, epoch, Cause::CALLER_CANCELLED);
+            }
             tracing::warn!(call = %id, %error, "a call could not be answered");
             return finish(call, log, epoch, Cause::SIGNALLING_LOST);
         }
     };
+    tokio::time::sleep(OPENING).await;
     let Setup { leg, ears, rate, inlet, happenings } = ready;
     let codec = agreed.codec.name().to_owned();
     let now = MediaTime::ZERO + epoch.elapsed().into();
     call.handle(now, CallInput::Answered { codec, sample_rate_hz: rate.hz(), variables });
     let mouth = Arc::clone(&shared.mouth);
     let dialog = Some(dialog);
-    let parts = Parts { dialog, media, leg, ears, mouth, rate, epoch, inlet, happenings, end, recording };
+    let (leg, endpoint) = (Some(leg), shared.config.recognizer.endpoint.0);
+    let parts =
+        Parts { dialog, media, leg, ears, mouth, rate, epoch, inlet, happenings, end, endpoint, recording };
     let outcome = Conversation::new(call, log, parts).run().await;
     tracing::info!(call = %id, cause = outcome.cause.code, "the call is over");
+}
+
+/// Removes the recording of a call that was never answered, once its writer has closed it.
+fn discard(recording: Option<std::path::PathBuf>) {
+    if let Some(path) = recording {
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            // It may never have been created.
+            let _ = std::fs::remove_file(path);
+        });
+    }
 }
 
 struct Agreed {
@@ -132,7 +158,9 @@ struct Refusal {
 
 impl Refusal {
     fn of(cause: &'static Cause) -> Self {
-        Self { cause, status: cause.sip_status, warning: cause.text.to_owned() }
+        // Causes of answered calls have no status; ended before the answer, the call is temporarily unavailable.
+        let status = if cause.sip_status == 0 { 480 } else { cause.sip_status };
+        Self { cause, status, warning: cause.text.to_owned() }
     }
 
     fn failed(error: &SetupError) -> Self {
@@ -161,14 +189,14 @@ fn negotiate(shared: &Shared, incoming: &IncomingCall) -> Result<Agreed, Refusal
     })?;
     // The offer is judged before a port is taken for it.
     let mut local = shared.local_media(address, 9);
-    sdp::answer(&offer, &local)?;
+    renegotiate::answer(&offer, &local)?;
     let bind = shared.config.sip.listen.ip();
     let pair = shared.ports.bind(bind).map_err(|error| {
         tracing::error!(%error, "no RTP port for a call");
         Refusal::of(Cause::NO_PORTS)
     })?;
     local.port = pair.address().map_err(|_| Refusal::of(Cause::NO_PORTS))?.port();
-    let (answer, agreed) = sdp::answer(&offer, &local)?;
+    let (answer, agreed) = renegotiate::answer(&offer, &local)?;
     Ok(Agreed { answer, agreed, local, pair })
 }
 

@@ -28,6 +28,8 @@ pub(crate) enum MouthError {
     Synthesize(#[from] SynthesizeError),
     #[error("no voice is configured for {language}; set voice.engines")]
     NoVoice { language: String },
+    #[error("a prompt could not be prepared: {what}")]
+    Broken { what: &'static str },
     #[error("recorded prompt {}: {message}", path.display())]
     Recording { path: PathBuf, message: String },
 }

@@ -1,6 +1,6 @@
 //! Places a call and runs it with a script.
 
-use std::net::{SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -97,10 +97,24 @@ pub(crate) async fn place(
         ..AgentConfig::default()
     };
     let (agent, _incoming) = Agent::bind(config).await?;
+    let placed = attempt(&agent, shared, address, target, script, handset, &mut tell).await;
+    // Also after a failure: what was said last (a BYE, a CANCEL) still has to leave.
+    agent.shutdown().await;
+    placed
+}
 
+async fn attempt(
+    agent: &Agent,
+    shared: &Arc<Shared>,
+    address: IpAddr,
+    target: Target,
+    script: Script,
+    handset: Option<Box<dyn Handset>>,
+    tell: &mut impl FnMut(&str),
+) -> anyhow::Result<Placed> {
     let epoch = Instant::now();
     let id = new_call_id();
-    let (end_sender, end) = mpsc::channel(4);
+    let (end_sender, mut end) = mpsc::channel(4);
     let recording = shared.config.call.record.then(|| shared.recording_path(id));
     let events = recording.as_ref().map(|path| path.with_extension("events.jsonl"));
     let mut log =
@@ -116,13 +130,25 @@ pub(crate) async fn place(
     call.handle(MediaTime::ZERO, CallInput::Offered { from, to, direction: "outbound" });
     drain(&mut call, &mut log, epoch);
 
-    let pair = shared.ports.bind(address)?;
+    let pair = match shared.ports.bind(address) {
+        Ok(pair) => pair,
+        Err(error) => {
+            finish(call, log, epoch, Cause::NO_PORTS);
+            return Err(error.into());
+        }
+    };
     let local = shared.local_media(address, pair.address()?.port());
     let mut request = CallRequest::new(&target.uri, &target.from, sdp::offer(&local));
     request.ring_timeout = target.ring_timeout;
     request.transport = target.transport;
-    let mut outgoing = agent.call(request).await?;
-    let answered = wait_for_answer(&mut outgoing, &local, &mut tell).await;
+    let mut outgoing = match agent.call(request).await {
+        Ok(outgoing) => outgoing,
+        Err(error) => {
+            finish(call, log, epoch, Cause::UNREACHABLE);
+            return Err(error.into());
+        }
+    };
+    let answered = wait_for_answer(&mut outgoing, &local, &mut end, tell).await;
     let placed = match answered {
         Ok((dialog, agreed)) => {
             let media = Media::new(local, agreed);
@@ -135,7 +161,6 @@ pub(crate) async fn place(
             Placed { cause, refusal, events: Vec::new() }
         }
     };
-    agent.shutdown().await;
     let history = shared.calls.watch(id).map(|(history, _)| history).unwrap_or_default();
     Ok(Placed { events: history.iter().map(|event| Event::clone(event)).collect(), ..placed })
 }
@@ -148,10 +173,27 @@ struct NotAnswered {
 async fn wait_for_answer(
     outgoing: &mut OutgoingCall,
     local: &sdp::LocalMedia,
+    end: &mut mpsc::Receiver<&'static Cause>,
     tell: &mut impl FnMut(&str),
 ) -> Result<(Dialog, Negotiated), NotAnswered> {
+    let mut ended = None;
     loop {
-        match outgoing.next().await {
+        let event = tokio::select! {
+            Some(cause) = end.recv(), if ended.is_none() => {
+                // The end still comes as an event.
+                outgoing.cancel();
+                ended = Some(cause);
+                continue;
+            }
+            event = outgoing.next() => event,
+        };
+        if let (Some(cause), false) =
+            (ended, matches!(event, OutgoingEvent::Ringing | OutgoingEvent::Progress { .. }))
+        {
+            // Dropping an event that carries a dialog hangs up.
+            return Err(NotAnswered { cause, refusal: None });
+        }
+        match event {
             OutgoingEvent::Ringing | OutgoingEvent::Progress { .. } => tell("ringing"),
             OutgoingEvent::Answered { sdp, dialog } => {
                 return match sdp::accept_answer(local, &sdp) {
@@ -216,7 +258,11 @@ impl Line<'_> {
         };
         let Setup { leg, ears, rate, inlet, happenings } = ready;
         let mut devices = None;
-        if let Some((microphone, running)) = handset {
+        if let Some((mut microphone, running)) = handset {
+            // What was said while the models loaded would be heard late, and everything after it.
+            while microphone.ready() > 2 {
+                microphone.pop(|_| ());
+            }
             leg.send(LegCommand::Play(Clip {
                 id: MICROPHONE,
                 sound: Sound::Stream(microphone),
@@ -231,7 +277,7 @@ impl Line<'_> {
         let parts = Parts {
             dialog: Some(dialog),
             media,
-            leg,
+            leg: Some(leg),
             ears,
             mouth: Arc::clone(&self.shared.mouth),
             rate,
@@ -239,6 +285,7 @@ impl Line<'_> {
             inlet,
             happenings,
             end: self.end,
+            endpoint: self.shared.config.recognizer.endpoint.0,
             recording: self.recording,
         };
         let outcome = Conversation::new(self.call, self.log, parts).run().await;

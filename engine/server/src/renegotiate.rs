@@ -2,7 +2,16 @@
 
 use antiphon_media_plane::LegCommand;
 use antiphon_media_sip::Responder;
-use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer};
+use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer, SdpError};
+
+/// Answers an offer, unless it wants shorter packets than are sent.
+pub(crate) fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, Negotiated), SdpError> {
+    let (text, agreed) = sdp::answer(offer, local)?;
+    if agreed.ptime_ms < local.ptime_ms {
+        return Err(SdpError::PacketTime { max_ms: agreed.ptime_ms });
+    }
+    Ok((text, agreed))
+}
 
 /// What both sides agreed on, and our side of it.
 pub(crate) struct Media {
@@ -27,7 +36,7 @@ impl Media {
             }
             return Vec::new();
         };
-        let result = Offer::parse(offer).and_then(|offer| sdp::answer(&offer, &self.local));
+        let result = Offer::parse(offer).and_then(|offer| answer(&offer, &self.local));
         let (answer, agreed) = match result {
             Ok(agreed) => agreed,
             Err(error) => {
@@ -44,6 +53,12 @@ impl Media {
         }
         let mut commands =
             vec![LegCommand::Flow { send: agreed.direction.sends(), receive: agreed.direction.receives() }];
+        if (agreed.payload_type, agreed.telephone_event)
+            != (self.agreed.payload_type, self.agreed.telephone_event)
+        {
+            let (audio, telephone_event) = (agreed.payload_type, agreed.telephone_event);
+            commands.push(LegCommand::PayloadTypes { audio, telephone_event });
+        }
         if agreed.remote != self.agreed.remote && !agreed.remote.ip().is_unspecified() {
             commands.push(LegCommand::Remote { rtp: agreed.remote, rtcp: agreed.remote_rtcp });
         }

@@ -66,7 +66,8 @@ fn add(sidecar: &mut Sidecar, event: &Event) {
             sidecar.dtmf.push(Key {
                 side: channel(*side),
                 key: *key.expose(),
-                at,
+                // A key is reported when it is released.
+                at: at - *duration_ms as f64 / 1000.0,
                 duration_ms: *duration_ms,
             });
         }

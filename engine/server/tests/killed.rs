@@ -86,3 +86,21 @@ fn next_server_says(data: &std::path::Path) -> Vec<String> {
     process.terminate(Duration::from_secs(10));
     lines
 }
+
+#[test]
+fn real_call_an_interrupted_caller_hangs_up() {
+    let server = Server::start(Options::default());
+    let caller = Command::new(BINARY)
+        .args(["call", &format!("sip:bank@{}", server.sip()), "--engine", "none", "--say", "never said"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the binary runs");
+    let mut caller = Process(caller);
+    server.wait_events("call.answered", 1, Duration::from_secs(20));
+    let interrupt =
+        Command::new("kill").args(["-INT", &caller.id().to_string()]).status().expect("kill runs");
+    assert!(interrupt.success());
+    assert_eq!(server.cause(), "call.hangup.caller", "the BYE left before the caller did");
+    assert!(caller.terminate(Duration::from_secs(10)).is_some());
+}

@@ -233,6 +233,7 @@ fn a_real_call_beyond_the_limit_is_refused_until_there_is_room() {
     let refused = Sipp { scenario: "refused.xml", values: &values, ..Sipp::default() }.pass(&server);
     let warning = refused.line("Warning: ").unwrap_or_default();
     assert!(warning.contains("limit of concurrent calls"), "{}", refused.messages);
+    assert!(refused.line("Retry-After: ").is_some(), "{}", refused.messages);
     let finished = running.finish();
     assert!(finished.well, "{}", finished.errors);
     server.wait_events("call.ended", 3, Duration::from_secs(5));

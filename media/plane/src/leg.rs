@@ -34,6 +34,11 @@ const DATAGRAM: usize = 512;
 /// Silent frames made up for in one tick, so that a pause is caught up with soon but not in a burst.
 const SILENT_FRAMES: usize = 8;
 
+/// How many times longer than otherwise a silent far side is believed to be there while the call is on hold.
+const HOLD: u64 = 20;
+/// The most sound that waits in the jitter buffer when a leg closes.
+const LAST_WORDS: Span = Span::from_millis(300);
+
 /// One media endpoint.
 ///
 /// # Realtime safety
@@ -183,7 +188,11 @@ impl Leg {
         let known = self.source.remote().is_some_and(|remote| remote.ip() == from.ip());
         if known && self.source.is_locked() && !self.closed {
             // What is malformed in a report says nothing about the media.
-            let _ = self.rtcp.handle(datagram, self.source.ssrc(), now, self.wall(now));
+            let heard = self.rtcp.handle(datagram, self.source.ssrc(), now, self.wall(now));
+            if heard.is_ok() && !self.config.receive {
+                // On hold reports are the only sign of life.
+                self.last_packet = now;
+            }
         }
     }
 
@@ -212,6 +221,10 @@ impl Leg {
                     self.source.signal(Some(rtp));
                     self.locked = None;
                 }
+            }
+            LegCommand::PayloadTypes { audio, telephone_event } => {
+                self.config.payload_type = audio;
+                self.config.telephone_event = telephone_event;
             }
             LegCommand::Flow { send, receive } => {
                 self.config.send = send;
@@ -247,12 +260,18 @@ impl Leg {
             return;
         }
         self.stop(now, ClipEnd::Closed);
+        let figures = Box::new(self.figures());
+        // What has come and was held back for its turn belongs to the call: the last word before the hang-up.
+        let mut later = now;
+        while self.receiver.figures().buffered > 0 && later.since(now) < LAST_WORDS {
+            later += FRAME;
+            self.play_received(later);
+        }
         if let Some(to) = self.rtcp_target() {
             let wall = self.wall(now);
             let goodbye = self.rtcp.bye(now, wall, &self.sender.figures(), &mut self.receiver);
             transmit.rtcp(to, &goodbye);
         }
-        let figures = Box::new(self.figures());
         self.taps = Taps::default();
         self.tell(LegEvent::Closed { at: now, figures });
     }
@@ -497,7 +516,9 @@ impl Leg {
     }
 
     fn watch_silence(&mut self, now: MediaTime) {
-        if self.config.receive && !self.silence_told && now.since(self.last_packet) >= self.config.silence {
+        let longest =
+            if self.config.receive { self.config.silence } else { self.config.silence.saturating_mul(HOLD) };
+        if !self.silence_told && now.since(self.last_packet) >= longest {
             self.silence_told = true;
             self.tell(LegEvent::Silent { since: self.last_packet });
         }

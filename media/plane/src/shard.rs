@@ -74,6 +74,13 @@ pub enum LegCommand {
         /// Its RTCP address.
         rtcp: SocketAddr,
     },
+    /// The far side numbers its payloads anew (re-INVITE); the codec stays.
+    PayloadTypes {
+        /// The codec's payload type.
+        audio: u8,
+        /// That of telephone-events, if agreed.
+        telephone_event: Option<u8>,
+    },
     /// Which ways media may flow (hold).
     Flow {
         /// We may send.

@@ -347,10 +347,26 @@ impl Core {
         self.calls().remove(&id.to_string());
     }
 
+    /// Whether a BYE of the far side can be handled: its dialog is noted, and answered where we called.
+    fn takes_bye(&self, id: &DialogId) -> bool {
+        matches!(
+            self.layer.get_dialog(id),
+            Some(StackDialog::Invite(dialog))
+                if dialog.state().is_confirmed()
+                    || dialog.state().is_terminated()
+                    || dialog.role() == TransactionRole::Server
+        )
+    }
+
     fn calls(&self) -> MutexGuard<'_, HashMap<String, Arc<Shared>>> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How often and how long apart a dialog is looked for that a BYE came for too early: two tenths of a second in all,
+/// before the far side would repeat itself.
+const EARLY_BYE_LOOKS: u32 = 20;
+const EARLY_BYE_PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) type Replying = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -393,20 +409,39 @@ fn route(core: &Arc<Core>, tx: Transaction) -> Option<Replying> {
         return Some(reply(tx, StatusCode::BadRequest, Vec::new()));
     };
     let method = tx.original.method;
+    if !id.local_tag.is_empty() {
+        if method == Method::Bye && !core.takes_bye(&id) {
+            return Some(Box::pin(early_bye(Arc::clone(core), id, tx)));
+        }
+        return in_dialog(core, &id, tx);
+    }
+    match method {
+        Method::Options => Some(reply(tx, StatusCode::OK, capabilities())),
+        Method::Invite if core.closing.load(Ordering::Relaxed) => Some(refuse_busy(tx)),
+        Method::Invite => incoming::begin(core, tx),
+        _ => Some(reply(tx, StatusCode::CallTransactionDoesNotExist, Vec::new())),
+    }
+}
+
+/// A BYE that came with the answer it ends: the stack notes the dialog a moment later than the datagrams are read.
+async fn early_bye(core: Arc<Core>, id: DialogId, tx: Transaction) {
+    for _ in 0..EARLY_BYE_LOOKS {
+        tokio::time::sleep(EARLY_BYE_PAUSE).await;
+        if core.takes_bye(&id) {
+            break;
+        }
+    }
+    if let Some(task) = in_dialog(&core, &id, tx) {
+        task.await;
+    }
+}
+
+fn in_dialog(core: &Arc<Core>, id: &DialogId, tx: Transaction) -> Option<Replying> {
     let gone = StatusCode::CallTransactionDoesNotExist;
-    let dialog = if id.local_tag.is_empty() {
-        match method {
-            Method::Options => return Some(reply(tx, StatusCode::OK, capabilities())),
-            Method::Invite if core.closing.load(Ordering::Relaxed) => return Some(refuse_busy(tx)),
-            Method::Invite => return incoming::begin(core, tx),
-            _ => return Some(reply(tx, gone, Vec::new())),
-        }
-    } else {
-        match core.layer.get_dialog(&id) {
-            Some(StackDialog::Invite(dialog)) => dialog,
-            _ => return Some(reply(tx, gone, Vec::new())),
-        }
+    let Some(StackDialog::Invite(dialog)) = core.layer.get_dialog(id) else {
+        return Some(reply(tx, gone, Vec::new()));
     };
+    let method = tx.original.method;
     let established = dialog.state().is_confirmed();
     let shared = core.calls().get(&id.to_string()).cloned();
     match (method, shared) {

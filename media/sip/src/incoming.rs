@@ -18,6 +18,7 @@ use crate::agent::{Core, Replying, SipError, refuse_busy, reply};
 use crate::dialog::{
     Dialog, DialogEvent, EVENTS, Phase, Shared, pump, quoted, reason_header, session_headers,
 };
+use crate::gate::RETRY_AFTER;
 
 /// Who calls or is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,6 +181,9 @@ impl Leg {
             let text: String = warning.chars().take(256).collect();
             response.headers.push(Header::Warning(format!("399 antiphon {}", quoted(&text)).into()));
             response.headers.push(reason_header(code, &text));
+        }
+        if code == 503 {
+            response.headers.push(Header::RetryAfter(RETRY_AFTER.into()));
         }
         self.shared.refuse();
         self.responses.send(TransactionEvent::Respond(response)).map_err(|_| SipError::Over)?;

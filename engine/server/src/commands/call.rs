@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_engine_call::{Cause, Event, EventBody, Severity, Side};
@@ -11,6 +12,7 @@ use antiphon_media_sip::SipTransport;
 use antiphon_models_speech::Language;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
+use tokio::sync::broadcast::error::RecvError;
 
 use crate::caller::{Action, Script, Step, keys};
 use crate::commands::columns;
@@ -140,17 +142,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let shared = tokio::task::spawn_blocking(move || Shared::open(config)).await??;
         let mut events = shared.calls.watch_all();
         let printer = tokio::spawn(async move {
-            while let Ok(event) = events.recv().await {
-                print(&event, json);
+            loop {
+                match events.recv().await {
+                    Ok(event) => print(&event, json),
+                    Err(RecvError::Lagged(missed)) => {
+                        eprintln!("({missed} events came too fast to be printed)");
+                    }
+                    Err(RecvError::Closed) => break,
+                }
             }
         });
-        let calling = tokio::select! {
-            placed = place(&shared, target, script, None, |state| if !quiet { eprintln!("{state}") }) => placed,
-            () = super::serve::interrupted() => {
-                shared.calls.end_all(Cause::OPERATOR_HUNG_UP);
-                anyhow::bail!("interrupted")
+        end_when_interrupted(&shared);
+        let calling = place(&shared, target, script, None, |state| {
+            if !quiet {
+                eprintln!("{state}");
             }
-        };
+        })
+        .await;
         drop(shared);
         // Everything was published before the call was over; the printer ends with the last sender.
         let _ = tokio::time::timeout(Duration::from_secs(1), printer).await;
@@ -166,6 +174,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         || placed.cause.severity == Severity::Error
         || placed.cause == Cause::NO_ANSWER;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Lets Ctrl-C end the call as it should end: with a BYE, or a CANCEL while it rings.
+pub(crate) fn end_when_interrupted(shared: &Arc<Shared>) {
+    let calls = Arc::clone(&shared.calls);
+    tokio::spawn(async move {
+        super::serve::interrupted().await;
+        calls.end_all(Cause::OPERATOR_HUNG_UP);
+    });
 }
 
 fn config(args: &Args) -> anyhow::Result<Config> {

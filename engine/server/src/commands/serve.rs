@@ -63,7 +63,6 @@ impl Server {
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
-        repair(&config);
         let shared = tokio::task::spawn_blocking(move || Shared::open(config)).await??;
         let config = &shared.config;
         let agent_config = AgentConfig {
@@ -80,6 +79,8 @@ impl Server {
             .await
             .with_context(|| format!("cannot listen on http.listen {}", config.http.listen))?;
         let http = listener.local_addr()?;
+        // Not before the ports are ours: a second server on the same folder must not touch what the first one writes.
+        repair(config);
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();
         let api = tokio::spawn(api::serve(Arc::clone(&shared), listener, async {

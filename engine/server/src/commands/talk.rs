@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use antiphon_engine_call::{Cause, EventBody, Side};
+use antiphon_engine_call::{EventBody, Side};
 use antiphon_engine_view::Summary;
 use antiphon_media_codec::Resampler;
 use antiphon_media_frame::{
@@ -76,11 +76,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 }
             }
         });
-        let calls = std::sync::Arc::clone(&shared.calls);
-        tokio::spawn(async move {
-            super::serve::interrupted().await;
-            calls.end_all(Cause::OPERATOR_HUNG_UP);
-        });
+        super::call::end_when_interrupted(&shared);
         place(&shared, target, script, Some(Box::new(card)), |state| eprintln!("{state}")).await
     })?;
     print!("{}", Summary::of(&placed.events).table(columns()));

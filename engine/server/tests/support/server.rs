@@ -135,15 +135,17 @@ impl Server {
 
     /// The events of every call, by call; a line that is being written just now is left out.
     pub(crate) fn calls(&self) -> BTreeMap<String, Vec<Value>> {
-        let read = |path: &PathBuf| {
+        let mut calls: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for path in self.recordings(".events.jsonl") {
             let text = std::fs::read_to_string(path).unwrap_or_default();
             let whole = text.rfind('\n').map_or("", |end| &text[..=end]);
-            let events: Vec<Value> =
-                whole.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect();
-            let id = path.file_name().unwrap_or_default().to_string_lossy().replace(".events.jsonl", "");
-            (id, events)
-        };
-        self.recordings(".events.jsonl").iter().map(read).collect()
+            for line in whole.lines() {
+                let event: Value = serde_json::from_str(line).expect("each line is JSON");
+                let call = event["call"].as_str().expect("the call's id").to_owned();
+                calls.entry(call).or_default().push(event);
+            }
+        }
+        calls
     }
 
     /// The events of all calls.

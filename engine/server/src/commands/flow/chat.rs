@@ -48,7 +48,7 @@ pub(super) fn run(args: &ChatArgs) -> anyhow::Result<ExitCode> {
     let chat = if args.no_http {
         Chat::with_http(Arc::clone(&flow), offline)
     } else {
-        Chat::with_http(Arc::clone(&flow), http_action::perform)
+        Chat::with_http(Arc::clone(&flow), http_action::perform_blocking)
     };
     to_stdout(|out| {
         let typed = io::stdin().is_terminal();
