@@ -91,7 +91,7 @@ impl Mouth {
         std::thread::Builder::new()
             .name("speak".into())
             .spawn(move || {
-                let mut pump = Pump { writer, rate, all: Vec::new(), sent: 0 };
+                let mut pump = Pump { writer, rate, all: Vec::new(), sent: 0, begun: false };
                 for source in sources {
                     if let Err(error) = pump.play(source) {
                         tracing::warn!(%error, "a prompt broke off");
@@ -203,12 +203,23 @@ struct Pump {
     rate: SampleRate,
     all: Vec<i16>,
     sent: usize,
+    /// The silence that voices put before their first sound has been cut off.
+    begun: bool,
 }
+
+/// Quieter samples before the first sound are silence: -44 dBFS.
+const QUIET: u16 = 200;
+/// Kept of the silence before the first sound, so that its onset is whole.
+const ONSET: Span = Span::from_millis(20);
+/// A voice that is silent for longer means it.
+const LONGEST_LEAD: Span = Span::from_millis(800);
 
 impl Pump {
     fn play(&mut self, source: Source) -> Result<(), SynthesizeError> {
         match source {
             Source::Whole(buf) => {
+                // A recording is played as it was made.
+                self.begun = true;
                 let pcm = resample(&buf.pcm, buf.rate, self.rate);
                 self.all.extend(pcm);
                 self.send(false);
@@ -236,7 +247,27 @@ impl Pump {
         self.sent == self.all.len()
     }
 
+    /// Cuts what a voice leaves empty before it speaks: flite some 200 ms, which a caller would wait for.
+    fn begin(&mut self, last: bool) {
+        let first = self.all.iter().position(|sample| sample.unsigned_abs() > QUIET);
+        let lead = match first {
+            Some(first) => first.saturating_sub(self.rate.samples(ONSET)),
+            None if last || self.all.len() > self.rate.samples(LONGEST_LEAD) => 0,
+            None => return,
+        };
+        if lead <= self.rate.samples(LONGEST_LEAD) {
+            self.all.drain(..lead);
+        }
+        self.begun = true;
+    }
+
     fn send(&mut self, last: bool) {
+        if !self.begun {
+            self.begin(last);
+        }
+        if !self.begun {
+            return;
+        }
         let frame = self.rate.samples(FRAME);
         while self.all.len() - self.sent >= frame || (last && self.sent < self.all.len()) {
             let end = (self.sent + frame).min(self.all.len());
@@ -251,5 +282,36 @@ impl Pump {
             }
             self.sent = end;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a pump sends of `pcm`, said in pieces of 50 ms.
+    fn pumped(pcm: &[i16]) -> Vec<i16> {
+        let rate = SampleRate::HZ_8000;
+        let (writer, mut reader) = track_ring(rate, 500, FRAME, Doorbell::new());
+        let mut pump = Pump { writer, rate, all: Vec::new(), sent: 0, begun: false };
+        for piece in pcm.chunks(400) {
+            pump.all.extend(piece);
+            pump.send(false);
+        }
+        assert!(pump.finish());
+        let mut out = Vec::new();
+        while reader.pop(|frame| out.extend_from_slice(frame.pcm)).is_some() {}
+        out
+    }
+
+    #[test]
+    fn the_silence_before_a_voice_is_cut_and_nothing_else() {
+        let sound: Vec<i16> = (0..4_000).map(|n| if n % 2 == 0 { 3_000 } else { -3_000 }).collect();
+        let said = [vec![3; 1_600], sound.clone(), vec![0; 800], sound.clone()].concat();
+        assert_eq!(pumped(&said), said[1_600 - 160..]);
+        assert_eq!(pumped(&sound), sound, "a voice that begins at once");
+        assert_eq!(pumped(&[0; 1_000]), [0; 1_000], "silence alone is played");
+        let late = [vec![0; 16_000], sound].concat();
+        assert_eq!(pumped(&late).len(), late.len(), "a long silence is meant");
     }
 }

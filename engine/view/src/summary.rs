@@ -236,7 +236,9 @@ impl Summary {
             ("duration", seconds(self.duration_ms)),
             (
                 "turns",
-                format!("{} utterances, {} keys, {} prompts", self.utterances, self.keys, self.prompts),
+                [(self.utterances, "utterance"), (self.keys, "key"), (self.prompts, "prompt")]
+                    .map(|(n, what)| format!("{n} {what}{}", if n == 1 { "" } else { "s" }))
+                    .join(", "),
             ),
             ("understood", list(intents.collect())),
             ("slots", list(slots.collect())),
