@@ -332,7 +332,7 @@ mod tests {
 │ from, to       │ sip:王芳@example.org → sip:bank@example.org                       │
 │ codec          │ G722, 16000 Hz                                                    │
 │ duration       │ 1 min 07.2 s                                                      │
-│ turns          │ 1 utterances, 0 keys, 1 prompts                                   │
+│ turns          │ 1 utterance, 0 keys, 1 prompt                                     │
 │ understood     │ transfer (0.87, to be confirmed)                                  │
 │ slots          │ amount = 300                                                      │
 │                │ payee = 张三                                                      │
