@@ -12,7 +12,7 @@ use antiphon_models_pool::{OpenStream, PoolError, StreamHandle};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig};
 
 use crate::conversation::{Happening, Inlet, inlet};
-use crate::shared::Shared;
+use crate::shared::{Shared, endpointing};
 use tokio::sync::mpsc;
 
 /// What a recogniser may be behind before it loses sound: five seconds.
@@ -112,5 +112,5 @@ async fn open_ears(
     taps.received.push(Tap::new(native, writer));
     let tell = inlet.clone();
     let sink = Box::new(move |event| tell.tell(Happening::Speech(event)));
-    Ok(place.open(OpenStream { recognizer, audio, endpointing: shared.endpointing(), sink })?)
+    Ok(place.open(OpenStream { recognizer, audio, endpointing: endpointing(&shared.config), sink })?)
 }

@@ -156,10 +156,6 @@ impl Shared {
         })
     }
 
-    pub(crate) fn endpointing(&self) -> Endpointing {
-        endpointing(&self.config)
-    }
-
     /// Where a call's recording goes.
     pub(crate) fn recording_path(&self, id: CallId) -> PathBuf {
         let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
@@ -204,10 +200,10 @@ fn codec(name: &str) -> Option<Codec> {
 
 /// Opens a stream for every language once: the first one loads its model, and no caller should wait for that.
 fn warm_up(engine: &dyn Engine, flows: &Flows) {
-    let mut languages: Vec<_> = flows.all().map(|flow| flow.language().clone()).collect();
-    languages.dedup();
-    for language in languages {
-        let tag = language.tag().to_owned();
+    // By tag: flows of one language need not stand side by side.
+    let languages: BTreeMap<_, _> =
+        flows.all().map(|flow| (flow.language().tag().to_owned(), flow.language().clone())).collect();
+    for (tag, language) in languages {
         for source_rate in [SampleRate::HZ_16000, SampleRate::HZ_8000] {
             let config = StreamConfig { language: language.clone(), hints: Hints::default(), source_rate };
             if let Err(error) = engine.open(&config) {
