@@ -1,91 +1,21 @@
 //! Configuration: flags over environment over file over defaults. It runs with none of them.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use antiphon_media_frame::Span;
-use antiphon_models_backends::{PocketSphinxSettings, Script, WhisperSettings};
 use serde::{Deserialize, Serialize};
 
-/// A length of time in configuration: `"20ms"`, `"5s"`, `"2m"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Length(pub(crate) Duration);
+mod length;
+mod overrides;
+mod secret;
+mod sections;
 
-impl Length {
-    const fn millis(millis: u64) -> Self {
-        Self(Duration::from_millis(millis))
-    }
-
-    pub(crate) fn span(self) -> Span {
-        self.0.into()
-    }
-}
-
-impl Serialize for Length {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let millis = self.0.as_millis();
-        match (millis % 60_000, millis % 1_000) {
-            (0, _) if millis > 0 => serializer.collect_str(&format_args!("{}m", millis / 60_000)),
-            (_, 0) => serializer.collect_str(&format_args!("{}s", millis / 1_000)),
-            _ => serializer.collect_str(&format_args!("{millis}ms")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Length {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        parse_length(&text).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "`{text}` is no length of time; write \"20ms\", \"5s\", \"2m\" or \"1h\""
-            ))
-        })
-    }
-}
-
-fn parse_length(text: &str) -> Option<Duration> {
-    let split = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..split].parse().ok()?;
-    let unit = match &text[split..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    let millis = number.checked_mul(unit)?;
-    // A year; longer is a slip of the pen and would overflow clocks.
-    (millis <= 365 * 86_400_000).then(|| Duration::from_millis(millis))
-}
-
-/// A secret of the configuration: never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    pub(crate) fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("[secret]")
-    }
-}
+pub(crate) use length::Length;
+pub(crate) use overrides::Overrides;
+pub(crate) use secret::Secret;
+pub(crate) use sections::{
+    CallSection, FlowSection, Http, LogSection, Media, RecognizerSection, Sip, VoiceSection,
+};
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,106 +32,6 @@ pub(crate) struct Config {
     pub(crate) flow: FlowSection,
     pub(crate) log: LogSection,
 }
-
-/// `[sip]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Sip {
-    /// Address for UDP and TCP.
-    pub(crate) listen: SocketAddr,
-    /// What goes into SDP where it is not the listening address (NAT).
-    pub(crate) advertise: Option<IpAddr>,
-}
-
-/// `[http]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Http {
-    /// Address of the API.
-    pub(crate) listen: SocketAddr,
-    /// Bearer token clients must send; required for any address but loopback.
-    pub(crate) token: Option<Secret>,
-}
-
-/// `[media]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Media {
-    /// First and last RTP port.
-    pub(crate) rtp_ports: (u16, u16),
-    /// Codecs in order of preference.
-    pub(crate) codecs: Vec<String>,
-    /// Voice needed before a prompt is cut.
-    pub(crate) barge_in: Length,
-}
-
-/// `[call]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct CallSection {
-    /// Calls at once; the next is refused with 503.
-    pub(crate) concurrent: usize,
-    /// From the INVITE to our answer.
-    pub(crate) ringing_limit: Length,
-    /// From the answer to the end.
-    pub(crate) longest: Length,
-    /// No RTP for this long ends the call.
-    pub(crate) rtp_silence: Length,
-    /// Whether calls are recorded.
-    pub(crate) record: bool,
-}
-
-/// `[recognizer]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RecognizerSection {
-    /// `pocketsphinx`, `whisper` or `scripted`.
-    pub(crate) engine: String,
-    /// Worker threads.
-    pub(crate) workers: usize,
-    /// Silence that ends an utterance, where the flow does not say.
-    pub(crate) endpoint: Length,
-    /// Models and limits of pocketsphinx.
-    #[serde(skip_serializing)]
-    pub(crate) pocketsphinx: PocketSphinxSettings,
-    /// Model and limits of whisper.
-    #[serde(skip_serializing)]
-    pub(crate) whisper: WhisperSettings,
-    /// What the scripted recogniser hears.
-    #[serde(skip_serializing)]
-    pub(crate) scripted: Script,
-}
-
-/// `[voice]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct VoiceSection {
-    /// Synthesiser by primary language subtag; `*` for the rest.
-    pub(crate) engines: BTreeMap<String, String>,
-    /// Limit of the prompt cache on disk, in MiB.
-    pub(crate) cache_mib: u64,
-}
-
-/// `[flow]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct FlowSection {
-    /// The flow that answers; the built-in bank line where there is none.
-    pub(crate) file: Option<PathBuf>,
-    /// Flows by called number, before `file`.
-    pub(crate) numbers: BTreeMap<String, PathBuf>,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct LogSection {
-    /// `error`, `warn`, `info`, `debug`, `trace` or a filter such as `info,antiphon=debug`.
-    pub(crate) level: String,
-}
-
-const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -217,104 +47,6 @@ impl Default for Config {
         }
     }
 }
-
-impl Default for Sip {
-    fn default() -> Self {
-        Self { listen: SocketAddr::new(LOCALHOST, 5060), advertise: None }
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self { listen: SocketAddr::new(LOCALHOST, 8080), token: None }
-    }
-}
-
-impl Default for Media {
-    fn default() -> Self {
-        Self {
-            // Below the range that Linux gives to outgoing connections (32768 and up).
-            rtp_ports: (20_000, 29_999),
-            codecs: ["G722", "PCMU", "PCMA"].map(Into::into).to_vec(),
-            barge_in: Length::millis(160),
-        }
-    }
-}
-
-impl Default for CallSection {
-    fn default() -> Self {
-        Self {
-            concurrent: 200,
-            ringing_limit: Length::millis(30_000),
-            longest: Length::millis(4 * 3_600_000),
-            rtp_silence: Length::millis(30_000),
-            record: true,
-        }
-    }
-}
-
-impl Default for RecognizerSection {
-    fn default() -> Self {
-        Self {
-            engine: "pocketsphinx".into(),
-            workers: std::thread::available_parallelism().map_or(1, Into::into),
-            endpoint: Length::millis(600),
-            pocketsphinx: PocketSphinxSettings::default(),
-            whisper: WhisperSettings::default(),
-            scripted: Script::default(),
-        }
-    }
-}
-
-impl Default for VoiceSection {
-    fn default() -> Self {
-        let engines = [("en", "flite"), ("*", "espeak")];
-        Self { engines: engines.map(|(k, v)| (k.into(), v.into())).into(), cache_mib: 512 }
-    }
-}
-
-impl Default for LogSection {
-    fn default() -> Self {
-        Self { level: "info".into() }
-    }
-}
-
-/// What the command line may set; `None` leaves the layer below.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Overrides {
-    /// Configuration file (TOML)
-    #[arg(long, env = "ANTIPHON_CONFIG", value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Address for SIP over UDP and TCP [default: 127.0.0.1:5060]
-    #[arg(long, env = "ANTIPHON_SIP", value_name = "ADDR:PORT")]
-    pub(crate) sip: Option<SocketAddr>,
-    /// Address of the HTTP API [default: 127.0.0.1:8080]
-    #[arg(long, env = "ANTIPHON_HTTP", value_name = "ADDR:PORT")]
-    pub(crate) http: Option<SocketAddr>,
-    /// Folder for recordings, events and the prompt cache [default: antiphon-data]
-    #[arg(long, env = "ANTIPHON_DATA", value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
-    /// Flow that answers calls [default: the built-in bank line]
-    #[arg(long, env = "ANTIPHON_FLOW", value_name = "FILE")]
-    pub(crate) flow: Option<PathBuf>,
-    /// Recogniser: pocketsphinx, whisper or scripted [default: pocketsphinx]
-    #[arg(long, env = "ANTIPHON_ENGINE", value_name = "NAME")]
-    pub(crate) engine: Option<String>,
-    /// RTP ports, FIRST-LAST [default: 20000-29999]
-    #[arg(long, env = "ANTIPHON_RTP_PORTS", value_name = "FIRST-LAST", value_parser = parse_ports)]
-    pub(crate) rtp_ports: Option<(u16, u16)>,
-    /// Log level or filter [default: info]
-    #[arg(long, env = "ANTIPHON_LOG", value_name = "LEVEL")]
-    pub(crate) log: Option<String>,
-}
-
-fn parse_ports(text: &str) -> Result<(u16, u16), String> {
-    text.split_once('-')
-        .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)))
-        .filter(|(first, last): &(u16, u16)| first < last)
-        .ok_or_else(|| "write two ports with a hyphen, such as 20000-29999".to_owned())
-}
-
 impl Config {
     /// Reads the file, if any, and lays the flags (and the environment, which clap reads) over it.
     pub(crate) fn load(overrides: &Overrides) -> anyhow::Result<Self> {

@@ -1,0 +1,168 @@
+//! The sections that every installation has.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use antiphon_models_backends::{PocketSphinxSettings, Script, WhisperSettings};
+use serde::{Deserialize, Serialize};
+
+use super::{Length, Secret};
+
+/// `[sip]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Sip {
+    /// Address for UDP and TCP.
+    pub(crate) listen: SocketAddr,
+    /// What goes into SDP where it is not the listening address (NAT).
+    pub(crate) advertise: Option<IpAddr>,
+}
+
+/// `[http]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Http {
+    /// Address of the API.
+    pub(crate) listen: SocketAddr,
+    /// Bearer token clients must send; required for any address but loopback.
+    pub(crate) token: Option<Secret>,
+}
+
+/// `[media]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Media {
+    /// First and last RTP port.
+    pub(crate) rtp_ports: (u16, u16),
+    /// Codecs in order of preference.
+    pub(crate) codecs: Vec<String>,
+    /// Voice needed before a prompt is cut.
+    pub(crate) barge_in: Length,
+}
+
+/// `[call]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct CallSection {
+    /// Calls at once; the next is refused with 503.
+    pub(crate) concurrent: usize,
+    /// From the INVITE to our answer.
+    pub(crate) ringing_limit: Length,
+    /// From the answer to the end.
+    pub(crate) longest: Length,
+    /// No RTP for this long ends the call.
+    pub(crate) rtp_silence: Length,
+    /// Whether calls are recorded.
+    pub(crate) record: bool,
+}
+
+/// `[recognizer]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RecognizerSection {
+    /// `pocketsphinx`, `whisper` or `scripted`.
+    pub(crate) engine: String,
+    /// Worker threads.
+    pub(crate) workers: usize,
+    /// Silence that ends an utterance, where the flow does not say.
+    pub(crate) endpoint: Length,
+    /// Models and limits of pocketsphinx.
+    #[serde(skip_serializing)]
+    pub(crate) pocketsphinx: PocketSphinxSettings,
+    /// Model and limits of whisper.
+    #[serde(skip_serializing)]
+    pub(crate) whisper: WhisperSettings,
+    /// What the scripted recogniser hears.
+    #[serde(skip_serializing)]
+    pub(crate) scripted: Script,
+}
+
+/// `[voice]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct VoiceSection {
+    /// Synthesiser by primary language subtag; `*` for the rest.
+    pub(crate) engines: BTreeMap<String, String>,
+    /// Limit of the prompt cache on disk, in MiB.
+    pub(crate) cache_mib: u64,
+}
+
+/// `[flow]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FlowSection {
+    /// The flow that answers; the built-in bank line where there is none.
+    pub(crate) file: Option<PathBuf>,
+    /// Flows by called number, before `file`.
+    pub(crate) numbers: BTreeMap<String, PathBuf>,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LogSection {
+    /// `error`, `warn`, `info`, `debug`, `trace` or a filter such as `info,antiphon=debug`.
+    pub(crate) level: String,
+}
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+impl Default for Sip {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(LOCALHOST, 5060), advertise: None }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: SocketAddr::new(LOCALHOST, 8080), token: None }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            // Below the range that Linux gives to outgoing connections (32768 and up).
+            rtp_ports: (20_000, 29_999),
+            codecs: ["G722", "PCMU", "PCMA"].map(Into::into).to_vec(),
+            barge_in: Length::millis(160),
+        }
+    }
+}
+
+impl Default for CallSection {
+    fn default() -> Self {
+        Self {
+            concurrent: 200,
+            ringing_limit: Length::millis(30_000),
+            longest: Length::millis(4 * 3_600_000),
+            rtp_silence: Length::millis(30_000),
+            record: true,
+        }
+    }
+}
+
+impl Default for RecognizerSection {
+    fn default() -> Self {
+        Self {
+            engine: "pocketsphinx".into(),
+            workers: std::thread::available_parallelism().map_or(1, Into::into),
+            endpoint: Length::millis(600),
+            pocketsphinx: PocketSphinxSettings::default(),
+            whisper: WhisperSettings::default(),
+            scripted: Script::default(),
+        }
+    }
+}
+
+impl Default for VoiceSection {
+    fn default() -> Self {
+        let engines = [("en", "flite"), ("*", "espeak")];
+        Self { engines: engines.map(|(k, v)| (k.into(), v.into())).into(), cache_mib: 512 }
+    }
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
+}
