@@ -12,6 +12,7 @@
 
 mod agent;
 mod dialog;
+mod flow;
 mod gate;
 mod incoming;
 mod message;
@@ -21,5 +22,6 @@ mod transport;
 
 pub use agent::{Agent, AgentConfig, AgentStats, SipError, SipStack};
 pub use dialog::{Dialog, DialogEvent, Responder};
+pub use flow::SipTransport;
 pub use incoming::{IncomingCall, Party};
-pub use outgoing::{CallRequest, OutgoingCall, OutgoingEvent, SipTransport};
+pub use outgoing::{CallRequest, OutgoingCall, OutgoingEvent};

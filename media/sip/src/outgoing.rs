@@ -12,28 +12,14 @@ use rsipstack::dialog::invite_dialog::InviteDialog;
 use rsipstack::platform::CancellationToken;
 use rsipstack::sip::headers::make_header;
 use rsipstack::sip::{Header, Host, Response, StatusCode, StatusCodeKind, Transport, Uri};
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use crate::agent::{Core, SipError, stack_address};
 use crate::dialog::{Dialog, EVENTS, Shared, pump};
+use crate::flow::{SipTransport, flow};
 use crate::gate::ALLOW;
-use crate::transport::attach;
-
-/// How long a TCP connection may take to stand.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// What carries the signalling.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SipTransport {
-    /// Datagrams.
-    #[default]
-    Udp,
-    /// A stream.
-    Tcp,
-}
 
 /// A call to place.
 #[derive(Clone, Debug)]
@@ -150,18 +136,16 @@ pub(crate) async fn place(core: &Arc<Core>, request: CallRequest) -> Result<Outg
         }
         headers.push(make_header(&name, value));
     }
-    let transport = match request.transport {
-        SipTransport::Udp => Transport::Udp,
-        SipTransport::Tcp => Transport::Tcp,
-    };
+    let transport = request.transport.stack();
     let listeners = core.endpoint.transport_layer.get_listen_addrs();
     if transport == Transport::Udp && !listeners.iter().any(|l| l.r#type == Some(Transport::Udp)) {
         return Err(SipError::NoTransport);
     }
     let remote = resolve(&callee).await?;
     let destination = stack_address(transport, remote);
-    if transport == Transport::Tcp {
-        connect(core, remote).await?;
+    if request.transport.is_stream() {
+        let host = callee.host_with_port.host.to_string();
+        flow(core, request.transport, remote, &host).await?;
     }
     let option = InviteOption {
         caller_display_name: display_name,
@@ -345,14 +329,4 @@ async fn resolve(uri: &Uri) -> Result<SocketAddr, SipError> {
             found.next().ok_or(SipError::Unresolved)
         }
     }
-}
-
-/// Connects before the stack would, so that the stream has the gate in front.
-async fn connect(core: &Arc<Core>, address: SocketAddr) -> Result<(), SipError> {
-    let failed = |error| SipError::Socket { address, error };
-    let stream = timeout(CONNECT_LIMIT, TcpStream::connect(address))
-        .await
-        .map_err(|_| failed(std::io::ErrorKind::TimedOut.into()))?
-        .map_err(failed)?;
-    attach(stream, address, &core.guard, &core.stop, None).await.map(drop).ok_or(SipError::Over)
 }
