@@ -106,14 +106,14 @@ impl Call {
 }
 
 /// Both ways, activity gate, two record rings and a recogniser at 16 kHz.
-#[divan::bench(args = CodecKind::ALL)]
+#[divan::bench(args = CodecKind::SAMPLE_BASED)]
 fn frame_with_recorder_and_recogniser(bencher: Bencher<'_, '_>, codec: CodecKind) {
     let mut call = Call::new(codec, true);
     bencher.bench_local(|| call.step());
 }
 
 /// Both ways and the gate, nobody listening.
-#[divan::bench(args = CodecKind::ALL)]
+#[divan::bench(args = CodecKind::SAMPLE_BASED)]
 fn frame_alone(bencher: Bencher<'_, '_>, codec: CodecKind) {
     let mut call = Call::new(codec, false);
     bencher.bench_local(|| call.step());

@@ -52,14 +52,14 @@ fn gate_frame_of_silence(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(gate.push(&[0; 160])));
 }
 
-#[divan::bench(args = CodecKind::ALL)]
+#[divan::bench(args = CodecKind::SAMPLE_BASED)]
 fn encode_frame(bencher: Bencher<'_, '_>, kind: CodecKind) {
     let (mut encoder, mut frames) = (Encoder::new(kind), Frames::new(kind.sample_rate()));
     let mut payload = [0; 160];
     bencher.bench_local(|| encoder.encode(frames.take(), black_box(&mut payload)));
 }
 
-#[divan::bench(args = CodecKind::ALL)]
+#[divan::bench(args = CodecKind::SAMPLE_BASED)]
 fn decode_frame(bencher: Bencher<'_, '_>, kind: CodecKind) {
     let mut frames = Frames::new(kind.sample_rate());
     let mut encoder = Encoder::new(kind);

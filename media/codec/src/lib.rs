@@ -1,4 +1,4 @@
-//! Pure sound: G.711, G.722, resampling, tones, concealment, activity gate, mixing.
+//! Pure sound: G.711, G.722, Opus, G.729, resampling, tones, concealment, activity gate, mixing.
 //!
 //! Nothing here reads a clock, opens a file or starts a thread. Everything that runs once a frame works in memory
 //! that its constructor allocated and in slices its caller passes, so that the media shard never allocates in the
@@ -6,6 +6,7 @@
 //!
 //! Levels are in dBFS throughout: 20 log10 of the root mean square over 32768. A full-scale sine lies at -3 dBFS.
 
+mod coder;
 mod conceal;
 mod g711;
 mod g722;
@@ -13,12 +14,15 @@ mod gate;
 mod kind;
 pub mod mix;
 mod noise;
+mod opus;
 mod resample;
 mod tonal;
 pub mod tone;
 
+pub use coder::{CodecError, Decoder, Encoder};
 pub use conceal::Concealer;
 pub use gate::{Edge, Gate, GateConfig, GateDecision};
-pub use kind::{CodecError, CodecKind, Decoder, Encoder};
+pub use kind::CodecKind;
 pub use noise::ComfortNoise;
+pub use opus::OpusConfig;
 pub use resample::{Resampler, resample};

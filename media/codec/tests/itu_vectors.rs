@@ -26,7 +26,7 @@ fn codes(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn decode(kind: CodecKind, payload: &[u8]) -> Vec<i16> {
-    let mut pcm = vec![0; kind.samples(kind.ticks(payload.len()))];
+    let mut pcm = vec![0; kind.samples(kind.ticks(payload))];
     let mut decoder = Decoder::new(kind);
     // Packets of 20 ms, as a call has them: state must carry over.
     let samples = kind.samples(160);

@@ -49,7 +49,7 @@ fn the_counter_counts() {
 
 #[test]
 fn a_second_of_frames_allocates_nothing() {
-    for kind in CodecKind::ALL {
+    for kind in CodecKind::ALL.into_iter().filter(|kind| kind.is_available()) {
         let rate = kind.sample_rate();
         let other = if rate == SampleRate::HZ_8000 { SampleRate::HZ_16000 } else { SampleRate::HZ_8000 };
         let samples = rate.samples(Span::from_millis(20));
@@ -64,11 +64,15 @@ fn a_second_of_frames_allocates_nothing() {
         let mut converted = Vec::with_capacity(resampler.most(samples));
         let mut second = || {
             for (n, frame) in voice.chunks_exact(samples).enumerate() {
-                encoder.encode(frame, &mut payload).expect("room");
-                decoder.decode(&payload, &mut pcm).expect("room");
+                let length = encoder.encode(frame, &mut payload).expect("room");
+                let payload = &payload[..length];
                 if n % 7 < 2 {
-                    concealer.conceal(&mut pcm);
+                    if decoder.decode_lost(Some(payload), &mut pcm).expect("a payload") == 0 {
+                        concealer.conceal(&mut pcm);
+                    }
+                    decoder.decode(payload, &mut pcm).expect("room");
                 } else {
+                    decoder.decode(payload, &mut pcm).expect("room");
                     concealer.good(&mut pcm);
                 }
                 mix::gain(&mut pcm, -1.0);

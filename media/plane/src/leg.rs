@@ -178,7 +178,7 @@ impl Leg {
         if is_key {
             self.handle_key(now, packet);
         } else {
-            let ticks = self.config.codec.ticks(packet.payload.len());
+            let ticks = self.config.codec.ticks(packet.payload);
             self.receiver.receive(now, packet, ticks);
         }
     }
@@ -455,7 +455,12 @@ impl Leg {
         };
         // The buffers hold a frame of the widest codec, so neither step fails.
         let Ok(length) = self.encoder.encode(&self.out, &mut self.payload) else { return };
-        let ticks = self.config.codec.ticks(length);
+        let ticks = self.config.codec.ticks_of(self.samples);
+        if length == 0 {
+            // Silence that the codec leaves unsent.
+            self.sender.skip(ticks);
+            return;
+        }
         let packet = self.sender.packet(self.config.payload_type, ticks, &self.payload[..length]);
         if let Ok(length) = packet.write(&mut self.datagram) {
             transmit.rtp(to, &self.datagram[..length]);
@@ -485,7 +490,7 @@ impl Leg {
 
     /// RTP ticks of a frame.
     fn frame_ticks(&self) -> u32 {
-        self.config.codec.ticks(self.config.codec.payload_len(self.samples))
+        self.config.codec.ticks_of(self.samples)
     }
 
     fn report(&mut self, now: MediaTime, transmit: &mut dyn Transmit) {
