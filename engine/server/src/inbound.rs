@@ -86,7 +86,7 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
         }
         let place = Place {
             id,
-            agreed: agreed.agreed,
+            agreed: agreed.agreed.clone(),
             language: flow.language().clone(),
             recording: recording.clone(),
             listener: None,
@@ -98,7 +98,7 @@ async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
             () = limit => return Err(Refusal::of(Cause::RINGING_TOO_LONG)),
             Some(cause) = end.recv() => return Err(Refusal::of(cause)),
         };
-        Ok((agreed.answer, Media::new(agreed.local, agreed.agreed), agreed.agreed, ready))
+        Ok((agreed.answer, Media::new(agreed.local, agreed.agreed.clone()), agreed.agreed, ready))
     };
     let (answer, media, agreed, ready) = match outcome.await {
         Ok(ready) => ready,

@@ -151,7 +151,7 @@ async fn attempt(
     let answered = wait_for_answer(&mut outgoing, &local, &mut end, tell).await;
     let placed = match answered {
         Ok((dialog, agreed)) => {
-            let media = Media::new(local, agreed);
+            let media = Media::new(local, agreed.clone());
             let line = Line { shared, call, log, epoch, id, end, recording, language, handset };
             let cause = line.talk(dialog, media, agreed, pair).await?;
             Placed { cause, refusal: None, events: Vec::new() }
@@ -238,7 +238,7 @@ impl Line<'_> {
     ) -> anyhow::Result<&'static Cause> {
         let mut place = Place {
             id: self.id,
-            agreed,
+            agreed: agreed.clone(),
             language: self.language,
             recording: self.recording.clone(),
             listener: None,

@@ -1,31 +1,23 @@
 //! Making offers and answers, and agreeing (RFC 3264).
 
-use std::fmt::Write;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use super::parse::{Connection, Description, Media};
-use super::{Codec, LocalMedia, MediaDirection, Negotiated, Offer, Preference, SdpError};
+use super::parse::{Connection, Crypto, Description, Media};
+use super::security::SetupOffer;
+use super::write;
+use super::{
+    AgreedSecurity, Codec, LocalMedia, MediaDirection, Negotiated, Offer, OpusParameters, Preference,
+    RemoteIce, SdpError, Setup,
+};
 
-/// Payload type under which telephone-events are offered, the one most phones use.
-const EVENT_PAYLOAD_TYPE: u8 = 101;
 /// Shortest packet this side makes, in milliseconds.
 const SHORTEST_PACKET_MS: u16 = 10;
 
-/// Writes an offer of one audio stream.
+/// Writes an offer of one audio stream. Its protection is DTLS-SRTP where [`LocalMedia::security`] has it, else SDES (as
+/// best effort where plain RTP would do as well), else none.
 #[must_use]
 pub fn offer(local: &LocalMedia) -> String {
-    let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|c| (c.static_payload_type(), *c)).collect();
-    let event = local.telephone_event.then_some(EVENT_PAYLOAD_TYPE);
-    let mut text = session_part(local, "0 0");
-    let media = AudioSection {
-        profile: "RTP/AVP",
-        formats: &formats,
-        event,
-        direction: local.direction,
-        mux: local.rtcp_mux,
-    };
-    media.write(&mut text, local);
-    text
+    write::offer(local)
 }
 
 /// Answers an offer: takes its first acceptable audio stream and switches the others off.
@@ -33,13 +25,15 @@ pub fn offer(local: &LocalMedia) -> String {
 /// # Errors
 /// Why no stream can be taken; [`SdpError::status`] is the SIP status to refuse the call with.
 pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, Negotiated), SdpError> {
+    let description = &offer.description;
     let mut refusal = SdpError::NoAudio;
     let mut chosen = None;
-    for (index, media) in offer.description.media.iter().enumerate() {
-        if media.kind != "audio" || media.port == 0 {
+    for (index, media) in description.media.iter().enumerate() {
+        // In a bundle, port 0 with bundle-only is no refusal (RFC 8843 §6).
+        if media.kind != "audio" || (media.port == 0 && !media.bundle_only) {
             continue;
         }
-        match agree(media, local, local.preference) {
+        match agree(media, local, Turn::Answer) {
             Ok(agreed) => {
                 chosen = Some((index, agreed));
                 break;
@@ -47,22 +41,17 @@ pub fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, Negotiated),
             Err(error) => refusal = error,
         }
     }
-    let Some((chosen, agreed)) = chosen else {
+    let Some((chosen, (agreed, crypto))) = chosen else {
         return Err(refusal);
     };
-    let mut text = session_part(local, &offer.description.timing);
-    for (index, media) in offer.description.media.iter().enumerate() {
+    let mid = agreed.mid.as_deref();
+    let bundled = mid.filter(|mid| description.bundle.iter().any(|name| name == mid));
+    let mut text = write::session_part(local, &description.timing, agreed.ice.is_some(), bundled);
+    for (index, media) in description.media.iter().enumerate() {
         if index == chosen {
-            let section = AudioSection {
-                profile: &media.profile,
-                formats: &[(agreed.payload_type, agreed.codec)],
-                event: agreed.telephone_event,
-                direction: agreed.direction,
-                mux: agreed.rtcp_mux,
-            };
-            section.write(&mut text, local);
+            write::answered(&mut text, media, crypto, &agreed, local);
         } else {
-            push(&mut text, format_args!("m={} 0 {} {}", media.kind, media.profile, media.formats.join(" ")));
+            write::refused(&mut text, media);
         }
     }
     Ok((text, agreed))
@@ -83,17 +72,27 @@ pub fn accept_answer(local: &LocalMedia, text: &str) -> Result<Negotiated, SdpEr
     if media.port == 0 {
         return Err(SdpError::Refused);
     }
-    // The answerer lists what it will send first (RFC 3264 §7).
-    agree(media, local, Preference::Offerer)
+    agree(media, local, Turn::Accept).map(|(agreed, _)| agreed)
 }
 
-/// What `media`, written by the far side, and `local` have in common.
-fn agree(media: &Media, local: &LocalMedia, preference: Preference) -> Result<Negotiated, SdpError> {
-    if media.profile != "RTP/AVP" && media.profile != "RTP/AVPF" {
-        return Err(SdpError::Profile { profile: media.profile.clone() });
-    }
+/// Whether the far side's description is an offer that this side answers, or the answer to its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Answer,
+    Accept,
+}
+
+/// What `media`, written by the far side, and `local` have in common, with the key line that was chosen.
+fn agree<'a>(
+    media: &'a Media,
+    local: &LocalMedia,
+    turn: Turn,
+) -> Result<(Negotiated, Option<&'a Crypto>), SdpError> {
+    let (security, crypto) = protection(media, local, turn)?;
     let payload_types = || media.formats.iter().filter_map(|format| format.parse::<u8>().ok());
     let acceptable = |pt: u8| codec(media, pt).filter(|codec| local.codecs.contains(codec)).map(|c| (pt, c));
+    // The answerer lists what it will send first (RFC 3264 §7).
+    let preference = if turn == Turn::Accept { Preference::Offerer } else { local.preference };
     let (payload_type, codec) = match preference {
         Preference::Offerer => payload_types().find_map(acceptable),
         Preference::Ours => local
@@ -103,118 +102,210 @@ fn agree(media: &Media, local: &LocalMedia, preference: Preference) -> Result<Ne
     }
     .ok_or(SdpError::NoCommonCodec)?;
 
-    let address = usable(media.connection, local.address).ok_or(SdpError::Address)?;
+    let rtcp_mux = media.rtcp_mux && local.rtcp_mux;
+    let ice = rtcp_mux.then(|| remote_ice(media, local)).flatten();
+    let (remote, remote_rtcp) = destinations(media, local, rtcp_mux, ice.is_some())?;
     // Holding by c=0.0.0.0 (RFC 3264 §8.4, for old phones): they may send, nothing may be sent to them.
-    let theirs = if address.is_unspecified() {
+    let theirs = if remote.ip().is_unspecified() && ice.is_none() {
         media.direction.and(MediaDirection::SendOnly)
     } else {
         media.direction
-    };
-    let rtcp_mux = media.rtcp_mux && local.rtcp_mux;
-    let remote_rtcp = match media.rtcp {
-        _ if rtcp_mux => SocketAddr::new(address, media.port),
-        Some((port, None)) => SocketAddr::new(address, port),
-        Some((port, connection)) => {
-            SocketAddr::new(usable(connection, local.address).ok_or(SdpError::Address)?, port)
-        }
-        None => SocketAddr::new(address, media.port.saturating_add(1)),
     };
     let ptime_ms = match media.max_ptime_ms {
         Some(max_ms) if max_ms < SHORTEST_PACKET_MS => return Err(SdpError::PacketTime { max_ms }),
         Some(max_ms) if max_ms < local.ptime_ms => max_ms / SHORTEST_PACKET_MS * SHORTEST_PACKET_MS,
         _ => local.ptime_ms,
     };
-    Ok(Negotiated {
+    let event = |clock_hz| payload_types().find(|pt| is_event(media, *pt, clock_hz)).map(|pt| (pt, clock_hz));
+    let event = if local.telephone_event { event(codec.clock_hz()).or_else(|| event(8_000)) } else { None };
+    let narrow = codec.clock_hz() == 8_000;
+    let agreed = Negotiated {
         codec,
         payload_type,
-        telephone_event: if local.telephone_event {
-            payload_types().find(|pt| is_event(media, *pt))
-        } else {
-            None
-        },
-        remote: SocketAddr::new(address, media.port),
+        telephone_event: event.map(|(pt, _)| pt),
+        telephone_event_hz: event.map_or(8_000, |(_, clock_hz)| clock_hz),
+        comfort_noise: payload_types().find(|pt| local.comfort_noise && narrow && is_noise(media, *pt)),
+        opus: opus(media, payload_type, codec)?,
+        remote,
         remote_rtcp,
         rtcp_mux,
+        rtcp_rsize: media.rtcp_rsize && media.profile.ends_with('F'),
         ptime_ms,
+        max_ptime_ms: media.max_ptime_ms,
         direction: theirs.reversed().and(local.direction),
+        security,
+        ice,
+        profile: media.profile.clone(),
+        mid: media.mid.clone(),
+        label: media.label.clone(),
+    };
+    Ok((agreed, crypto))
+}
+
+/// The best protection that the profile, the far side's lines and our policy allow.
+fn protection<'a>(
+    media: &'a Media,
+    local: &LocalMedia,
+    turn: Turn,
+) -> Result<(AgreedSecurity, Option<&'a Crypto>), SdpError> {
+    let security = &local.security;
+    let refused = || SdpError::Profile { profile: media.profile.clone() };
+    let (plain, secure, datagram_tls) = match media.profile.as_str() {
+        "RTP/AVP" | "RTP/AVPF" => (true, false, false),
+        "RTP/SAVP" | "RTP/SAVPF" => (false, true, false),
+        "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => (false, true, true),
+        _ => return Err(refused()),
+    };
+    if turn == Turn::Accept && datagram_tls != security.dtls.is_some() && !plain {
+        return Err(SdpError::Mismatch { what: "profile" });
+    }
+    let mut why = None;
+    if let Some(dtls) = &security.dtls {
+        // Before RFC 5764 had its profile name, browsers and PBXs wrote RTP/SAVPF for the same.
+        if let Some(fingerprint) = media.fingerprint {
+            let role = match media.setup {
+                Some(SetupOffer::HoldConn) => return Err(SdpError::Dtls { why: "a=setup:holdconn" }),
+                Some(SetupOffer::ActPass) if turn == Turn::Accept => {
+                    return Err(SdpError::Dtls { why: "an answer has to choose its a=setup" });
+                }
+                Some(SetupOffer::ActPass) => dtls.role,
+                Some(SetupOffer::Is(theirs)) => theirs.reversed(),
+                // The defaults of RFC 4145 §4.
+                None if turn == Turn::Accept => Setup::Active,
+                None => Setup::Passive,
+            };
+            return Ok((AgreedSecurity::Dtls { fingerprint, role }, None));
+        }
+        why = Some(SdpError::Dtls { why: "no SHA-256 a=fingerprint" });
+    }
+    if !security.sdes.is_empty() && !datagram_tls {
+        match keys(media, local, turn) {
+            Ok((agreed, crypto)) => return Ok((agreed, Some(crypto))),
+            Err(reason) => why = Some(SdpError::Crypto { why: reason }),
+        }
+    }
+    match why {
+        _ if plain && security.plain => Ok((AgreedSecurity::Plain, None)),
+        // What is missing is said where the far side meant to be secure or this side insists.
+        Some(why) if secure || !security.plain => Err(why),
+        _ => Err(refused()),
+    }
+}
+
+/// The first of our SDES keys whose suite the far side can do, and its line.
+fn keys<'a>(
+    media: &'a Media,
+    local: &LocalMedia,
+    turn: Turn,
+) -> Result<(AgreedSecurity, &'a Crypto), &'static str> {
+    let ours = &local.security.sdes;
+    let mut why = "none written";
+    for (key, tag) in ours.iter().zip(1u32..) {
+        for crypto in &media.crypto {
+            match &crypto.key {
+                Err(reason) => why = reason,
+                Ok(theirs) if theirs.suite() != key.suite() => why = "no common suite",
+                Ok(_) if turn == Turn::Accept && crypto.tag != tag => why = "a tag that was not offered",
+                Ok(theirs) => {
+                    return Ok((AgreedSecurity::Sdes { ours: key.clone(), theirs: theirs.clone() }, crypto));
+                }
+            }
+        }
+    }
+    Err(why)
+}
+
+fn remote_ice(media: &Media, local: &LocalMedia) -> Option<RemoteIce> {
+    local.ice.as_ref()?;
+    Some(RemoteIce {
+        credentials: media.ice.credentials.clone()?,
+        lite: media.ice.lite,
+        candidates: media.ice.candidates.clone(),
+        trickle: media.ice.trickle,
+        complete: media.ice.complete,
     })
+}
+
+/// Where RTP and RTCP go.
+fn destinations(
+    media: &Media,
+    local: &LocalMedia,
+    mux: bool,
+    ice: bool,
+) -> Result<(SocketAddr, SocketAddr), SdpError> {
+    if ice {
+        // The checks decide; the default destination may be a placeholder, a name or of another family.
+        let address = match media.connection {
+            Some(Connection::Unicast(address)) => address,
+            _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        };
+        let remote = SocketAddr::new(address, media.port);
+        return Ok((remote, remote));
+    }
+    let address = usable(media.connection, local).ok_or(SdpError::Address)?;
+    let remote_rtcp = match media.rtcp {
+        _ if mux => SocketAddr::new(address, media.port),
+        Some((port, None)) => SocketAddr::new(address, port),
+        Some((port, connection)) => {
+            SocketAddr::new(usable(connection, local).ok_or(SdpError::Address)?, port)
+        }
+        None => SocketAddr::new(address, media.port.saturating_add(1)),
+    };
+    let remote = SocketAddr::new(address, media.port);
+    let low = |to: SocketAddr| to.port() < 1_024 && !to.ip().is_unspecified();
+    if !local.remote.privileged_ports && (low(remote) || low(remote_rtcp)) {
+        return Err(SdpError::Address);
+    }
+    Ok((remote, remote_rtcp))
 }
 
 /// The codec that `payload_type` stands for in this stream.
 fn codec(media: &Media, payload_type: u8) -> Option<Codec> {
     let Some(map) = media.maps.iter().find(|map| map.payload_type == payload_type) else {
-        return [Codec::Pcmu, Codec::Pcma, Codec::G722]
-            .into_iter()
-            .find(|codec| codec.static_payload_type() == payload_type);
+        return Codec::ALL.into_iter().find(|codec| codec.static_payload_type() == Some(payload_type));
     };
-    let codec = [Codec::Pcmu, Codec::Pcma, Codec::G722]
-        .into_iter()
-        .find(|codec| map.encoding.eq_ignore_ascii_case(codec.name()))?;
+    let codec = Codec::from_name(&map.encoding)?;
     // Some phones write the honest 16000 for G.722. Under its static number there is no doubt what is meant;
     // under a dynamic one the clock could be meant as well, and a wrong clock tears the call's time apart.
     let honest =
-        codec == Codec::G722 && map.clock_hz == 16_000 && payload_type == codec.static_payload_type();
-    ((map.clock_hz == codec.clock_hz() || honest) && map.channels == 1).then_some(codec)
+        codec == Codec::G722 && map.clock_hz == 16_000 && codec.static_payload_type() == Some(payload_type);
+    ((map.clock_hz == codec.clock_hz() || honest) && map.channels == u32::from(codec.channels()))
+        .then_some(codec)
 }
 
-/// Events at the clock of the codecs; browsers offer a second one at 48000.
-fn is_event(media: &Media, payload_type: u8) -> bool {
+/// What the far side wishes to receive of Opus.
+fn opus(media: &Media, payload_type: u8, codec: Codec) -> Result<OpusParameters, SdpError> {
+    if codec != Codec::Opus {
+        return Ok(OpusParameters::DEFAULT);
+    }
+    let Some(format) = media.parameters.iter().find(|format| format.payload_type == payload_type) else {
+        return Ok(OpusParameters::DEFAULT);
+    };
+    OpusParameters::parse(&format.text).ok_or(SdpError::Malformed { line: format.line, what: "opus fmtp" })
+}
+
+fn is_event(media: &Media, payload_type: u8, clock_hz: u32) -> bool {
     media.maps.iter().any(|map| {
         map.payload_type == payload_type
             && map.encoding.eq_ignore_ascii_case("telephone-event")
-            && map.clock_hz == 8_000
+            && map.clock_hz == clock_hz
             && map.channels == 1
     })
 }
 
-fn usable(connection: Option<Connection>, ours: IpAddr) -> Option<IpAddr> {
-    match connection {
-        Some(Connection::Unicast(address)) if address.is_ipv4() == ours.is_ipv4() => Some(address),
-        _ => None,
+fn is_noise(media: &Media, payload_type: u8) -> bool {
+    match media.maps.iter().find(|map| map.payload_type == payload_type) {
+        Some(map) => map.encoding.eq_ignore_ascii_case("CN") && map.clock_hz == 8_000 && map.channels == 1,
+        None => payload_type == write::COMFORT_NOISE_PAYLOAD_TYPE,
     }
 }
 
-struct AudioSection<'a> {
-    profile: &'a str,
-    formats: &'a [(u8, Codec)],
-    event: Option<u8>,
-    direction: MediaDirection,
-    mux: bool,
-}
-
-impl AudioSection<'_> {
-    fn write(&self, text: &mut String, local: &LocalMedia) {
-        let formats: Vec<String> =
-            self.formats.iter().map(|(pt, _)| *pt).chain(self.event).map(|pt| pt.to_string()).collect();
-        push(text, format_args!("m=audio {} {} {}", local.port, self.profile, formats.join(" ")));
-        for (pt, codec) in self.formats {
-            push(text, format_args!("a=rtpmap:{pt} {}/{}", codec.name(), codec.clock_hz()));
-        }
-        if let Some(pt) = self.event {
-            push(text, format_args!("a=rtpmap:{pt} telephone-event/8000"));
-            push(text, format_args!("a=fmtp:{pt} 0-15"));
-        }
-        push(text, format_args!("a=ptime:{}", local.ptime_ms));
-        if self.mux {
-            push(text, format_args!("a=rtcp-mux"));
-        }
-        push(text, format_args!("a={}", self.direction.attribute()));
-    }
-}
-
-fn session_part(local: &LocalMedia, timing: &str) -> String {
-    let family = if local.address.is_ipv4() { "IP4" } else { "IP6" };
-    let LocalMedia { address, session_id, session_version, .. } = local;
-    let mut text = String::with_capacity(512);
-    push(&mut text, format_args!("v=0"));
-    push(&mut text, format_args!("o=- {session_id} {session_version} IN {family} {address}"));
-    push(&mut text, format_args!("s=-"));
-    push(&mut text, format_args!("c=IN {family} {address}"));
-    push(&mut text, format_args!("t={timing}"));
-    text
-}
-
-fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.write_fmt(line).expect("writing to a String cannot fail");
-    text.push_str("\r\n");
+fn usable(connection: Option<Connection>, local: &LocalMedia) -> Option<IpAddr> {
+    let Some(Connection::Unicast(address)) = connection else {
+        return None;
+    };
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    let loopback = address.to_canonical().is_loopback();
+    (address.is_ipv4() == local.address.is_ipv4() && !broadcast && (!loopback || local.remote.loopback))
+        .then_some(address)
 }

@@ -2,7 +2,11 @@
 
 use std::net::IpAddr;
 
-use super::{MediaDirection, SdpError};
+use super::ice::MAX_CANDIDATES;
+use super::security::SetupOffer;
+use super::{Candidate, Fingerprint, IceCredentials, MediaDirection, SdpError};
+
+pub(super) use super::security::Crypto;
 
 /// Longest description read, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -12,6 +16,10 @@ pub const MAX_LINES: usize = 1_024;
 pub const MAX_STREAMS: usize = 32;
 /// Most formats read of one `m=` line, and most `a=rtpmap` lines of one stream.
 pub const MAX_FORMATS: usize = 128;
+/// Most `a=crypto` lines read of one stream.
+const MAX_CRYPTO: usize = 32;
+/// Longest name of a stream or label read, in bytes.
+const MAX_NAME: usize = 128;
 
 /// A description with the parts that telephony needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +28,8 @@ pub(super) struct Description {
     pub(super) version: u64,
     /// The value of the first `t=` line, which an answer repeats (RFC 3264 §6).
     pub(super) timing: String,
+    /// Names of the streams of the first `a=group:BUNDLE`.
+    pub(super) bundle: Vec<String>,
     pub(super) media: Vec<Media>,
 }
 
@@ -34,8 +44,36 @@ pub(super) struct Media {
     pub(super) maps: Vec<Map>,
     pub(super) rtcp: Option<(u16, Option<Connection>)>,
     pub(super) rtcp_mux: bool,
+    pub(super) rtcp_rsize: bool,
     pub(super) max_ptime_ms: Option<u16>,
     pub(super) direction: MediaDirection,
+    pub(super) parameters: Vec<Parameters>,
+    pub(super) crypto: Vec<Crypto>,
+    /// The first with SHA-256.
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) setup: Option<SetupOffer>,
+    pub(super) ice: Ice,
+    pub(super) mid: Option<String>,
+    pub(super) label: Option<String>,
+    pub(super) bundle_only: bool,
+}
+
+/// What a stream says about ICE.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ice {
+    pub(super) credentials: Option<IceCredentials>,
+    pub(super) lite: bool,
+    pub(super) trickle: bool,
+    pub(super) complete: bool,
+    pub(super) candidates: Vec<Candidate>,
+}
+
+/// One `a=fmtp`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parameters {
+    pub(super) payload_type: u8,
+    pub(super) text: String,
+    pub(super) line: usize,
 }
 
 /// One `a=rtpmap`.
@@ -62,12 +100,28 @@ struct Inherited {
     connection: Option<Connection>,
     max_ptime_ms: Option<u16>,
     direction: Option<MediaDirection>,
+    bundle: Option<Vec<String>>,
+    ice_lite: bool,
+    transport: Transport,
+}
+
+/// What a stream or the session says about the transport; the stream's word counts.
+#[derive(Default)]
+struct Transport {
+    fingerprint: Option<Fingerprint>,
+    setup: Option<SetupOffer>,
+    ufrag: Option<String>,
+    password: Option<String>,
+    trickle: Option<bool>,
+    complete: bool,
 }
 
 /// A stream while its lines are read: what it said itself.
 struct Section {
     media: Media,
     direction: Option<MediaDirection>,
+    transport: Transport,
+    line: usize,
 }
 
 impl Description {
@@ -123,7 +177,12 @@ impl Description {
                     if sections.len() == MAX_STREAMS {
                         return Err(SdpError::TooLarge { what: "streams", limit: MAX_STREAMS });
                     }
-                    sections.push(Section { media: media_line(value, line)?, direction: None });
+                    sections.push(Section {
+                        media: media_line(value, line)?,
+                        direction: None,
+                        transport: Transport::default(),
+                        line,
+                    });
                 }
                 ("c", None) => {
                     if session.connection.is_some() {
@@ -146,7 +205,7 @@ impl Description {
                     }
                     timing.get_or_insert_with(|| value.to_owned());
                 }
-                ("a", None) => session_attribute(&mut session, value).ok_or(bad("attribute"))?,
+                ("a", None) => session_attribute(&mut session, value).map_err(bad)?,
                 ("a", Some(section)) => stream_attribute(section, value, line)?,
                 ("i" | "b" | "k", _) | ("u" | "e" | "p" | "r" | "z", None) => {}
                 ("t" | "u" | "e" | "p" | "r" | "z", Some(_)) => {
@@ -161,18 +220,42 @@ impl Description {
             return Err(missing("no session name"));
         }
         let timing = timing.ok_or(missing("no timing"))?;
-        let media = sections.into_iter().map(|section| section.finish(&session)).collect();
-        Ok(Self { version, timing, media })
+        let media = sections.into_iter().map(|section| section.finish(&session)).collect::<Result<_, _>>()?;
+        Ok(Self { version, timing, bundle: session.bundle.unwrap_or_default(), media })
     }
 }
 
 impl Section {
-    fn finish(self, session: &Inherited) -> Media {
-        let mut media = self.media;
+    fn finish(self, session: &Inherited) -> Result<Media, SdpError> {
+        let (mut media, own, lent) = (self.media, self.transport, &session.transport);
+        media.fingerprint = own.fingerprint.or(lent.fingerprint);
+        media.setup = own.setup.or(lent.setup);
+        media.ice.lite = session.ice_lite;
+        media.ice.trickle = own.trickle.or(lent.trickle).unwrap_or(false);
+        media.ice.complete = own.complete || lent.complete;
+        // Half a pair of one level is not completed from the other (RFC 8839 §5.4).
+        let (ufrag, password) = match (own.ufrag, own.password) {
+            (None, None) => (lent.ufrag.clone(), lent.password.clone()),
+            pair => pair,
+        };
+        media.ice.credentials = match (ufrag, password) {
+            (Some(ufrag), Some(password)) => {
+                let credentials = IceCredentials { ufrag, password };
+                if !credentials.valid() {
+                    return Err(SdpError::Malformed {
+                        line: self.line,
+                        what: "ICE credentials of this stream",
+                    });
+                }
+                Some(credentials)
+            }
+            (None, None) => None,
+            _ => return Err(SdpError::Malformed { line: self.line, what: "half of the ICE credentials" }),
+        };
         media.connection = media.connection.or(session.connection);
         media.max_ptime_ms = media.max_ptime_ms.or(session.max_ptime_ms);
         media.direction = self.direction.or(session.direction).unwrap_or_default();
-        media
+        Ok(media)
     }
 }
 
@@ -196,7 +279,7 @@ fn media_line(value: &str, line: usize) -> Result<Media, SdpError> {
     if formats.is_empty() || !formats.iter().all(|format| is_token(format)) {
         return Err(bad("formats"));
     }
-    if profile.starts_with("RTP/") && !formats.iter().all(|f| number::<u8>(f).is_some_and(|pt| pt < 128)) {
+    if is_rtp(profile) && !formats.iter().all(|f| number::<u8>(f).is_some_and(|pt| pt < 128)) {
         return Err(bad("payload type"));
     }
     Ok(Media {
@@ -208,27 +291,104 @@ fn media_line(value: &str, line: usize) -> Result<Media, SdpError> {
         maps: Vec::new(),
         rtcp: None,
         rtcp_mux: false,
+        rtcp_rsize: false,
         max_ptime_ms: None,
         direction: MediaDirection::SendRecv,
+        parameters: Vec::new(),
+        crypto: Vec::new(),
+        fingerprint: None,
+        setup: None,
+        ice: Ice::default(),
+        mid: None,
+        label: None,
+        bundle_only: false,
     })
 }
 
-fn session_attribute(session: &mut Inherited, value: &str) -> Option<()> {
-    match value.split_once(':').unwrap_or((value, "")) {
-        ("ptime", ms) => drop(milliseconds(ms)?),
-        ("maxptime", ms) => session.max_ptime_ms = Some(milliseconds(ms)?),
+fn is_rtp(profile: &str) -> bool {
+    profile.starts_with("RTP/") || profile.starts_with("UDP/TLS/RTP/")
+}
+
+impl Transport {
+    /// Takes an attribute of either level; `false`: it is none about the transport.
+    fn attribute(&mut self, name: &str, value: &str) -> Result<bool, &'static str> {
+        match name {
+            "fingerprint" => {
+                let read = Fingerprint::parse(value).ok_or("fingerprint")?;
+                self.fingerprint = self.fingerprint.or(read);
+            }
+            "setup" => self.setup = Some(SetupOffer::parse(value).ok_or("setup")?),
+            "ice-ufrag" => self.ufrag = Some(value.trim().to_owned()),
+            "ice-pwd" => self.password = Some(value.trim().to_owned()),
+            "ice-options" => self.trickle = Some(value.split(' ').any(|option| option == "trickle")),
+            "end-of-candidates" => self.complete = true,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+}
+
+fn session_attribute(session: &mut Inherited, value: &str) -> Result<(), &'static str> {
+    let (name, value) = value.split_once(':').unwrap_or((value, ""));
+    if session.transport.attribute(name, value)? {
+        return Ok(());
+    }
+    match (name, value) {
+        ("ptime", ms) => drop(milliseconds(ms).ok_or("ptime")?),
+        ("maxptime", ms) => session.max_ptime_ms = Some(milliseconds(ms).ok_or("maxptime")?),
+        ("ice-lite", "") => session.ice_lite = true,
+        ("group", group) => {
+            if let Some(names) = group.strip_prefix("BUNDLE") {
+                let names = names.split_ascii_whitespace().take(MAX_STREAMS).map(str::to_owned);
+                session.bundle.get_or_insert_with(|| names.collect());
+            }
+        }
         (name, "") => session.direction = direction(name).or(session.direction),
         _ => {}
     }
-    Some(())
+    Ok(())
 }
 
 fn stream_attribute(section: &mut Section, value: &str, line: usize) -> Result<(), SdpError> {
     let bad = |what| SdpError::Malformed { line, what };
+    let (name, value) = value.split_once(':').unwrap_or((value, ""));
+    if section.transport.attribute(name, value).map_err(bad)? {
+        return Ok(());
+    }
     let media = &mut section.media;
-    match value.split_once(':').unwrap_or((value, "")) {
-        // Formats of other profiles are no payload types; their maps are not ours to judge.
-        ("rtpmap", map) if media.profile.starts_with("RTP/") => {
+    // What streams of other kinds say about their formats and keys is not ours to judge.
+    let audio = media.kind == "audio" && is_rtp(&media.profile);
+    match (name, value) {
+        ("fmtp", parameters) if audio => {
+            let (payload_type, text) = parameters.split_once(' ').ok_or(bad("fmtp"))?;
+            let payload_type = number(payload_type).filter(|pt| *pt < 128).ok_or(bad("fmtp payload type"))?;
+            if media.parameters.len() == MAX_FORMATS {
+                return Err(SdpError::TooLarge { what: "fmtps", limit: MAX_FORMATS });
+            }
+            media.parameters.push(Parameters { payload_type, text: text.to_owned(), line });
+        }
+        ("crypto", crypto) if audio => {
+            if media.crypto.len() == MAX_CRYPTO {
+                return Err(SdpError::TooLarge { what: "crypto lines", limit: MAX_CRYPTO });
+            }
+            media.crypto.push(Crypto::parse(crypto).map_err(bad)?);
+        }
+        ("candidate", candidate) if audio => {
+            let Some(candidate) = Candidate::parse(candidate).map_err(bad)? else { return Ok(()) };
+            // Component 2 is RTCP on a port of its own, which is never done together with ICE here.
+            if candidate.component == 1 {
+                if media.ice.candidates.len() == MAX_CANDIDATES {
+                    return Err(SdpError::TooLarge { what: "candidates", limit: MAX_CANDIDATES });
+                }
+                media.ice.candidates.push(candidate);
+            }
+        }
+        ("mid", name) => media.mid = Some(named(name).ok_or(bad("mid"))?),
+        ("label", name) => media.label = Some(named(name).ok_or(bad("label"))?),
+        ("bundle-only", "") => media.bundle_only = true,
+        ("rtcp-rsize", "") => media.rtcp_rsize = true,
+        // Formats of other profiles are no payload types.
+        ("rtpmap", map) if is_rtp(&media.profile) => {
             let map = rtpmap(map).ok_or(bad("rtpmap"))?;
             if media.maps.len() == MAX_FORMATS {
                 return Err(SdpError::TooLarge { what: "rtpmaps", limit: MAX_FORMATS });
@@ -303,6 +463,10 @@ fn connection(value: &str) -> Option<Connection> {
         ("IP4" | "IP6", Err(_)) if is_host_name(host) => Some(Connection::Unusable),
         _ => None,
     }
+}
+
+fn named(text: &str) -> Option<String> {
+    (text.len() <= MAX_NAME && is_token(text)).then(|| text.to_owned())
 }
 
 fn direction(name: &str) -> Option<MediaDirection> {
