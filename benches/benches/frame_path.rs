@@ -84,7 +84,8 @@ impl Call {
         let leg = Leg::new(config, taps, MediaTime::ZERO);
         let mut call = Self { leg, readers, from, sender, payloads, now: MediaTime::ZERO, n: 0, codec };
         let prompt = speech_like(2, rate, Span::from_secs(600)).into();
-        let clip = Clip { id: ClipId(1), sound: Sound::Whole(prompt), interruptible: false };
+        let clip =
+            Clip { id: ClipId(1), sound: Sound::Whole(prompt, rate), interruptible: false, repeat: false };
         call.leg.command(MediaTime::ZERO, LegCommand::Play(clip));
         (0..100).for_each(|_| call.step());
         call

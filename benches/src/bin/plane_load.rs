@@ -204,7 +204,12 @@ fn measure(calls: u16, seconds: u64, first_port: u16) -> anyhow::Result<String> 
 }
 
 fn clip(id: u32, prompt: &Arc<[i16]>) -> Clip {
-    Clip { id: ClipId(id), sound: Sound::Whole(Arc::clone(prompt)), interruptible: false }
+    Clip {
+        id: ClipId(id),
+        sound: Sound::Whole(Arc::clone(prompt), RATE),
+        interruptible: false,
+        repeat: false,
+    }
 }
 
 /// Queues the prompt again, so that nobody falls silent.

@@ -249,6 +249,7 @@ impl<D: Dialogue> Conversation<D> {
             LegEvent::VoiceStarted { .. }
             | LegEvent::VoiceEnded { .. }
             | LegEvent::Locked { .. }
+            | LegEvent::HearEnded { .. }
             | LegEvent::KeysSent => {}
         }
     }
@@ -277,7 +278,12 @@ impl<D: Dialogue> Conversation<D> {
             }
             Ok(ready) => {
                 self.on_leg.insert(id, (ready.length, interruptible));
-                self.send(LegCommand::Play(Clip { id: ClipId(id.0), sound: ready.sound, interruptible }));
+                self.send(LegCommand::Play(Clip {
+                    id: ClipId(id.0),
+                    sound: ready.sound,
+                    interruptible,
+                    repeat: false,
+                }));
                 None
             }
         };

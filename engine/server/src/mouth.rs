@@ -77,7 +77,7 @@ impl Mouth {
         let pieces: Vec<_> = prompts.iter().map(Piece::of).collect();
         let key = (pieces, rate);
         if let Some(pcm) = self.kept().sounds.get(&key).cloned() {
-            return Ok(Ready { length: rate.span(pcm.len()), sound: Sound::Whole(pcm) });
+            return Ok(Ready { length: rate.span(pcm.len()), sound: Sound::Whole(pcm, rate) });
         }
         let (writer, reader) = track_ring(rate, AHEAD, FRAME, Doorbell::new());
         let mut sources = Vec::with_capacity(key.0.len());

@@ -267,6 +267,7 @@ impl Line<'_> {
                 id: MICROPHONE,
                 sound: Sound::Stream(microphone),
                 interruptible: false,
+                repeat: false,
             }))?;
             devices = Some(running);
         }

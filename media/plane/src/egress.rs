@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use antiphon_media_codec::mix;
+use antiphon_media_codec::{Resampler, mix};
 use antiphon_media_frame::{MediaTime, SampleRate, Span, TrackReader};
 
 /// Names a clip in events; unique within its leg, chosen by the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClipId(pub u32);
 
-/// Sound to be played, at the leg's rate.
+/// Sound to be played, at any rate; at the leg's own it is not converted.
 pub enum Sound {
-    /// All of it is there. Shared with the prompt cache; nothing is copied.
-    Whole(Arc<[i16]>),
+    /// All of it is there, at this rate. Shared with the prompt cache; nothing is copied.
+    Whole(Arc<[i16]>, SampleRate),
     /// It is still being made: played as it comes, silence where it is late, over when the ring is finished.
     Stream(TrackReader),
 }
@@ -26,6 +26,8 @@ pub struct Clip {
     pub sound: Sound,
     /// Whether the far side's voice or keys cut it.
     pub interruptible: bool,
+    /// Whether whole sound begins anew at its end, until it is stopped or cut: hold music. What is queued behind it waits.
+    pub repeat: bool,
 }
 
 /// How a clip came to its end.
@@ -56,11 +58,19 @@ pub const QUEUE: usize = 64;
 /// Long enough to hide the step of a cut, short enough to be over within the frame.
 const FADE: Span = Span::from_millis(5);
 
+/// What is converted at once of a whole sound.
+const BLOCK: Span = Span::from_millis(20);
+
 struct Current {
     clip: Clip,
-    /// Samples played.
+    /// To the leg's rate, where the sound has another.
+    resampler: Option<Resampler>,
+    /// Samples taken of a whole sound.
     position: usize,
-    /// What is left of a streamed frame.
+    /// How much was played, but for the samples since the rate last changed.
+    played: Span,
+    samples: usize,
+    /// What is left of a streamed frame or a converted block, at the leg's rate.
     rest: Vec<i16>,
     rest_from: usize,
     announced: bool,
@@ -99,8 +109,7 @@ impl Egress {
         while filled < out.len() {
             if self.current.is_none() {
                 let Some(clip) = self.queue.pop_front() else { break };
-                self.current =
-                    Some(Current { clip, position: 0, rest: Vec::new(), rest_from: 0, announced: false });
+                self.current = Some(Current::new(clip, self.rate));
             }
             let Some(current) = &mut self.current else { break };
             let (taken, over) = current.take(&mut out[filled..]);
@@ -115,7 +124,7 @@ impl Egress {
             filled += taken;
             if over {
                 let id = current.clip.id;
-                let played = self.rate.span(current.position);
+                let played = current.played(self.rate);
                 if !current.announced {
                     tell(Played::Started { id, at: from });
                 }
@@ -172,7 +181,7 @@ impl Egress {
             if current.announced {
                 self.fade = self.rate.samples(FADE);
             }
-            let played = self.rate.span(current.position);
+            let played = current.played(self.rate);
             tell(Played::Stopped { id: current.clip.id, at, played, end });
         }
         let waiting_end = if end == ClipEnd::Closed { ClipEnd::Closed } else { ClipEnd::Cancelled };
@@ -199,38 +208,113 @@ impl Egress {
 }
 
 impl Current {
+    fn new(clip: Clip, rate: SampleRate) -> Self {
+        let mut current = Self {
+            clip,
+            resampler: None,
+            position: 0,
+            played: Span::ZERO,
+            samples: 0,
+            rest: Vec::new(),
+            rest_from: 0,
+            announced: false,
+        };
+        current.convert(rate);
+        current
+    }
+
+    /// Converts to `rate` from here on.
+    fn convert(&mut self, rate: SampleRate) {
+        let from = match &self.clip.sound {
+            Sound::Whole(_, rate) => *rate,
+            Sound::Stream(reader) => reader.rate(),
+        };
+        self.resampler = (from != rate).then(|| Resampler::new(from, rate));
+    }
+
+    fn played(&self, rate: SampleRate) -> Span {
+        self.played + rate.span(self.samples)
+    }
+
     /// Copies what there is into `out`; says how much and whether the clip is over.
     fn take(&mut self, out: &mut [i16]) -> (usize, bool) {
+        let mut taken = 0;
+        let mut over = false;
+        while taken < out.len() && !over {
+            let left = &self.rest[self.rest_from..];
+            if !left.is_empty() {
+                let some = left.len().min(out.len() - taken);
+                out[taken..taken + some].copy_from_slice(&left[..some]);
+                self.rest_from += some;
+                taken += some;
+                continue;
+            }
+            self.rest.clear();
+            self.rest_from = 0;
+            match self.next(&mut out[taken..]) {
+                Next::Direct(some) => taken += some,
+                Next::Rest => {}
+                Next::Late => break,
+                Next::Over => over = true,
+            }
+        }
+        self.samples += taken;
+        (taken, over || (self.rest_from >= self.rest.len() && self.is_exhausted()))
+    }
+
+    /// The next of the sound: straight into `out`, or into the empty `rest`.
+    fn next(&mut self, out: &mut [i16]) -> Next {
         match &mut self.clip.sound {
-            Sound::Whole(pcm) => {
-                let left = &pcm[self.position.min(pcm.len())..];
-                let taken = left.len().min(out.len());
-                out[..taken].copy_from_slice(&left[..taken]);
-                self.position += taken;
-                (taken, self.position >= pcm.len())
+            Sound::Whole(pcm, rate) => {
+                if self.position >= pcm.len() {
+                    if !self.clip.repeat || pcm.is_empty() {
+                        return Next::Over;
+                    }
+                    self.position = 0;
+                }
+                let left = &pcm[self.position..];
+                let Some(resampler) = &mut self.resampler else {
+                    let some = left.len().min(out.len());
+                    out[..some].copy_from_slice(&left[..some]);
+                    self.position += some;
+                    return Next::Direct(some);
+                };
+                let block = left.len().min(rate.samples(BLOCK).max(1));
+                resampler.process(&left[..block], &mut self.rest);
+                self.position += block;
+                Next::Rest
             }
             Sound::Stream(reader) => {
-                let mut taken = 0;
-                while taken < out.len() {
-                    if self.rest_from >= self.rest.len() {
-                        self.rest.clear();
-                        self.rest_from = 0;
-                        let rest = &mut self.rest;
-                        if reader.pop(|frame| rest.extend_from_slice(frame.pcm)).is_none() {
-                            break;
-                        }
-                    }
-                    let left = &self.rest[self.rest_from..];
-                    let some = left.len().min(out.len() - taken);
-                    out[taken..taken + some].copy_from_slice(&left[..some]);
-                    self.rest_from += some;
-                    taken += some;
+                let (rest, resampler) = (&mut self.rest, &mut self.resampler);
+                let popped = reader.pop(|frame| match resampler {
+                    Some(resampler) => resampler.process(frame.pcm, rest),
+                    None => rest.extend_from_slice(frame.pcm),
+                });
+                match popped {
+                    Some(()) => Next::Rest,
+                    None if reader.finished() => Next::Over,
+                    None => Next::Late,
                 }
-                self.position += taken;
-                (taken, self.rest_from >= self.rest.len() && reader.finished())
             }
         }
     }
+
+    /// Whether nothing more will come.
+    fn is_exhausted(&self) -> bool {
+        match &self.clip.sound {
+            Sound::Whole(pcm, _) => self.position >= pcm.len() && (!self.clip.repeat || pcm.is_empty()),
+            Sound::Stream(reader) => reader.finished(),
+        }
+    }
+}
+
+/// Where the next of a sound went.
+enum Next {
+    Direct(usize),
+    Rest,
+    /// A stream has nothing yet.
+    Late,
+    Over,
 }
 
 /// Loudness of a frame, for the activity of our own track.
@@ -243,7 +327,8 @@ mod tests {
     use super::*;
 
     fn clip(id: u32, samples: usize, interruptible: bool) -> Clip {
-        Clip { id: ClipId(id), sound: Sound::Whole(vec![1_000; samples].into()), interruptible }
+        let sound = Sound::Whole(vec![1_000; samples].into(), SampleRate::HZ_8000);
+        Clip { id: ClipId(id), sound, interruptible, repeat: false }
     }
 
     fn egress(clips: Vec<Clip>) -> Egress {

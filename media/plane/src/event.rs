@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use antiphon_media_frame::{MediaTime, Span};
 
-use crate::{ClipEnd, ClipId};
+use crate::{ClipEnd, ClipId, HearId};
 
 /// What happened on a leg, in order. Times are on the leg's clock.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +56,12 @@ pub enum LegEvent {
     /// Keys were asked for but no telephone-event was agreed on, one of them is no key, there were none, or too many wait
     /// already. None of them is sent.
     KeysRefused,
+    /// A heard source is over: its track has ended and its last sample was played, or it was refused because there are
+    /// [`SOURCES`](crate::SOURCES) already. Does not follow on an `Unhear`.
+    HearEnded {
+        /// Which.
+        source: HearId,
+    },
     /// Nothing has come from the far side for the configured time. Told once per silence.
     Silent {
         /// When the last packet came.

@@ -16,6 +16,7 @@ use antiphon_media_rtp::{
 use crate::config::{LegConfig, Transmit};
 use crate::dial::{Dial, DialStep};
 use crate::egress::{Egress, Played, audible};
+use crate::hear::Hearing;
 use crate::pending::Pending;
 use crate::{ClipEnd, LegCommand, LegEvent, LegFigures, Taps};
 
@@ -72,6 +73,7 @@ pub struct Leg {
     encoder: Encoder,
     sender: Sender,
     egress: Egress,
+    hearing: Hearing,
     dial: Dial,
     /// When the last tick was.
     ticked: Option<MediaTime>,
@@ -121,6 +123,7 @@ impl Leg {
                 config.codec.rtp_clock_hz(),
             ),
             egress: Egress::new(rate),
+            hearing: Hearing::new(rate),
             dial: Dial::new(config.codec.rtp_clock_hz()),
             ticked: None,
             out: vec![0; samples],
@@ -232,6 +235,20 @@ impl Leg {
                 self.last_packet = now;
                 self.silence_told = false;
             }
+            LegCommand::Hear { source, reader, gain } => {
+                if !self.hearing.add(source, reader, gain) {
+                    self.tell(LegEvent::HearEnded { source });
+                }
+            }
+            LegCommand::Unhear { source } => self.hearing.remove(source),
+            LegCommand::Gain { source, gain } => self.hearing.gain(source, gain),
+            LegCommand::Hold(held) => self.hearing.hold(held),
+            LegCommand::Tap { id, track, writer } => {
+                if !self.taps.add(id, track, self.rate, writer) {
+                    tracing::warn!(limit = crate::TAPS, "a leg takes no more taps");
+                }
+            }
+            LegCommand::Untap { id } => self.taps.remove(id),
             // Needs somewhere to send the goodbye: `Leg::close`.
             LegCommand::Close => {}
         }
@@ -436,13 +453,17 @@ impl Leg {
     fn send_frame(&mut self, now: MediaTime, transmit: &mut dyn Transmit) {
         let to = self.source.remote().filter(|to| self.config.send && !to.ip().is_unspecified());
         let speak_to = to.filter(|to| !self.send_key(*to, transmit));
-        let spoke = if speak_to.is_some() {
-            let events = &mut self.events;
-            self.egress.fill(&mut self.out, now, |played| events.push_back(played.into()))
-        } else {
+        let events = &mut self.events;
+        let mut spoke = false;
+        if speak_to.is_some() {
+            spoke = self.egress.fill(&mut self.out, now, |played| events.push_back(played.into()));
+        }
+        // Others go on speaking while nothing of it may be sent.
+        spoke |= self.hearing.mix(&mut self.out, |source| events.push_back(LegEvent::HearEnded { source }));
+        if speak_to.is_none() {
             self.egress.rest(&mut self.out);
-            false
-        };
+            spoke = false;
+        }
         let kind = if spoke { FrameKind::Voice } else { FrameKind::Silence };
         let active = spoke && audible(&self.out);
         let frame = AudioFrame { pcm: &self.out, rate: self.rate, at: now, kind, active };

@@ -8,6 +8,7 @@ mod config;
 mod dial;
 mod egress;
 mod event;
+mod hear;
 mod leg;
 mod pending;
 mod ports;
@@ -18,8 +19,11 @@ mod writer;
 pub use config::{LegConfig, Transmit};
 pub use egress::{Clip, ClipEnd, ClipId, QUEUE, Sound};
 pub use event::{LegEvent, LegFigures};
+pub use hear::{HearId, SOURCES};
 pub use leg::Leg;
 pub use ports::{PortError, PortPool, SocketPair};
-pub use shard::{LegCommand, LegHandle, OnLegEvent, Shard, ShardConfig, ShardError, ShardFigures};
-pub use taps::{Tap, Taps};
+pub use shard::{
+    LegCommand, LegControl, LegHandle, OnLegEvent, Shard, ShardConfig, ShardError, ShardFigures,
+};
+pub use taps::{TAPS, Tap, TapId, Taps};
 pub use writer::{OnRecorded, RecordTaps, RecordWriter, WriterError};

@@ -12,11 +12,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use antiphon_media_frame::{LegId, MediaTime};
+use antiphon_media_frame::{Direction, LegId, MediaTime, TrackReader, TrackWriter};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::{Clip, Leg, LegEvent, SocketPair, Transmit};
+use crate::{Clip, HearId, Leg, LegEvent, SocketPair, TapId, Transmit};
 
 /// One frame of every leg.
 const TICK: Duration = Duration::from_millis(20);
@@ -65,6 +65,45 @@ pub enum LegCommand {
     Play(Clip),
     /// Stop playing, interruptible or not.
     Stop,
+    /// Let the far side hear this track, mixed with prompts and with up to 15 other sources; its rate may be any. A
+    /// source of the same name is replaced. A refused one comes back as `HearEnded`.
+    Hear {
+        /// Names it.
+        source: HearId,
+        /// The track: usually what another leg receives.
+        reader: TrackReader,
+        /// Factor of its loudness, 0 to 16.
+        gain: f32,
+    },
+    /// Let the far side hear this source no more; it fades out within a frame.
+    Unhear {
+        /// Which.
+        source: HearId,
+    },
+    /// Change the loudness of a source.
+    Gain {
+        /// Which.
+        source: HearId,
+        /// Its new factor, 0 to 16.
+        gain: f32,
+    },
+    /// Silence all sources, or let them be heard again. Clips are played all the same: hold music is one that repeats.
+    Hold(bool),
+    /// Write a track of this leg into a ring as well, at the ring's rate. A tap of the same name is replaced. Where
+    /// there are [`TAPS`](crate::TAPS) already the ring is closed at once.
+    Tap {
+        /// Names it.
+        id: TapId,
+        /// What the far side says, or what is said to it.
+        track: Direction,
+        /// The ring, for frames of 25 ms: a resampler may owe a sample or two of the frame before.
+        writer: TrackWriter,
+    },
+    /// Close a tap's ring.
+    Untap {
+        /// Which.
+        id: TapId,
+    },
     /// Send these keys as RFC 4733 events, one after another.
     Keys(Vec<char>),
     /// The far side moved (re-INVITE): send there, lock anew.
@@ -191,7 +230,7 @@ impl Shard {
         send(&self.sender, Command::Add(id, new)).inspect_err(|_| {
             self.counters.legs.fetch_sub(1, Ordering::Relaxed);
         })?;
-        Ok(LegHandle { id, sender: self.sender.clone() })
+        Ok(LegHandle { control: LegControl { id, sender: self.sender.clone() } })
     }
 
     /// How it is doing.
@@ -221,11 +260,39 @@ impl Drop for Shard {
 
 /// A leg on a shard. Dropping it closes the leg.
 pub struct LegHandle {
+    control: LegControl,
+}
+
+/// Speaks to a leg without owning it: dropping it changes nothing, and commands to a leg that is closed are ignored.
+#[derive(Clone)]
+pub struct LegControl {
     id: LegId,
     sender: SyncSender<Command>,
 }
 
 impl LegHandle {
+    /// The leg's name within the process.
+    #[must_use]
+    pub fn id(&self) -> LegId {
+        self.control.id
+    }
+
+    /// Asks something of the leg; done at the next tick.
+    ///
+    /// # Errors
+    /// [`ShardError::Behind`] or [`ShardError::Stopped`].
+    pub fn send(&self, command: LegCommand) -> Result<(), ShardError> {
+        self.control.send(command)
+    }
+
+    /// A way to speak to the leg that does not keep it open.
+    #[must_use]
+    pub fn control(&self) -> LegControl {
+        self.control.clone()
+    }
+}
+
+impl LegControl {
     /// The leg's name within the process.
     #[must_use]
     pub fn id(&self) -> LegId {
@@ -243,9 +310,9 @@ impl LegHandle {
 
 impl Drop for LegHandle {
     fn drop(&mut self) {
-        let mut command = Command::Leg(self.id, LegCommand::Close);
+        let mut command = Command::Leg(self.control.id, LegCommand::Close);
         // A leg that is never closed would leak sockets. The queue empties every tick, so this ends.
-        while let Err(TrySendError::Full(back)) = self.sender.try_send(command) {
+        while let Err(TrySendError::Full(back)) = self.control.sender.try_send(command) {
             command = back;
             std::thread::sleep(Duration::from_millis(1));
         }

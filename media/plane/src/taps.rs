@@ -1,10 +1,19 @@
 //! Where a leg's two tracks go besides the wire.
 
 use antiphon_media_codec::Resampler;
-use antiphon_media_frame::{AudioFrame, Refused, SampleRate, TrackWriter};
+use antiphon_media_frame::{AudioFrame, Direction, Refused, SampleRate, TrackWriter};
+
+/// Names a tap in commands; unique within its leg, chosen by the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TapId(pub u64);
+
+/// Taps of a leg at once, over both tracks; more are refused.
+pub const TAPS: usize = 48;
 
 /// One consumer of one track, at its own rate.
 pub struct Tap {
+    /// Those that were there from the start have none.
+    id: Option<TapId>,
     writer: TrackWriter,
     resampler: Option<Resampler>,
     out: Vec<i16>,
@@ -17,7 +26,7 @@ impl Tap {
         let rate = writer.rate();
         let resampler = (rate != native).then(|| Resampler::new(native, rate));
         // Twice the longest frame: a resampler may owe a sample or two from the frame before.
-        Self { out: Vec::with_capacity(rate.hz() as usize / 25), resampler, writer }
+        Self { id: None, out: Vec::with_capacity(rate.hz() as usize / 25), resampler, writer }
     }
 
     /// Hands the frame on. A consumer that is behind loses it and sees a gap in time; one that is gone (a
@@ -56,6 +65,36 @@ pub struct Taps {
 }
 
 impl Taps {
+    /// Adds a tap in mid-call; one of the same name goes. Says no where there are too many.
+    pub(crate) fn add(
+        &mut self,
+        id: TapId,
+        track: Direction,
+        native: SampleRate,
+        writer: TrackWriter,
+    ) -> bool {
+        self.remove(id);
+        // Those whose consumers are gone make room.
+        for taps in [&mut self.received, &mut self.sent] {
+            taps.retain(|tap| !tap.writer.abandoned());
+        }
+        if self.received.len() + self.sent.len() >= TAPS {
+            return false;
+        }
+        let tap = Tap { id: Some(id), ..Tap::new(native, writer) };
+        match track {
+            Direction::Received => self.received.push(tap),
+            Direction::Sent => self.sent.push(tap),
+        }
+        true
+    }
+
+    pub(crate) fn remove(&mut self, id: TapId) {
+        for taps in [&mut self.received, &mut self.sent] {
+            taps.retain(|tap| tap.id != Some(id));
+        }
+    }
+
     pub(crate) fn refused(&self) -> u64 {
         self.received.iter().chain(&self.sent).map(Tap::refused).sum()
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use antiphon_media_codec::{CodecKind, Decoder, Encoder, GateConfig};
-use antiphon_media_frame::{MediaTime, Span};
+use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_media_plane::{
     Clip, ClipEnd, ClipId, Leg, LegCommand, LegConfig, LegEvent, LegFigures, LegHandle, PortPool, QUEUE,
     RecordWriter, Shard, ShardConfig, ShardError, Sound, Tap, Taps,
@@ -52,6 +52,7 @@ struct Call {
     events: Receiver<LegEvent>,
     /// Where the leg receives.
     address: SocketAddr,
+    rate: SampleRate,
 }
 
 impl Call {
@@ -60,11 +61,12 @@ impl Call {
         let address = pair.address().expect("bound");
         let (tell, events) = channel();
         let leg = Leg::new(config, taps, MediaTime::ZERO);
+        let rate = leg.rate();
         let hear = Box::new(move |event| {
             let _ = tell.send(event);
         });
         let handle = shard.add(pair, leg, Instant::now(), hear).expect("room");
-        Self { handle: Some(handle), events, address }
+        Self { handle: Some(handle), events, address, rate }
     }
 
     fn send(&self, command: LegCommand) {
@@ -72,8 +74,8 @@ impl Call {
     }
 
     fn play(&self, id: u32, pcm: &[i16]) {
-        let sound = Sound::Whole(pcm.into());
-        self.send(LegCommand::Play(Clip { id: ClipId(id), sound, interruptible: false }));
+        let sound = Sound::Whole(pcm.into(), self.rate);
+        self.send(LegCommand::Play(Clip { id: ClipId(id), sound, interruptible: false, repeat: false }));
     }
 
     fn wait<T>(&self, what: &str, mut find: impl FnMut(&LegEvent) -> Option<T>) -> T {

@@ -117,7 +117,12 @@ fn receiving_playing_and_tapping_allocate_nothing() {
     for codec in CodecKind::SAMPLE_BASED {
         let mut call = Call::new(codec);
         let pcm: std::sync::Arc<[i16]> = speech_like(2, codec.sample_rate(), Span::from_secs(30)).into();
-        let clip = Clip { id: ClipId(1), sound: Sound::Whole(pcm), interruptible: false };
+        let clip = Clip {
+            id: ClipId(1),
+            sound: Sound::Whole(pcm, codec.sample_rate()),
+            interruptible: false,
+            repeat: false,
+        };
         call.leg.command(MediaTime::ZERO, LegCommand::Play(clip));
         (0..200).for_each(|n| call.step(n));
         let before = call.frames;

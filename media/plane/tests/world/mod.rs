@@ -187,7 +187,8 @@ impl Side {
     }
 
     pub(crate) fn play(&mut self, id: u32, pcm: &[i16], interruptible: bool) {
-        let clip = Clip { id: ClipId(id), sound: Sound::Whole(pcm.into()), interruptible };
+        let sound = Sound::Whole(pcm.into(), self.leg.rate());
+        let clip = Clip { id: ClipId(id), sound, interruptible, repeat: false };
         self.leg.command(self.local(), LegCommand::Play(clip));
     }
 

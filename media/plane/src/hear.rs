@@ -1,0 +1,259 @@
+//! What a leg's far side hears besides prompts: tracks of other legs, mixed.
+//!
+//! A source is heard as it comes, not by its times: its leg's clock is another one. What lies waiting is kept to a frame
+//! or so; a backlog never becomes a permanent delay, and every step in a source is blended over.
+
+use antiphon_media_codec::{Concealer, Resampler, mix};
+use antiphon_media_frame::{SampleRate, Span, TrackReader};
+
+use crate::leg::FRAME;
+
+/// Names a source in commands and events; unique within its leg, chosen by the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HearId(pub u64);
+
+/// Sources heard at once; more are refused.
+pub const SOURCES: usize = 16;
+
+/// Frames waiting beyond this are dropped at once, all but one.
+const BACKLOG: usize = 3;
+/// A whole frame that was never needed for this many ticks is delay without a use: one second.
+const SPARE_TICKS: u32 = 50;
+/// The same while the source is quiet, where a cut is not heard.
+const QUIET_SPARE_TICKS: u32 = 10;
+/// Blend over a cut.
+const BLEND: Span = Span::from_millis(5);
+/// Frames made up in a row; the concealer is silent by then.
+const MADE_UP: u32 = 3;
+
+/// The sources of one leg.
+pub(crate) struct Hearing {
+    rate: SampleRate,
+    samples: usize,
+    sources: Vec<Source>,
+    held: bool,
+    frame: Vec<i16>,
+    sum: Vec<i32>,
+}
+
+struct Source {
+    id: HearId,
+    reader: TrackReader,
+    resampler: Resampler,
+    /// At the leg's rate, oldest first.
+    waiting: Vec<i16>,
+    concealer: Concealer,
+    /// Frames made up in a row; beyond [`MADE_UP`] it is silent.
+    dry: u32,
+    /// Factor of the last sample, and where it is going.
+    gain: f32,
+    goal: f32,
+    /// It fades out and goes.
+    leaving: bool,
+    /// The least that was left waiting after a tick, and for how many ticks.
+    spare: usize,
+    spare_ticks: u32,
+    quiet: bool,
+}
+
+impl Hearing {
+    pub(crate) fn new(rate: SampleRate) -> Self {
+        Self {
+            rate,
+            samples: rate.samples(FRAME),
+            sources: Vec::new(),
+            held: false,
+            frame: Vec::new(),
+            sum: Vec::new(),
+        }
+    }
+
+    /// Takes a source in; one of the same name fades out. Says no where there are too many.
+    pub(crate) fn add(&mut self, id: HearId, reader: TrackReader, gain: f32) -> bool {
+        self.remove(id);
+        if self.sources.iter().filter(|source| !source.leaving).count() >= SOURCES {
+            return false;
+        }
+        if self.sources.len() >= 2 * SOURCES {
+            // Somebody swaps sources faster than they fade: one that goes, goes at once.
+            if let Some(at) = self.sources.iter().position(|source| source.leaving) {
+                self.sources.remove(at);
+            }
+        }
+        self.frame.resize(self.samples, 0);
+        self.sum.resize(self.samples, 0);
+        self.sources.push(Source::new(id, reader, self.rate, gain));
+        true
+    }
+
+    /// Lets a source fade out.
+    pub(crate) fn remove(&mut self, id: HearId) {
+        for source in self.named(id) {
+            source.leaving = true;
+        }
+    }
+
+    /// Changes a source's factor, over the next frame.
+    pub(crate) fn gain(&mut self, id: HearId, gain: f32) {
+        for source in self.named(id) {
+            source.goal = sane(gain);
+        }
+    }
+
+    /// Silences all sources, or lets them be heard again; they go on meanwhile.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    fn named(&mut self, id: HearId) -> impl Iterator<Item = &mut Source> {
+        self.sources.iter_mut().filter(move |source| source.id == id && !source.leaving)
+    }
+
+    /// Adds the next frame of all sources to `out`; returns whether any of it is somebody's sound. `ended` hears of
+    /// sources whose track is over.
+    ///
+    /// # Realtime safety
+    /// No allocation once warm.
+    pub(crate) fn mix(&mut self, out: &mut [i16], mut ended: impl FnMut(HearId)) -> bool {
+        if self.sources.is_empty() {
+            return false;
+        }
+        for (sum, sample) in self.sum.iter_mut().zip(&*out) {
+            *sum = i32::from(*sample);
+        }
+        let mut heard = false;
+        for source in &mut self.sources {
+            source.fill(&mut self.frame);
+            let goal = if self.held || source.leaving { 0.0 } else { source.goal };
+            if source.gain == 0.0 && goal == 0.0 {
+                continue;
+            }
+            if source.gain != 1.0 || goal != 1.0 {
+                mix::ramp(&mut self.frame, source.gain, goal);
+            }
+            source.gain = goal;
+            heard |= source.dry == 0;
+            for (sum, sample) in self.sum.iter_mut().zip(&self.frame) {
+                *sum += i32::from(*sample);
+            }
+        }
+        for (out, sum) in out.iter_mut().zip(&self.sum) {
+            *out = (*sum).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
+        }
+        self.sources.retain(|source| {
+            let over = source.is_over();
+            if over && !source.leaving {
+                ended(source.id);
+            }
+            let faded = source.leaving && source.gain == 0.0;
+            !(over || faded)
+        });
+        heard
+    }
+}
+
+impl Source {
+    fn new(id: HearId, reader: TrackReader, rate: SampleRate, gain: f32) -> Self {
+        let resampler = Resampler::new(reader.rate(), rate);
+        Self {
+            id,
+            waiting: Vec::with_capacity(rate.samples(FRAME) * (BACKLOG + 2)),
+            resampler,
+            reader,
+            concealer: Concealer::new(rate),
+            dry: MADE_UP,
+            gain: 0.0,
+            goal: sane(gain),
+            leaving: false,
+            spare: usize::MAX,
+            spare_ticks: 0,
+            quiet: false,
+        }
+    }
+
+    /// The track is over and nothing of it is heard any more.
+    fn is_over(&self) -> bool {
+        self.dry >= MADE_UP && self.reader.finished()
+    }
+
+    /// Writes the next frame.
+    fn fill(&mut self, frame: &mut [i16]) {
+        self.take(frame.len());
+        if self.waiting.len() >= frame.len() {
+            frame.copy_from_slice(&self.waiting[..frame.len()]);
+            self.waiting.drain(..frame.len());
+            self.concealer.good(frame);
+            self.dry = 0;
+            self.watch_spare(frame.len());
+        } else if self.dry < MADE_UP {
+            self.dry += 1;
+            self.concealer.conceal(frame);
+            self.spare_ticks = 0;
+        } else {
+            frame.fill(0);
+        }
+    }
+
+    /// Takes what has come; of a backlog only the newest frame stays.
+    fn take(&mut self, samples: usize) {
+        let mut frames = self.reader.ready();
+        if frames * samples + self.waiting.len() > (BACKLOG + 1) * samples {
+            // The next samples that would have been heard fade under those that are heard instead.
+            if self.waiting.len() < samples && self.pop() {
+                frames -= 1;
+            }
+            while frames > 1 && self.reader.pop(|_| ()).is_some() {
+                frames -= 1;
+            }
+            self.pop();
+            let surplus = self.waiting.len().saturating_sub(samples);
+            self.skip(surplus);
+            return;
+        }
+        while frames > 0 && self.pop() {
+            frames -= 1;
+        }
+    }
+
+    /// Takes one frame; says whether there was one.
+    fn pop(&mut self) -> bool {
+        let (resampler, waiting, quiet) = (&mut self.resampler, &mut self.waiting, &mut self.quiet);
+        self.reader
+            .pop(|frame| {
+                *quiet = !frame.active;
+                resampler.process(frame.pcm, waiting);
+            })
+            .is_some()
+    }
+
+    /// Drops a frame that was waiting all the time.
+    fn watch_spare(&mut self, samples: usize) {
+        let left = self.waiting.len();
+        self.spare = if self.spare_ticks == 0 { left } else { self.spare.min(left) };
+        self.spare_ticks += 1;
+        if self.spare < samples {
+            if self.spare_ticks >= SPARE_TICKS {
+                self.spare_ticks = 0;
+            }
+        } else if self.spare_ticks >= if self.quiet { QUIET_SPARE_TICKS } else { SPARE_TICKS } {
+            self.skip(samples);
+            self.spare_ticks = 0;
+        }
+    }
+
+    /// Drops the first `count` samples that wait; those behind them are blended in.
+    fn skip(&mut self, count: usize) {
+        let blend = self.resampler.to().samples(BLEND).min(self.waiting.len() - count).min(count);
+        for n in 0..blend {
+            let (old, new) = (f32::from(self.waiting[n]), f32::from(self.waiting[count + n]));
+            let weight = (n + 1) as f32 / (blend + 1) as f32;
+            self.waiting[count + n] = (old + (new - old) * weight) as i16;
+        }
+        self.waiting.drain(..count);
+    }
+}
+
+/// A factor from 0 to 16 (24 dB).
+fn sane(gain: f32) -> f32 {
+    if gain.is_finite() { gain.clamp(0.0, 16.0) } else { 1.0 }
+}
