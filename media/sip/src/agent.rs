@@ -1,8 +1,9 @@
 //! The user agent: what it listens on, and where each request goes.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -24,15 +25,25 @@ use rsipstack::transport::udp::UdpConnection;
 use rsipstack::transport::{SipAddr, SipConnection, TcpListenerConnection, TransportLayer};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
+use crate::access::{Access, OpenAccess};
 use crate::dialog::{Shared, reason_text};
-use crate::gate::{ALLOW, RETRY_AFTER};
+use crate::digest::{Authenticator, DigestAlgorithm};
+use crate::gate::{ALLOW, RETRY_AFTER, Rules};
 use crate::incoming::{self, IncomingCall};
+use crate::ingress::Ingress;
+use crate::limits::{LimitConfig, LimitStats, Limits};
 use crate::outgoing::{self, CallRequest, OutgoingCall};
+use crate::registrar::{self, Registrar};
 use crate::transport::{GatedSocket, Guard, accept};
 
 /// Requests of one dialog that may wait for an answer at once.
 const MAX_PENDING: usize = 8;
+/// Used nonces remembered against replay; each takes about 120 bytes.
+const MAX_NONCES: usize = 65_536;
+/// How often registrations are looked through for those that ran out.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What a call driver needs of a SIP stack, so that tests and other stacks can stand in.
 pub trait SipStack: Send + Sync + 'static {
@@ -47,7 +58,7 @@ pub trait SipStack: Send + Sync + 'static {
 }
 
 /// How to listen, and the limits.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct AgentConfig {
     /// UDP addresses; port 0 takes a free one.
     pub udp: Vec<SocketAddr>,
@@ -72,6 +83,27 @@ pub struct AgentConfig {
     pub stream_idle: Duration,
     /// RFC 3261 T1. The other timers follow: no ACK within 64 T1 ends a call.
     pub t1: Duration,
+    /// Who may do what.
+    pub access: Arc<dyn Access>,
+    /// Where phones register; without one REGISTER is not served. Only users who gave their password may register,
+    /// and only themselves: [`AgentConfig::access`] has to say [`Decision::Authenticate`](crate::Decision).
+    pub registrar: Option<Arc<Registrar>>,
+    /// Rates, failures and bans for each source.
+    pub limits: LimitConfig,
+    /// What passwords are asked for with, in order of preference (RFC 8760).
+    pub digest_algorithms: Vec<DigestAlgorithm>,
+    /// How long a nonce is taken before a phone is asked with a new one.
+    pub nonce_lifetime: Duration,
+}
+
+impl fmt::Debug for AgentConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AgentConfig")
+            .field("udp", &self.udp)
+            .field("tcp", &self.tcp)
+            .field("max_calls", &self.max_calls)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for AgentConfig {
@@ -88,6 +120,11 @@ impl Default for AgentConfig {
             ring_limit: Duration::from_secs(180),
             stream_idle: Duration::from_secs(3_600),
             t1: Duration::from_millis(500),
+            access: Arc::new(OpenAccess),
+            registrar: None,
+            limits: LimitConfig::default(),
+            digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
+            nonce_lifetime: Duration::from_secs(300),
         }
     }
 }
@@ -150,6 +187,14 @@ pub struct AgentStats {
     pub timers: usize,
     /// Stream connections.
     pub connections: usize,
+    /// Phones registered.
+    pub registered: usize,
+    /// Requests answered with a challenge, since the start.
+    pub challenged: u64,
+    /// Requests refused by the access policy, since the start.
+    pub refused: u64,
+    /// What the limits for each source did.
+    pub limits: LimitStats,
 }
 
 /// A SIP user agent over the `rsipstack` crate. Dropping it stops it without farewell; [`Agent::shutdown`] ends the
@@ -176,6 +221,14 @@ impl Agent {
             max_transactions: config.max_transactions,
             stream_idle: config.stream_idle,
             calls: Arc::new(Semaphore::new(config.max_calls)),
+            ingress: Ingress::new(
+                // The stack reads datagrams and parts of streams into buffers of its own, of this size.
+                Rules { max_message: config.max_message, registrar: config.registrar.is_some() },
+                Arc::clone(&config.access),
+                Authenticator::new(config.digest_algorithms.clone(), config.nonce_lifetime, MAX_NONCES),
+                Limits::new(config.limits.clone()),
+            ),
+            start: Instant::now(),
             endpoint: OnceLock::new(),
         });
         let transport = TransportLayer::new(stop.clone());
@@ -237,6 +290,9 @@ impl Agent {
             calls: Mutex::new(HashMap::new()),
         });
         tokio::spawn(dispatch(Arc::clone(&core), transactions));
+        if let Some(registrar) = core.config.registrar.clone() {
+            tokio::spawn(expire(registrar, core.stop.clone()));
+        }
         Ok((Self { core, udp, tcp }, calls))
     }
 
@@ -292,7 +348,22 @@ impl Agent {
             finished: endpoint.finished_transactions.len(),
             timers: endpoint.timers.len(),
             connections: endpoint.transport_layer.connections_count(),
+            registered: config.registrar.as_ref().map_or(0, |registrar| registrar.len()),
+            challenged: guard.ingress.counts().0,
+            refused: guard.ingress.counts().1,
+            limits: guard.ingress.limits.stats(),
         }
+    }
+
+    /// Who is banned, and for how long still. An IPv6 address stands for its /64.
+    #[must_use]
+    pub fn bans(&self) -> Vec<(IpAddr, Duration)> {
+        self.core.guard.ingress.limits.bans(self.core.guard.now())
+    }
+
+    /// Lifts a ban; whether there was one.
+    pub fn unban(&self, address: IpAddr) -> bool {
+        self.core.guard.ingress.limits.unban(self.core.guard.now(), address)
     }
 }
 
@@ -404,7 +475,15 @@ async fn dispatch(core: Arc<Core>, mut transactions: mpsc::UnboundedReceiver<Tra
     }
 }
 
-fn route(core: &Arc<Core>, tx: Transaction) -> Option<Replying> {
+async fn expire(registrar: Arc<Registrar>, stop: CancellationToken) {
+    while tokio::time::timeout(EXPIRY_INTERVAL, stop.cancelled()).await.is_err() {
+        registrar.expire();
+    }
+}
+
+fn route(core: &Arc<Core>, mut tx: Transaction) -> Option<Replying> {
+    // First of all: whatever becomes of the request, the mark ends here.
+    let entry = core.guard.ingress.entry(&mut tx.original);
     let Ok(id) = DialogId::try_from(&tx) else {
         return Some(reply(tx, StatusCode::BadRequest, Vec::new()));
     };
@@ -415,10 +494,13 @@ fn route(core: &Arc<Core>, tx: Transaction) -> Option<Replying> {
         }
         return in_dialog(core, &id, tx);
     }
-    match method {
-        Method::Options => Some(reply(tx, StatusCode::OK, capabilities())),
-        Method::Invite if core.closing.load(Ordering::Relaxed) => Some(refuse_busy(tx)),
-        Method::Invite => incoming::begin(core, tx),
+    // Read one way by the gate and another way by the stack: let in by nobody.
+    let Some(entry) = entry else { return Some(reply(tx, StatusCode::Forbidden, Vec::new())) };
+    match (method, &core.config.registrar) {
+        (Method::Options, _) => Some(reply(tx, StatusCode::OK, capabilities())),
+        (Method::Invite, _) if core.closing.load(Ordering::Relaxed) => Some(refuse_busy(tx)),
+        (Method::Invite, _) => incoming::begin(core, tx, entry),
+        (Method::Register, Some(registrar)) => Some(registrar::serve(registrar, &entry, tx)),
         _ => Some(reply(tx, StatusCode::CallTransactionDoesNotExist, Vec::new())),
     }
 }

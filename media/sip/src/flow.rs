@@ -77,17 +77,6 @@ impl SipTransport {
             Self::Wss => Transport::Wss,
         }
     }
-
-    pub(crate) const fn of_stack(transport: Transport) -> Self {
-        match transport {
-            Transport::Tcp => Self::Tcp,
-            Transport::Tls => Self::Tls,
-            Transport::Ws => Self::Ws,
-            Transport::Wss => Self::Wss,
-            // SCTP is never bound.
-            Transport::Udp | Transport::Sctp | Transport::TlsSctp => Self::Udp,
-        }
-    }
 }
 
 impl fmt::Display for SipTransport {
@@ -135,7 +124,6 @@ mod tests {
             [SipTransport::Udp, SipTransport::Tcp, SipTransport::Tls, SipTransport::Ws, SipTransport::Wss]
         {
             assert_eq!(transport.name().to_uppercase().parse::<SipTransport>().unwrap(), transport);
-            assert_eq!(SipTransport::of_stack(transport.stack()), transport);
         }
         assert!("sctp".parse::<SipTransport>().is_err());
     }

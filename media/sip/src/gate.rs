@@ -5,6 +5,7 @@
 //! agent. So the gate checks the grammar that matters, answers what is wrong with the right status, and finally
 //! lets the stack's own parsers run once under `catch_unwind`.
 
+use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::catch_unwind;
 
@@ -43,8 +44,23 @@ pub(crate) enum Load {
     Overrun,
 }
 
+/// What is taken at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// Longest message, in bytes.
+    pub(crate) max_message: usize,
+    /// Whether REGISTER is served.
+    pub(crate) registrar: bool,
+}
+
+impl Rules {
+    fn allow(&self) -> Cow<'static, str> {
+        if self.registrar { format!("{ALLOW}, REGISTER").into() } else { ALLOW.into() }
+    }
+}
+
 /// Judges one message.
-pub(crate) fn admit(raw: &[u8], max_message: usize, load: Load) -> Verdict {
+pub(crate) fn admit(raw: &[u8], rules: &Rules, load: Load) -> Verdict {
     // Some senders start with empty lines, which are to be ignored (RFC 3261 §7.5).
     let blank = raw.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     let raw = &raw[blank..];
@@ -52,9 +68,9 @@ pub(crate) fn admit(raw: &[u8], max_message: usize, load: Load) -> Verdict {
         return Verdict::Drop("no SIP message");
     };
     if message.start.starts_with("SIP/") {
-        return response(raw, &message, max_message);
+        return response(raw, &message, rules.max_message);
     }
-    match request(raw, &message, max_message, load) {
+    match request(raw, &message, rules, load) {
         Ok(bytes) => Verdict::Pass(bytes),
         Err(refusal) => {
             let extra: Vec<(&str, &str)> = refusal.extra.iter().map(|(n, v)| (*n, v.as_str())).collect();
@@ -101,14 +117,14 @@ fn response(raw: &[u8], message: &Message<'_>, max_message: usize) -> Verdict {
     if stack_accepts(raw) { Verdict::Pass(raw.to_vec()) } else { Verdict::Drop("unreadable response") }
 }
 
-fn request(raw: &[u8], message: &Message<'_>, max_message: usize, load: Load) -> Result<Vec<u8>, Refusal> {
+fn request(raw: &[u8], message: &Message<'_>, rules: &Rules, load: Load) -> Result<Vec<u8>, Refusal> {
     let mut parts = message.start.split(' ');
     let (Some(method), Some(uri), Some(version), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return refuse(400, "Bad Request-Line");
     };
-    if raw.len() > max_message {
+    if raw.len() > rules.max_message {
         return refuse(513, "Message Too Large");
     }
     if version != "SIP/2.0" {
@@ -126,8 +142,9 @@ fn request(raw: &[u8], message: &Message<'_>, max_message: usize, load: Load) ->
         return refuse(400, "Bad CSeq");
     }
     let body = body(message)?;
-    if !ALLOW.split(", ").any(|known| known == method) {
-        return refuse_with(405, "Method Not Allowed", "Allow", ALLOW);
+    let allow = rules.allow();
+    if !allow.split(", ").any(|known| known == method) {
+        return refuse_with(405, "Method Not Allowed", "Allow", allow);
     }
     let scheme = uri.split(':').next().unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
@@ -148,7 +165,7 @@ fn request(raw: &[u8], message: &Message<'_>, max_message: usize, load: Load) ->
         Load::Overrun if method != "ACK" && method != "CANCEL" => {
             return refuse_with(503, "Service Unavailable", "Retry-After", RETRY_AFTER);
         }
-        Load::Busy if !in_dialog && matches!(method, "INVITE" | "OPTIONS") => {
+        Load::Busy if !in_dialog && matches!(method, "INVITE" | "OPTIONS" | "REGISTER") => {
             return refuse_with(503, "Service Unavailable", "Retry-After", RETRY_AFTER);
         }
         _ => {}
@@ -240,11 +257,12 @@ mod tests {
     use super::*;
 
     const MAX: usize = 8_192;
+    const RULES: Rules = Rules { max_message: MAX, registrar: false };
 
     fn options(change: impl Fn(String) -> String) -> Verdict {
         let text = "OPTIONS sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h:5060;branch=z9hG4bKx\r\nFrom: <sip:c@d>;tag=1\r\n\
                     To: <sip:a@b>\r\nCall-ID: x\r\nCSeq: 7 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n";
-        admit(change(text.to_owned()).as_bytes(), MAX, Load::Normal)
+        admit(change(text.to_owned()).as_bytes(), &RULES, Load::Normal)
     }
 
     fn status(verdict: &Verdict) -> u16 {
@@ -300,18 +318,18 @@ mod tests {
         let invite = "INVITE sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:c@d>;tag=1\r\n\
                       To: <sip:a@b>\r\nCall-ID: x\r\nCSeq: 7 INVITE\r\nMax-Forwards: 70\r\nContact: <sip:c@d>\r\n\r\n";
         let bye = invite.replace("INVITE", "BYE").replace("To: <sip:a@b>", "To: <sip:a@b>;tag=2");
-        let busy = admit(invite.as_bytes(), MAX, Load::Busy);
+        let busy = admit(invite.as_bytes(), &RULES, Load::Busy);
         assert_eq!(status(&busy), 503);
         let Verdict::Answer(bytes) = busy else { unreachable!() };
         assert!(String::from_utf8(bytes).unwrap().contains("\r\nRetry-After: 5\r\n"));
-        assert_eq!(status(&admit(bye.as_bytes(), MAX, Load::Busy)), 200);
-        assert_eq!(status(&admit(bye.as_bytes(), MAX, Load::Overrun)), 503);
+        assert_eq!(status(&admit(bye.as_bytes(), &RULES, Load::Busy)), 200);
+        assert_eq!(status(&admit(bye.as_bytes(), &RULES, Load::Overrun)), 503);
     }
 
     proptest! {
         #[test]
         fn no_bytes_panic(raw in proptest::collection::vec(any::<u8>(), 0..600)) {
-            admit(&raw, MAX, Load::Normal);
+            admit(&raw, &RULES, Load::Normal);
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! A call that came in and waits for a decision.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +9,19 @@ use antiphon_media_frame::Pii;
 use rsipstack::dialog::dialog::Dialog as StackDialog;
 use rsipstack::dialog::invite_dialog::InviteDialog;
 use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader};
-use rsipstack::sip::{Header, Request, StatusCode, Transport, Uri};
+use rsipstack::sip::{Header, Request, StatusCode, Uri};
 use rsipstack::transaction::transaction::{Transaction, TransactionEvent, TransactionEventSender};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use crate::access::Peer;
 use crate::agent::{Core, Replying, SipError, refuse_busy, reply};
 use crate::dialog::{
     Dialog, DialogEvent, EVENTS, Phase, Shared, pump, quoted, reason_header, session_headers,
 };
+use crate::flow::SipTransport;
 use crate::gate::RETRY_AFTER;
+use crate::ingress::Entry;
 
 /// Who calls or is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub struct IncomingCall {
     dialog: InviteDialog,
     leg: Leg,
     request: Request,
-    source: SocketAddr,
+    entry: Entry,
     shared: Arc<Shared>,
     events: Option<mpsc::Receiver<DialogEvent>>,
     decided: bool,
@@ -87,7 +90,19 @@ impl IncomingCall {
     /// Where the INVITE came from on the wire.
     #[must_use]
     pub fn source(&self) -> SocketAddr {
-        self.source
+        self.entry.source
+    }
+
+    /// What carried the INVITE.
+    #[must_use]
+    pub fn transport(&self) -> SipTransport {
+        self.entry.transport
+    }
+
+    /// Who calls, as far as it is proven.
+    #[must_use]
+    pub fn peer(&self) -> &Peer {
+        &self.entry.peer
     }
 
     /// The session description offered, if any. Without one the answer has to be an offer.
@@ -158,7 +173,7 @@ impl Drop for IncomingCall {
 impl fmt::Debug for IncomingCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IncomingCall")
-            .field("source", &self.source)
+            .field("source", &self.entry.source)
             .field("decided", &self.decided)
             .finish_non_exhaustive()
     }
@@ -193,16 +208,14 @@ impl Leg {
 }
 
 /// Takes a new INVITE, or says what refuses it.
-pub(crate) fn begin(core: &Arc<Core>, mut tx: Transaction) -> Option<Replying> {
+pub(crate) fn begin(core: &Arc<Core>, mut tx: Transaction, entry: Entry) -> Option<Replying> {
     let Ok(permit) = Arc::clone(&core.guard.calls).try_acquire_owned() else {
         return Some(refuse_busy(tx));
     };
     let Ok(slot) = core.incoming.clone().try_reserve_owned() else {
         return Some(refuse_busy(tx));
     };
-    let remote = tx.connection.as_ref().and_then(|c| c.get_remote_addr().cloned());
-    let source = remote.as_ref().and_then(|address| address.get_socketaddr().ok());
-    let transport = remote.and_then(|address| address.r#type).unwrap_or(Transport::Udp);
+    let transport = entry.transport.stack();
     let Ok(contact) = core.contact(transport) else {
         return Some(reply(tx, StatusCode::ServerInternalError, Vec::new()));
     };
@@ -227,7 +240,7 @@ pub(crate) fn begin(core: &Arc<Core>, mut tx: Transaction) -> Option<Replying> {
         dialog: dialog.clone(),
         leg: leg.clone(),
         request: tx.original.clone(),
-        source: source.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        entry,
         shared: Arc::clone(&shared),
         events: Some(events),
         decided: false,

@@ -10,18 +10,28 @@
     reason = "a user agent is sockets, timers and a task a call; the pure part is `sdp`, `gate` and `message`"
 )]
 
+mod access;
+mod address;
 mod agent;
 mod dialog;
+mod digest;
 mod flow;
 mod gate;
 mod incoming;
+mod ingress;
+mod limits;
 mod message;
 mod outgoing;
+mod registrar;
 pub mod sdp;
 mod transport;
 
+pub use access::{Access, Address, Decision, OpenAccess, Peer, RequestFacts, Secret};
 pub use agent::{Agent, AgentConfig, AgentStats, SipError, SipStack};
 pub use dialog::{Dialog, DialogEvent, Responder};
+pub use digest::DigestAlgorithm;
 pub use flow::SipTransport;
 pub use incoming::{IncomingCall, Party};
+pub use limits::{LimitConfig, LimitStats, Network, NetworkError};
 pub use outgoing::{CallRequest, OutgoingCall, OutgoingEvent};
+pub use registrar::{Binding, Gone, Registrar, RegistrarConfig, RegistrarEvent};

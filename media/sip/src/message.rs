@@ -32,7 +32,7 @@ impl<'a> Message<'a> {
                 continue;
             }
             let (name, value) = line.split_once(':')?;
-            headers.push((long_name(name.trim()), value.trim().to_owned()));
+            headers.push((header_name(name), value.trim().to_owned()));
         }
         Some(Self { start, headers, body: &raw[end + 4..] })
     }
@@ -130,9 +130,9 @@ fn is_line(line: &str) -> bool {
     !line.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0))
 }
 
-/// Compact forms of RFC 3261 §7.3.3 and of the extensions that matter here.
-fn long_name(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
+/// A header's name in lower case; compact forms of RFC 3261 §7.3.3 and of the extensions that matter here made long.
+pub(crate) fn header_name(name: &str) -> String {
+    let lower = name.trim().to_ascii_lowercase();
     let long = match lower.as_str() {
         "i" => "call-id",
         "m" => "contact",
@@ -144,6 +144,12 @@ fn long_name(name: &str) -> String {
         "k" => "supported",
         "t" => "to",
         "v" => "via",
+        "r" => "refer-to",
+        "b" => "referred-by",
+        "x" => "session-expires",
+        "o" => "event",
+        "u" => "allow-events",
+        "y" => "identity",
         _ => return lower,
     };
     long.to_owned()

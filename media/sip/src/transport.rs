@@ -17,7 +17,10 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout};
 
-use crate::gate::{Load, Verdict, admit};
+use crate::flow::SipTransport;
+use crate::gate::{Load, Verdict};
+use crate::ingress::Ingress;
+use crate::limits::Room;
 use crate::message::{Frame, frame};
 
 /// A peer that does not read for so long is gone.
@@ -25,17 +28,31 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// A message once begun has to be complete by then.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(32);
 
+/// How long a stream pauses whose sender is too fast.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+
 /// What the gate needs to know; shared by all sockets.
 pub(crate) struct Guard {
     pub(crate) max_message: usize,
     pub(crate) max_transactions: usize,
     pub(crate) stream_idle: Duration,
     pub(crate) calls: Arc<Semaphore>,
+    pub(crate) ingress: Ingress,
+    /// When the agent began: the zero of the pure parts' time.
+    pub(crate) start: Instant,
     /// Set once the endpoint stands, before anything is received. Weak, because the endpoint owns the sockets.
     pub(crate) endpoint: OnceLock<Weak<EndpointInner>>,
 }
 
 impl Guard {
+    pub(crate) fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn judge(&self, source: SocketAddr, transport: SipTransport, raw: &[u8]) -> Verdict {
+        self.ingress.judge(self.now(), source, transport, raw, self.load())
+    }
+
     fn load(&self) -> Load {
         let Some(endpoint) = self.endpoint.get().and_then(Weak::upgrade) else {
             return Load::Overrun;
@@ -100,8 +117,10 @@ impl StackSocket for GatedSocket {
             if raw[..len].iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            let limit = self.guard.max_message.min(buf.len());
-            match admit(&raw[..len], limit, self.guard.load()) {
+            if self.guard.ingress.room(self.guard.now(), source) != Room::Free {
+                continue;
+            }
+            match self.guard.judge(source, SipTransport::Udp, &raw[..len]) {
                 Verdict::Pass(bytes) if bytes.len() <= buf.len() => {
                     buf[..bytes.len()].copy_from_slice(&bytes);
                     return Ok((bytes.len(), source));
@@ -138,6 +157,7 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
+            Ok((_, remote)) if guard.ingress.limits.is_banned(guard.now(), remote.ip()) => {}
             Ok((stream, remote)) => {
                 if attach(stream, remote, &guard, &stop, Some(permit)).await.is_none() {
                     return;
@@ -208,8 +228,9 @@ impl Pump {
                 match frame(&buffer, self.guard.max_message) {
                     Frame::Incomplete => break,
                     Frame::Broken => {
-                        if let Verdict::Answer(answer) = admit(&buffer, self.guard.max_message, Load::Normal)
-                        {
+                        // Longer than may be, or without a length: the gate says so.
+                        let transport = SipTransport::Tcp;
+                        if let Verdict::Answer(answer) = self.guard.judge(self.remote, transport, &buffer) {
                             self.write(&answer).await;
                         }
                         return;
@@ -263,7 +284,19 @@ impl Pump {
 
     /// Whether the stream goes on.
     async fn deliver(&mut self, raw: &[u8], connection: &SipConnection) -> bool {
-        match admit(raw, self.guard.max_message, self.guard.load()) {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.guard.ingress.room(self.guard.now(), self.remote) {
+                Room::Free => break,
+                // Unlike a datagram it can wait; meanwhile the sender cannot send more.
+                Room::Full if waited < MESSAGE_LIMIT => {
+                    tokio::time::sleep(FULL_PAUSE).await;
+                    waited += FULL_PAUSE;
+                }
+                Room::Full | Room::Banned => return false,
+            }
+        }
+        match self.guard.judge(self.remote, SipTransport::Tcp, raw) {
             Verdict::Pass(bytes) => {
                 let received = SipMessage::try_from(&bytes[..]).ok().and_then(|message| {
                     SipConnection::update_msg_received(message, self.remote, Transport::Tcp).ok()

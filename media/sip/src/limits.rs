@@ -1,0 +1,528 @@
+//! How much each source may do: rates, failures, bans. Bounded in memory, pure: time enters as an argument.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Limits for every source: an IPv4 address or an IPv6 /64.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LimitConfig {
+    /// Messages a second in the long run; more are dropped unread. Zero switches this limit off.
+    pub messages_per_second: u32,
+    /// Messages at once.
+    pub message_burst: u32,
+    /// New calls a second in the long run; more get 503. Zero switches this limit off.
+    pub calls_per_second: u32,
+    /// New calls at once.
+    pub call_burst: u32,
+    /// Wrong passwords, and refusals by policy over a connection, that one source may have within
+    /// [`LimitConfig::window`] before it is banned. Zero bans nobody.
+    pub failures: u32,
+    /// Wrong passwords for one user, from all sources together within the window, before only the source that last
+    /// knew the right one is heard for this user. Zero switches this off.
+    pub user_failures: u32,
+    /// How long failures count.
+    pub window: Duration,
+    /// How long a ban lasts.
+    pub ban: Duration,
+    /// Sources and users remembered; beyond, the unknown ones share what one of them has.
+    pub max_sources: usize,
+    /// Never limited and never banned.
+    pub allow: Vec<Network>,
+    /// Whether the loopback addresses are limited like all others.
+    pub loopback: bool,
+}
+
+impl Default for LimitConfig {
+    fn default() -> Self {
+        Self {
+            messages_per_second: 1_000,
+            message_burst: 2_000,
+            calls_per_second: 100,
+            call_burst: 200,
+            failures: 10,
+            user_failures: 50,
+            window: Duration::from_secs(60),
+            ban: Duration::from_secs(600),
+            max_sources: 65_536,
+            allow: Vec::new(),
+            loopback: false,
+        }
+    }
+}
+
+/// Addresses that share their first bits: `203.0.113.0/24`, `2001:db8::/32`, or one address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    base: u128,
+    bits: u8,
+    v6: bool,
+}
+
+/// A text that names no network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no network: write an address like 203.0.113.7 or a range like 203.0.113.0/24")]
+pub struct NetworkError(String);
+
+impl Network {
+    /// Whether `address` lies within. An IPv4 address mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let (value, v6) = number(address);
+        v6 == self.v6 && mask(value, self.bits, v6) == self.base
+    }
+}
+
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        let (base, v6) = number(address);
+        Self { base, bits: if v6 { 128 } else { 32 }, v6 }
+    }
+}
+
+impl FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let wrong = || NetworkError(text.to_owned());
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().map_err(|_| wrong())?)),
+            None => (text, None),
+        };
+        let whole = Self::from(address.trim().parse::<IpAddr>().map_err(|_| wrong())?);
+        let bits = bits.unwrap_or(whole.bits);
+        if bits > whole.bits {
+            return Err(wrong());
+        }
+        Ok(Self { base: mask(whole.base, bits, whole.v6), bits, v6: whole.v6 })
+    }
+}
+
+fn number(address: IpAddr) -> (u128, bool) {
+    match address.to_canonical() {
+        IpAddr::V4(address) => (u128::from(u32::from(address)), false),
+        IpAddr::V6(address) => (u128::from(address), true),
+    }
+}
+
+fn mask(value: u128, bits: u8, v6: bool) -> u128 {
+    let width = if v6 { 128 } else { 32 };
+    let shift = width - u32::from(bits);
+    value.checked_shr(shift).and_then(|v| v.checked_shl(shift)).unwrap_or(0)
+}
+
+/// What is still let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// All of it.
+    Free,
+    /// Nothing for now: too fast.
+    Full,
+    /// Nothing: banned.
+    Banned,
+}
+
+/// Counters since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LimitStats {
+    /// Messages dropped unread, because their source sent too many.
+    pub limited: u64,
+    /// New calls refused, because their source made too many.
+    pub calls_limited: u64,
+    /// Messages dropped unread, because their source is banned.
+    pub banned: u64,
+    /// Wrong passwords and other failures.
+    pub failures: u64,
+    /// Bans begun.
+    pub bans: u64,
+    /// Sources remembered right now.
+    pub sources: usize,
+}
+
+/// The state of all limits.
+pub(crate) struct Limits {
+    config: LimitConfig,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    sources: HashMap<Key, Source>,
+    users: HashMap<String, User>,
+    /// What sources share that found no place any more.
+    rest: Source,
+    swept: Duration,
+    stats: LimitStats,
+}
+
+/// An IPv4 address or the first half of an IPv6 one.
+type Key = (u128, bool);
+
+#[derive(Default)]
+struct Source {
+    messages: Option<Bucket>,
+    calls: Option<Bucket>,
+    failures: u32,
+    since: Duration,
+    banned_until: Option<Duration>,
+}
+
+#[derive(Clone, Copy)]
+struct Bucket {
+    tokens: f64,
+    at: Duration,
+}
+
+#[derive(Default)]
+struct User {
+    failures: u32,
+    since: Duration,
+    known: Option<Key>,
+}
+
+impl Bucket {
+    fn take(bucket: &mut Option<Self>, now: Duration, rate: u32, burst: u32) -> bool {
+        if rate == 0 {
+            return true;
+        }
+        let most = f64::from(burst.max(1));
+        let bucket = bucket.get_or_insert(Self { tokens: most, at: now });
+        let earned = now.saturating_sub(bucket.at).as_secs_f64() * f64::from(rate);
+        bucket.tokens = (bucket.tokens + earned).min(most);
+        bucket.at = bucket.at.max(now);
+        let free = bucket.tokens >= 1.0;
+        if free {
+            bucket.tokens -= 1.0;
+        }
+        free
+    }
+}
+
+impl Source {
+    /// Whether forgetting it changes nothing.
+    fn is_idle(&self, now: Duration, config: &LimitConfig) -> bool {
+        let full = |bucket: &Option<Bucket>, rate: u32, burst: u32| {
+            bucket.as_ref().is_none_or(|b| {
+                b.tokens + now.saturating_sub(b.at).as_secs_f64() * f64::from(rate) >= f64::from(burst)
+            })
+        };
+        self.banned_until.is_none_or(|until| until <= now)
+            && (self.failures == 0 || now.saturating_sub(self.since) >= config.window)
+            && full(&self.messages, config.messages_per_second, config.message_burst)
+            && full(&self.calls, config.calls_per_second, config.call_burst)
+    }
+}
+
+impl Limits {
+    pub(crate) fn new(config: LimitConfig) -> Self {
+        Self { config, state: Mutex::default() }
+    }
+
+    /// Whether one more message of `source` is read at all.
+    pub(crate) fn message(&self, now: Duration, source: IpAddr) -> Room {
+        if self.exempt(source) {
+            return Room::Free;
+        }
+        let mut state = self.state();
+        let entry = state.source(now, key(source), &self.config);
+        if entry.banned_until.is_some_and(|until| now < until) {
+            state.stats.banned += 1;
+            return Room::Banned;
+        }
+        let (rate, burst) = (self.config.messages_per_second, self.config.message_burst);
+        if Bucket::take(&mut entry.messages, now, rate, burst) {
+            Room::Free
+        } else {
+            state.stats.limited += 1;
+            Room::Full
+        }
+    }
+
+    /// Whether `source` is banned: nothing of a connection it opens would be read.
+    pub(crate) fn is_banned(&self, now: Duration, source: IpAddr) -> bool {
+        !self.exempt(source)
+            && self
+                .state()
+                .sources
+                .get(&key(source))
+                .is_some_and(|entry| entry.banned_until.is_some_and(|until| now < until))
+    }
+
+    /// Whether `source` may begin one more call.
+    pub(crate) fn call(&self, now: Duration, source: IpAddr) -> bool {
+        if self.exempt(source) {
+            return true;
+        }
+        let mut state = self.state();
+        let entry = state.source(now, key(source), &self.config);
+        let free = Bucket::take(&mut entry.calls, now, self.config.calls_per_second, self.config.call_burst);
+        if !free {
+            state.stats.calls_limited += 1;
+        }
+        free
+    }
+
+    /// Notes a failure that `source` is to blame for; whether it is banned for it. Only for failures that a forger of
+    /// source addresses cannot bring about.
+    pub(crate) fn fail(&self, now: Duration, source: IpAddr) -> bool {
+        let mut state = self.state();
+        state.stats.failures += 1;
+        if self.exempt(source) || self.config.failures == 0 {
+            return false;
+        }
+        // Those without a place of their own are not banned together.
+        if !state.has_room(now, key(source), &self.config) {
+            return false;
+        }
+        let entry = state.source(now, key(source), &self.config);
+        if now.saturating_sub(entry.since) >= self.config.window {
+            entry.failures = 0;
+            entry.since = now;
+        }
+        entry.failures += 1;
+        if entry.failures < self.config.failures {
+            return false;
+        }
+        entry.failures = 0;
+        entry.banned_until = Some(now + self.config.ban);
+        state.stats.bans += 1;
+        true
+    }
+
+    /// Whether `source` may try to be `user`: many failures from everywhere leave only who knew the password before.
+    pub(crate) fn may_try(&self, now: Duration, source: IpAddr, user: &str) -> bool {
+        if self.config.user_failures == 0 {
+            return true;
+        }
+        let state = self.state();
+        state.users.get(user).is_none_or(|entry| {
+            entry.failures < self.config.user_failures
+                || now.saturating_sub(entry.since) >= self.config.window
+                || entry.known == Some(key(source))
+        })
+    }
+
+    /// Notes whether `source` knew the password of `user`.
+    pub(crate) fn tried(&self, now: Duration, source: IpAddr, user: &str, right: bool) {
+        let mut state = self.state();
+        if !state.users.contains_key(user) && state.users.len() >= self.config.max_sources {
+            let window = self.config.window;
+            state.users.retain(|_, entry| entry.failures > 0 && now.saturating_sub(entry.since) < window);
+            if state.users.len() >= self.config.max_sources {
+                return;
+            }
+        }
+        let window = self.config.window;
+        let entry = state.users.entry(user.to_owned()).or_default();
+        if right {
+            entry.known = Some(key(source));
+        } else {
+            if now.saturating_sub(entry.since) >= window {
+                entry.failures = 0;
+                entry.since = now;
+            }
+            entry.failures += 1;
+        }
+    }
+
+    /// Who is banned, and for how long still.
+    pub(crate) fn bans(&self, now: Duration) -> Vec<(IpAddr, Duration)> {
+        let state = self.state();
+        let mut bans: Vec<_> = state
+            .sources
+            .iter()
+            .filter_map(|(key, entry)| {
+                let left = entry.banned_until?.checked_sub(now).filter(|left| !left.is_zero())?;
+                Some((address(*key), left))
+            })
+            .collect();
+        bans.sort_unstable();
+        bans
+    }
+
+    /// Lifts a ban; whether there was one.
+    pub(crate) fn unban(&self, now: Duration, source: IpAddr) -> bool {
+        let mut state = self.state();
+        let ban = state.sources.get_mut(&key(source)).and_then(|entry| entry.banned_until.take());
+        ban.is_some_and(|until| now < until)
+    }
+
+    pub(crate) fn stats(&self) -> LimitStats {
+        let state = self.state();
+        LimitStats { sources: state.sources.len(), ..state.stats }
+    }
+
+    fn exempt(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        (source.is_loopback() && !self.config.loopback)
+            || self.config.allow.iter().any(|network| network.contains(source))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn source(&mut self, now: Duration, key: Key, config: &LimitConfig) -> &mut Source {
+        if self.has_room(now, key, config) { self.sources.entry(key).or_default() } else { &mut self.rest }
+    }
+
+    /// Whether the source has a place of its own or can get one.
+    fn has_room(&mut self, now: Duration, key: Key, config: &LimitConfig) -> bool {
+        if self.sources.contains_key(&key) || self.sources.len() < config.max_sources {
+            return true;
+        }
+        // Looking at all of them is not for every datagram of a flood.
+        if now.saturating_sub(self.swept) < Duration::from_secs(1) {
+            return false;
+        }
+        self.swept = now;
+        self.sources.retain(|_, entry| !entry.is_idle(now, config));
+        self.sources.len() < config.max_sources
+    }
+}
+
+fn key(source: IpAddr) -> Key {
+    let (value, v6) = number(source);
+    (if v6 { value & !u128::from(u64::MAX) } else { value }, v6)
+}
+
+fn address((value, v6): Key) -> IpAddr {
+    if v6 {
+        return IpAddr::V6(Ipv6Addr::from(value));
+    }
+    let value = u32::try_from(value).expect("IPv4 keys are made of 32 bits");
+    IpAddr::V4(value.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: f64) -> Duration {
+        Duration::from_secs_f64(100.0 + seconds)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn limits(change: impl FnOnce(&mut LimitConfig)) -> Limits {
+        let mut config = LimitConfig {
+            messages_per_second: 10,
+            message_burst: 20,
+            calls_per_second: 1,
+            call_burst: 2,
+            failures: 3,
+            user_failures: 5,
+            ..LimitConfig::default()
+        };
+        change(&mut config);
+        Limits::new(config)
+    }
+
+    #[test]
+    fn a_source_has_its_burst_and_then_its_rate() {
+        let limits = limits(|_| {});
+        let taken =
+            |now: f64, of: &str| (0..100).filter(|_| limits.message(at(now), ip(of)) == Room::Free).count();
+        assert_eq!(taken(0.0, "192.0.2.1"), 20);
+        assert_eq!(taken(1.0, "192.0.2.1"), 10);
+        assert_eq!(taken(1.0, "192.0.2.2"), 20, "another source has its own");
+        assert_eq!(taken(100.0, "192.0.2.1"), 20, "no more than the burst is saved");
+        assert_eq!((0..10).filter(|_| limits.call(at(0.0), ip("192.0.2.1"))).count(), 2);
+        let stats = limits.stats();
+        assert_eq!((stats.limited, stats.calls_limited), (80 + 90 + 80 + 80, 8));
+    }
+
+    #[test]
+    fn an_ipv6_host_does_not_gain_by_changing_its_address() {
+        let limits = limits(|_| {});
+        let taken = (0..100u32)
+            .filter(|i| limits.message(at(0.0), ip(&format!("2001:db8::{i:x}"))) == Room::Free)
+            .count();
+        assert_eq!(taken, 20);
+        assert_eq!(limits.message(at(0.0), ip("2001:db8:0:1::1")), Room::Free);
+    }
+
+    #[test]
+    fn failures_lead_to_a_ban_that_ends() {
+        let limits = limits(|_| {});
+        let guesser = ip("192.0.2.1");
+        assert!(!limits.fail(at(0.0), guesser) && !limits.fail(at(1.0), guesser));
+        assert!(!limits.fail(at(70.0), guesser), "the window has passed");
+        assert!(!limits.fail(at(71.0), guesser));
+        assert!(limits.fail(at(72.0), guesser));
+        assert_eq!(limits.message(at(73.0), guesser), Room::Banned);
+        assert!(limits.is_banned(at(73.0), guesser));
+        assert_eq!(limits.bans(at(73.0)), [(guesser, Duration::from_secs(599))]);
+        assert_eq!(limits.message(at(700.0), guesser), Room::Free);
+        assert_eq!(limits.bans(at(700.0)), []);
+        for _ in 0..3 {
+            limits.fail(at(700.0), guesser);
+        }
+        assert!(limits.unban(at(700.0), guesser) && !limits.unban(at(700.0), guesser));
+        assert_eq!(limits.message(at(700.0), guesser), Room::Free);
+        assert_eq!(limits.stats().bans, 2);
+    }
+
+    #[test]
+    fn the_allow_list_and_loopback_are_never_touched() {
+        let limits = limits(|config| config.allow = vec!["198.51.100.0/24".parse().unwrap()]);
+        for source in ["198.51.100.9", "127.0.0.1", "::1", "::ffff:198.51.100.9"] {
+            let source = ip(source);
+            assert!((0..100).all(|_| !limits.fail(at(0.0), source)));
+            assert!((0..100).all(|_| limits.message(at(0.0), source) == Room::Free));
+        }
+        let strict = Limits::new(LimitConfig { loopback: true, failures: 1, ..LimitConfig::default() });
+        assert!(strict.fail(at(0.0), ip("127.0.0.1")));
+    }
+
+    #[test]
+    fn memory_is_bounded_whoever_comes() {
+        let limits = limits(|config| config.max_sources = 100);
+        for i in 0..10_000u32 {
+            let source = IpAddr::V4((0x0a00_0000 + i).into());
+            limits.message(at(0.0), source);
+            limits.fail(at(0.0), source);
+            limits.tried(at(0.0), source, &i.to_string(), false);
+        }
+        assert_eq!(limits.stats().sources, 100);
+        assert!(limits.state().users.len() <= 100);
+        assert_eq!(limits.message(at(0.0), ip("192.0.2.1")), Room::Full, "the rest share one bucket");
+        assert_eq!(limits.message(at(120.0), ip("192.0.2.1")), Room::Free, "idle sources make room");
+        assert_eq!(limits.stats().sources, 1);
+    }
+
+    #[test]
+    fn a_user_under_attack_is_still_heard_from_where_it_was() {
+        let limits = limits(|_| {});
+        let home = ip("192.0.2.1");
+        limits.tried(at(0.0), home, "bob", true);
+        for i in 0..5u32 {
+            limits.tried(at(1.0), IpAddr::V4((0x0a00_0000 + i).into()), "bob", false);
+        }
+        assert!(!limits.may_try(at(2.0), ip("10.9.9.9"), "bob"));
+        assert!(limits.may_try(at(2.0), home, "bob"));
+        assert!(limits.may_try(at(2.0), ip("10.9.9.9"), "eve"));
+        assert!(limits.may_try(at(62.0), ip("10.9.9.9"), "bob"));
+    }
+
+    #[test]
+    fn networks_are_read() {
+        let network: Network = "203.0.113.77/24".parse().unwrap();
+        assert!(network.contains(ip("203.0.113.1")) && !network.contains(ip("203.0.114.1")));
+        assert!(!network.contains(ip("2001:db8::1")));
+        assert!("0.0.0.0/0".parse::<Network>().unwrap().contains(ip("8.8.8.8")));
+        assert!("2001:db8::/32".parse::<Network>().unwrap().contains(ip("2001:db8:1::1")));
+        assert!("::/0".parse::<Network>().unwrap().contains(ip("::1")));
+        assert_eq!("192.0.2.1".parse::<Network>().unwrap(), Network::from(ip("192.0.2.1")));
+        for wrong in ["", "203.0.113.0/33", "2001:db8::/129", "host", "203.0.113.0/-1", "203.0.113.0/"] {
+            let error = wrong.parse::<Network>().unwrap_err().to_string();
+            assert!(error.contains("203.0.113.0/24"), "{error}");
+        }
+    }
+}
