@@ -5,17 +5,39 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+mod access;
+mod address;
 mod length;
 mod overrides;
+mod pattern;
+mod records;
+mod route;
 mod secret;
 mod sections;
+mod template;
+mod trunk;
 
+pub(crate) use access::{Registrar, Security, Tls, Token, User, Ws};
+pub(crate) use address::{Host, Network};
 pub(crate) use length::Length;
 pub(crate) use overrides::Overrides;
+pub(crate) use pattern::{Pattern, Rewrite};
+pub(crate) use records::{CdrSection, StoreSection, Webhook};
+pub(crate) use route::{Route, Whence};
 pub(crate) use secret::Secret;
 pub(crate) use sections::{
     CallSection, FlowSection, Http, LogSection, Media, RecognizerSection, Sip, VoiceSection,
 };
+pub(crate) use template::Template;
+pub(crate) use trunk::Trunk;
+#[allow(unused_imports, reason = "the call driver takes them in next")]
+pub(crate) use {
+    access::Scope,
+    records::Durability,
+    trunk::{Dtmf, Register, Srtp},
+};
+
+use trunk::check_session_timer;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,6 +53,27 @@ pub(crate) struct Config {
     pub(crate) voice: VoiceSection,
     pub(crate) flow: FlowSection,
     pub(crate) log: LogSection,
+    pub(crate) registrar: Registrar,
+    pub(crate) security: Security,
+    pub(crate) tls: Tls,
+    pub(crate) ws: Ws,
+    pub(crate) cdr: CdrSection,
+    pub(crate) store: StoreSection,
+    /// Carriers and exchanges.
+    #[serde(rename = "trunk")]
+    pub(crate) trunks: Vec<Trunk>,
+    /// Where calls go; the first that fits.
+    #[serde(rename = "route")]
+    pub(crate) routes: Vec<Route>,
+    /// People with telephones that register.
+    #[serde(rename = "user")]
+    pub(crate) users: Vec<User>,
+    /// Who may use the API for what, besides `http.token`, which may do everything.
+    #[serde(rename = "token")]
+    pub(crate) tokens: Vec<Token>,
+    /// Who is told of records and events.
+    #[serde(rename = "webhook")]
+    pub(crate) webhooks: Vec<Webhook>,
 }
 impl Default for Config {
     fn default() -> Self {
@@ -44,6 +87,17 @@ impl Default for Config {
             voice: VoiceSection::default(),
             flow: FlowSection::default(),
             log: LogSection::default(),
+            registrar: Registrar::default(),
+            security: Security::default(),
+            tls: Tls::default(),
+            ws: Ws::default(),
+            cdr: CdrSection::default(),
+            store: StoreSection::default(),
+            trunks: Vec::new(),
+            routes: Vec::new(),
+            users: Vec::new(),
+            tokens: Vec::new(),
+            webhooks: Vec::new(),
         }
     }
 }
@@ -67,6 +121,7 @@ impl Config {
         {
             config.http.token = Some(Secret::new(token));
         }
+        config.reveal()?;
         config.check()?;
         Ok(config)
     }
@@ -81,11 +136,19 @@ impl Config {
         })
     }
 
+    /// Fetches the secrets that lie elsewhere.
+    fn reveal(&mut self) -> anyhow::Result<()> {
+        self.trunks.iter_mut().try_for_each(Trunk::reveal)?;
+        self.users.iter_mut().try_for_each(User::reveal)?;
+        self.tokens.iter_mut().try_for_each(Token::reveal)?;
+        self.webhooks.iter_mut().try_for_each(Webhook::reveal)
+    }
+
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         let refuse = |what: &str| Err(anyhow::anyhow!("configuration: {what}"));
-        if !self.http.listen.ip().is_loopback() && self.http.token.is_none() {
+        if !self.http.listen.ip().is_loopback() && self.http.token.is_none() && self.tokens.is_empty() {
             return refuse(
-                "http.listen is reachable from other machines, so http.token (or ANTIPHON_TOKEN) must be set",
+                "http.listen is reachable from other machines, so http.token (or ANTIPHON_TOKEN) or a [[token]] must be set",
             );
         }
         if self.call.concurrent == 0 || self.call.concurrent > 10_000 {
@@ -103,16 +166,58 @@ impl Config {
         if self.call.rtp_silence.0 < Duration::from_secs(1) {
             return refuse("call.rtp_silence is at least 1s");
         }
-        for codec in &self.media.codecs {
-            if !["PCMU", "PCMA", "G722"].iter().any(|known| known.eq_ignore_ascii_case(codec)) {
-                return refuse(&format!("media.codecs: `{codec}` is none of PCMU, PCMA, G722"));
-            }
-        }
+        check_codecs("media.codecs", &self.media.codecs)?;
         if self.media.codecs.is_empty() {
             return refuse("media.codecs names no codec");
         }
+        check_session_timer("configuration: sip.session_timer", self.sip.session_timer)?;
+        self.registrar.check()?;
+        self.security.check()?;
+        self.tls.check()?;
+        self.ws.check(&self.tls)?;
+        self.trunks.iter().try_for_each(Trunk::check)?;
+        self.users.iter().try_for_each(User::check)?;
+        self.tokens.iter().try_for_each(Token::check)?;
+        self.webhooks.iter().try_for_each(Webhook::check)?;
+        unique("trunk", self.trunks.iter().map(|trunk| &trunk.name))?;
+        unique("user", self.users.iter().map(|user| &user.name))?;
+        unique("token", self.tokens.iter().map(|token| &token.name))?;
+        unique("webhook", self.webhooks.iter().map(|webhook| &webhook.name))?;
+        for (n, route) in self.routes.iter().enumerate() {
+            route.check(n + 1, self)?;
+        }
         Ok(())
     }
+}
+
+/// Codecs there are; a build may lack some of them, which opening one then says.
+fn check_codecs(key: &str, codecs: &[String]) -> anyhow::Result<()> {
+    for codec in codecs {
+        if !["PCMU", "PCMA", "G722"].iter().any(|known| known.eq_ignore_ascii_case(codec)) {
+            anyhow::bail!("configuration: {key}: `{codec}` is none of PCMU, PCMA, G722");
+        }
+    }
+    Ok(())
+}
+
+/// Names stand in URLs, in file names and in figures.
+fn check_name(key: &str, name: &str) -> anyhow::Result<()> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(fits) {
+        anyhow::bail!(
+            "configuration: {key}: `{}` is not 1 to 64 letters, digits, -, _ and .",
+            name.escape_debug()
+        );
+    }
+    Ok(())
+}
+
+fn unique<'n>(section: &str, names: impl Iterator<Item = &'n String>) -> anyhow::Result<()> {
+    let mut seen = std::collections::BTreeSet::new();
+    for name in names {
+        anyhow::ensure!(seen.insert(name), "configuration: there are two [[{section}]] of the name {name}");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ mod setup;
 mod shared;
 mod sidecar;
 mod telemetry;
+#[allow(dead_code, unused_imports, reason = "the call driver takes it in next")]
+mod trunks;
 
 use clap::{Parser, Subcommand};
 

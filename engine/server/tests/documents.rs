@@ -155,6 +155,37 @@ fn the_example_of_models_is_read() {
     assert!(!refused.status.success(), "an entry with an unknown key was taken");
 }
 
+#[test]
+fn the_tables_of_lists_name_every_key_and_their_examples_are_read() {
+    let page = document("CONFIGURATION.md");
+    for (heading, mark, list) in [
+        ("Trunks", "toml trunks", "trunk"),
+        ("Routes", "toml routes", "route"),
+        ("Users", "toml users", "user"),
+        ("Webhooks", "toml webhooks", "webhook"),
+        ("Tokens", "toml tokens", "token"),
+    ] {
+        let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect(heading);
+        let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
+        let table: BTreeSet<&str> = section
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `"))
+            .flat_map(|row| row.split(" |").next().unwrap_or_default().split("`, `"))
+            .map(|key| key.trim_matches('`'))
+            .collect();
+        let example = fenced(&page, mark).pop().expect(mark);
+        let read: toml::Table = in_force(&example).parse().expect("TOML");
+        let shown: BTreeSet<&str> = read[list]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .flat_map(|entry| entry.as_table().expect("a table").keys())
+            .map(String::as_str)
+            .collect();
+        assert_eq!(shown, table, "the table and the example of {heading}");
+    }
+}
+
 #[cfg(feature = "pocketsphinx")]
 #[test]
 fn the_example_of_models_opens_real_models() {

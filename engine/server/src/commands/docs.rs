@@ -49,7 +49,22 @@ mod tests {
                 let cells: Vec<&str> = line.split('|').map(str::trim).collect();
                 let (key, default) = (cells.get(1)?.trim_matches('`'), *cells.get(3)?);
                 let section = key.split('.').next()?;
-                let known = ["data", "sip", "http", "media", "call", "recognizer", "voice", "flow", "log"];
+                let known = [
+                    "data",
+                    "sip",
+                    "http",
+                    "media",
+                    "call",
+                    "recognizer",
+                    "voice",
+                    "flow",
+                    "log",
+                    "registrar",
+                    "security",
+                    "tls",
+                    "ws",
+                    "cdr",
+                ];
                 (known.contains(&section) && default.starts_with('`'))
                     .then(|| format!("{key} = {}\n", default.trim_matches('`')))
             })

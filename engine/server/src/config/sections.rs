@@ -17,6 +17,10 @@ pub(crate) struct Sip {
     pub(crate) listen: SocketAddr,
     /// What goes into SDP where it is not the listening address (NAT).
     pub(crate) advertise: Option<IpAddr>,
+    /// What the headers User-Agent and Server say; empty leaves them out.
+    pub(crate) user_agent: String,
+    /// Session timer (RFC 4028); 0s is none.
+    pub(crate) session_timer: Length,
 }
 
 /// `[http]`
@@ -108,7 +112,12 @@ pub(crate) struct LogSection {
 const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 impl Default for Sip {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(LOCALHOST, 5060), advertise: None }
+        Self {
+            listen: SocketAddr::new(LOCALHOST, 5060),
+            advertise: None,
+            user_agent: "Antiphon".into(),
+            session_timer: Length::millis(1_800_000),
+        }
     }
 }
 
