@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use antiphon_media_codec::{CodecKind, Decoder, Encoder, Gate, GateConfig, Resampler};
+use antiphon_media_codec::{CodecKind, Decoder, DtmfDetector, Encoder, Gate, GateConfig, Resampler};
 use antiphon_media_frame::{AudioFrame, Doorbell, FrameKind, MediaTime, SampleRate, Span, track_ring};
 use antiphon_media_record::{Channel, StereoRecording};
 use antiphon_media_rtp::{Receiver, ReceiverConfig, Sender, parse};
@@ -52,21 +52,31 @@ fn gate_frame_of_silence(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| black_box(gate.push(&[0; 160])));
 }
 
-#[divan::bench(args = CodecKind::SAMPLE_BASED)]
+#[divan::bench(args = [8_000, 16_000, 48_000])]
+fn inband_keys_frame(bencher: Bencher<'_, '_>, hz: u32) {
+    let rate = SampleRate::new(hz).expect("a rate");
+    let (mut detector, mut frames) = (DtmfDetector::new(rate), Frames::new(rate));
+    bencher.bench_local(|| detector.push(frames.take(), |event| drop(black_box(event))));
+}
+
+const CODECS: [CodecKind; 4] = [CodecKind::Opus, CodecKind::G722, CodecKind::Pcma, CodecKind::Pcmu];
+
+#[divan::bench(args = CODECS)]
 fn encode_frame(bencher: Bencher<'_, '_>, kind: CodecKind) {
     let (mut encoder, mut frames) = (Encoder::new(kind), Frames::new(kind.sample_rate()));
-    let mut payload = [0; 160];
+    let mut payload = [0; 400];
     bencher.bench_local(|| encoder.encode(frames.take(), black_box(&mut payload)));
 }
 
-#[divan::bench(args = CodecKind::SAMPLE_BASED)]
+#[divan::bench(args = CODECS)]
 fn decode_frame(bencher: Bencher<'_, '_>, kind: CodecKind) {
     let mut frames = Frames::new(kind.sample_rate());
     let mut encoder = Encoder::new(kind);
-    let payloads: Vec<[u8; 160]> = (0..500)
+    let payloads: Vec<Vec<u8>> = (0..500)
         .map(|_| {
-            let mut payload = [0; 160];
-            encoder.encode(frames.take(), &mut payload).expect("it fits");
+            let mut payload = vec![0; 400];
+            let length = encoder.encode(frames.take(), &mut payload).expect("it fits");
+            payload.truncate(length);
             payload
         })
         .collect();

@@ -8,6 +8,7 @@
 
 mod coder;
 mod conceal;
+mod dtmf;
 mod g711;
 mod g722;
 mod gate;
@@ -21,6 +22,7 @@ pub mod tone;
 
 pub use coder::{CodecError, Decoder, Encoder};
 pub use conceal::Concealer;
+pub use dtmf::{DtmfDetector, DtmfEvent};
 pub use gate::{Edge, Gate, GateConfig, GateDecision};
 pub use kind::CodecKind;
 pub use noise::ComfortNoise;

@@ -6,7 +6,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use antiphon_media_codec::{
-    CodecKind, ComfortNoise, Concealer, Decoder, Encoder, Gate, GateConfig, Resampler, mix, tone,
+    CodecKind, ComfortNoise, Concealer, Decoder, DtmfDetector, Encoder, Gate, GateConfig, Resampler, mix,
+    tone,
 };
 use antiphon_media_frame::{SampleRate, Span};
 
@@ -57,6 +58,7 @@ fn a_second_of_frames_allocates_nothing() {
         let (mut encoder, mut decoder) = (Encoder::new(kind), Decoder::new(kind));
         let mut concealer = Concealer::new(rate);
         let mut gate = Gate::new(rate, GateConfig::default());
+        let mut keys = DtmfDetector::new(rate);
         let mut resampler = Resampler::new(rate, other);
         let mut noise = ComfortNoise::new(1);
         let mut payload = vec![0; kind.payload_len(samples)];
@@ -77,6 +79,7 @@ fn a_second_of_frames_allocates_nothing() {
                 }
                 mix::gain(&mut pcm, -1.0);
                 gate.push(&pcm);
+                keys.push(&pcm, |_| ());
                 converted.clear();
                 resampler.process(&pcm, &mut converted);
                 noise.fill(&mut pcm, -60.0);

@@ -28,6 +28,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
+    fn any_sound_passes_the_key_detector(
+        pcm in prop::collection::vec(any::<i16>(), 0..4_000),
+        hz in prop::sample::select(vec![8_000u32, 11_025, 16_000, 44_100, 48_000, 192_000]),
+    ) {
+        let mut detector = antiphon_media_codec::DtmfDetector::new(SampleRate::new(hz).expect("a rate"));
+        for frame in pcm.chunks(pcm.len() / 3 + 1) {
+            detector.push(frame, |_| ());
+        }
+    }
+
+    #[test]
     fn any_octets_pass_the_frame_based_decoders(
         payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 1..8),
         room in 0usize..2_000,
