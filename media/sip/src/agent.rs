@@ -16,13 +16,14 @@ use rsipstack::dialog::dialog::Dialog as StackDialog;
 use rsipstack::dialog::dialog_layer::DialogLayer;
 use rsipstack::platform::CancellationToken;
 use rsipstack::sip::prelude::HeadersExt;
-use rsipstack::sip::{Header, Method, StatusCode, Transport, Uri};
+use rsipstack::sip::{Header, Method, Scheme, StatusCode, Transport, Uri};
 use rsipstack::transaction::CallIdFormat;
 use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
 use rsipstack::transaction::key::TransactionRole;
 use rsipstack::transaction::transaction::Transaction;
+use rsipstack::transport::channel::ChannelConnection;
 use rsipstack::transport::udp::UdpConnection;
-use rsipstack::transport::{SipAddr, SipConnection, TcpListenerConnection, TransportLayer};
+use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -30,13 +31,15 @@ use tokio::time::Instant;
 use crate::access::{Access, OpenAccess};
 use crate::dialog::{Shared, reason_text};
 use crate::digest::{Authenticator, DigestAlgorithm};
+use crate::flow::{Flows, SipTransport};
 use crate::gate::{ALLOW, RETRY_AFTER, Rules};
 use crate::incoming::{self, IncomingCall};
 use crate::ingress::Ingress;
 use crate::limits::{LimitConfig, LimitStats, Limits};
 use crate::outgoing::{self, CallRequest, OutgoingCall};
 use crate::registrar::{self, Registrar};
-use crate::transport::{GatedSocket, Guard, accept};
+use crate::tls::{self, TlsError, TlsIdentity, TlsTrust};
+use crate::transport::{GatedSocket, Guard, Listener, accept};
 
 /// Requests of one dialog that may wait for an answer at once.
 const MAX_PENDING: usize = 8;
@@ -64,6 +67,20 @@ pub struct AgentConfig {
     pub udp: Vec<SocketAddr>,
     /// TCP addresses; port 0 takes a free one.
     pub tcp: Vec<SocketAddr>,
+    /// TLS addresses; port 0 takes a free one. They need [`AgentConfig::tls_identity`].
+    pub tls: Vec<SocketAddr>,
+    /// WebSocket addresses (RFC 7118); port 0 takes a free one.
+    pub ws: Vec<SocketAddr>,
+    /// WebSocket addresses under TLS; port 0 takes a free one. They need [`AgentConfig::tls_identity`].
+    pub wss: Vec<SocketAddr>,
+    /// Who this side is: shown by TLS listeners, and to peers that ask who connects.
+    pub tls_identity: Option<Arc<TlsIdentity>>,
+    /// Whom this side trusts where it connects.
+    pub tls_trust: TlsTrust,
+    /// Whom it trusts where others connect: with it, each has to show a certificate.
+    pub tls_clients: Option<TlsTrust>,
+    /// Origins of the pages that may connect by WebSocket, like `https://phone.example`; none means all.
+    pub ws_origins: Vec<String>,
     /// Value of the User-Agent header.
     pub user_agent: String,
     /// Longest message taken, in bytes. Datagrams are cut at 8192 in any case.
@@ -101,6 +118,9 @@ impl fmt::Debug for AgentConfig {
         f.debug_struct("AgentConfig")
             .field("udp", &self.udp)
             .field("tcp", &self.tcp)
+            .field("tls", &self.tls)
+            .field("ws", &self.ws)
+            .field("wss", &self.wss)
             .field("max_calls", &self.max_calls)
             .finish_non_exhaustive()
     }
@@ -111,6 +131,13 @@ impl Default for AgentConfig {
         Self {
             udp: Vec::new(),
             tcp: Vec::new(),
+            tls: Vec::new(),
+            ws: Vec::new(),
+            wss: Vec::new(),
+            tls_identity: None,
+            tls_trust: TlsTrust::system(),
+            tls_clients: None,
+            ws_origins: Vec::new(),
             user_agent: concat!("antiphon/", env!("CARGO_PKG_VERSION")).to_owned(),
             max_message: 8_192,
             max_calls: 1_000,
@@ -140,6 +167,20 @@ pub enum SipError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// A peer could not be talked to under TLS.
+    #[error("tls with {host}: {error}; trust who signed its certificate, or let this host go unverified")]
+    Tls {
+        /// The host, as it was addressed.
+        host: String,
+        /// What is wrong.
+        error: std::io::Error,
+    },
+    /// Own certificates or keys cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] TlsError),
+    /// A TLS address is given without a certificate to show there.
+    #[error("a tls or wss address needs a certificate and a key")]
+    NoIdentity,
     /// A call request holds something that cannot be put into a message.
     #[error("not a valid {what}")]
     Invalid {
@@ -203,6 +244,9 @@ pub struct Agent {
     core: Arc<Core>,
     udp: Vec<SocketAddr>,
     tcp: Vec<SocketAddr>,
+    tls: Vec<SocketAddr>,
+    ws: Vec<SocketAddr>,
+    wss: Vec<SocketAddr>,
 }
 
 impl Agent {
@@ -212,9 +256,21 @@ impl Agent {
     /// # Errors
     /// If an address cannot be bound or none is given.
     pub async fn bind(config: AgentConfig) -> Result<(Self, mpsc::Receiver<IncomingCall>), SipError> {
-        if config.udp.is_empty() && config.tcp.is_empty() {
+        let streams = [
+            (SipTransport::Tcp, &config.tcp),
+            (SipTransport::Tls, &config.tls),
+            (SipTransport::Ws, &config.ws),
+            (SipTransport::Wss, &config.wss),
+        ];
+        if config.udp.is_empty() && streams.iter().all(|(_, addresses)| addresses.is_empty()) {
             return Err(SipError::NoTransport);
         }
+        let secure = streams.iter().any(|(kind, addresses)| kind.is_secure() && !addresses.is_empty());
+        let acceptor = match (&config.tls_identity, secure) {
+            (Some(identity), true) => Some(tls::acceptor(identity, config.tls_clients.as_ref())?),
+            (None, true) => return Err(SipError::NoIdentity),
+            (_, false) => None,
+        };
         let stop = CancellationToken::new();
         let guard = Arc::new(Guard {
             max_message: config.max_message,
@@ -228,11 +284,13 @@ impl Agent {
                 Authenticator::new(config.digest_algorithms.clone(), config.nonce_lifetime, MAX_NONCES),
                 Limits::new(config.limits.clone()),
             ),
+            flows: Flows::default(),
+            registrar: config.registrar.clone(),
             start: Instant::now(),
             endpoint: OnceLock::new(),
         });
         let transport = TransportLayer::new(stop.clone());
-        let (mut udp, mut tcp, mut listeners) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut udp, mut listeners) = (Vec::new(), Vec::new());
         for &address in &config.udp {
             let failed = |error| SipError::Socket { address, error };
             let socket = UdpSocket::bind(address).await.map_err(failed)?;
@@ -241,11 +299,19 @@ impl Agent {
             let connection = UdpConnection::from_socket(gated, None, Some(stop.child_token())).await?;
             transport.add_transport(SipConnection::Udp(connection));
         }
-        for &address in &config.tcp {
-            let failed = |error| SipError::Socket { address, error };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
-            tcp.push(listener.local_addr().map_err(failed)?);
-            listeners.push(listener);
+        let origins: Arc<[String]> = config.ws_origins.clone().into();
+        for (transport, addresses) in streams {
+            for &address in addresses {
+                let failed = |error| SipError::Socket { address, error };
+                let socket = TcpListener::bind(address).await.map_err(failed)?;
+                let acceptor = acceptor.clone().filter(|_| transport.is_secure());
+                let bound = socket.local_addr().map_err(failed)?;
+                listeners.push((
+                    socket,
+                    bound,
+                    Listener { transport, acceptor, origins: Arc::clone(&origins) },
+                ));
+            }
         }
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())
@@ -262,20 +328,20 @@ impl Agent {
         guard.endpoint.get_or_init(|| Arc::downgrade(&inner));
         let transactions = endpoint.incoming_transactions()?;
         let mut serve = Box::pin(async move { endpoint.serve().await });
-        // The first poll starts the UDP readers. TCP listeners join afterwards: the stack then knows their addresses
-        // for Via, and leaves accepting, which it would do without limits, to the gate.
+        // The first poll starts the UDP readers. The other listeners join afterwards, so that it does not serve them.
         let done = poll_fn(|cx| Poll::Ready(serve.as_mut().poll(cx).is_ready())).await;
         if done {
             return Err(SipError::Stack("the endpoint did not start".to_owned()));
         }
-        for address in &tcp {
-            let listener =
-                TcpListenerConnection::new(SipConnection::resolve_bind_address(*address), None).await?;
-            inner.transport_layer.add_transport(SipConnection::TcpListener(listener));
-        }
+        let bound = |wanted: SipTransport| {
+            listeners.iter().filter(|(_, _, kind)| kind.transport == wanted).map(|(_, at, _)| *at).collect()
+        };
+        let [tcp, tls, ws, wss] =
+            [SipTransport::Tcp, SipTransport::Tls, SipTransport::Ws, SipTransport::Wss].map(bound);
         let limit = Arc::new(Semaphore::new(config.max_connections));
-        for listener in listeners {
-            tokio::spawn(accept(listener, Arc::clone(&guard), Arc::clone(&limit), stop.clone()));
+        for (socket, address, kind) in listeners {
+            inner.transport_layer.add_transport(known(kind.transport, address).await?);
+            tokio::spawn(accept(socket, kind, Arc::clone(&guard), Arc::clone(&limit), stop.clone()));
         }
         tokio::spawn(serve);
         let (incoming, calls) = mpsc::channel(config.incoming_queue.max(1));
@@ -293,7 +359,7 @@ impl Agent {
         if let Some(registrar) = core.config.registrar.clone() {
             tokio::spawn(expire(registrar, core.stop.clone()));
         }
-        Ok((Self { core, udp, tcp }, calls))
+        Ok((Self { core, udp, tcp, tls, ws, wss }, calls))
     }
 
     /// The UDP addresses bound, in the order of [`AgentConfig::udp`].
@@ -306,6 +372,24 @@ impl Agent {
     #[must_use]
     pub fn tcp(&self) -> &[SocketAddr] {
         &self.tcp
+    }
+
+    /// The TLS addresses bound, in the order of [`AgentConfig::tls`].
+    #[must_use]
+    pub fn tls(&self) -> &[SocketAddr] {
+        &self.tls
+    }
+
+    /// The WebSocket addresses bound, in the order of [`AgentConfig::ws`].
+    #[must_use]
+    pub fn ws(&self) -> &[SocketAddr] {
+        &self.ws
+    }
+
+    /// The WebSocket addresses under TLS bound, in the order of [`AgentConfig::wss`].
+    #[must_use]
+    pub fn wss(&self) -> &[SocketAddr] {
+        &self.wss
     }
 
     /// Places a call; its progress comes as events of the returned handle.
@@ -406,7 +490,8 @@ impl Core {
         let of_kind = listeners.iter().find(|address| address.r#type == Some(transport));
         let mut address = of_kind.or(listeners.first()).ok_or(SipError::NoTransport)?.clone();
         address.r#type = Some(transport);
-        Ok(Uri::from(&address))
+        // TLS on this hop is no promise about the others, as `sips` would be (RFC 3261 §26.2.2).
+        Ok(Uri { scheme: Some(Scheme::Sip), ..Uri::from(&address) })
     }
 
     pub(crate) fn remember(&self, id: &DialogId, shared: &Arc<Shared>) {
@@ -473,6 +558,15 @@ async fn dispatch(core: Arc<Core>, mut transactions: mpsc::UnboundedReceiver<Tra
             });
         }
     }
+}
+
+/// A listener as the stack knows it: by its address, for Via and Contact. Accepting, which the stack would do without
+/// limits, is the gate's.
+async fn known(transport: SipTransport, address: SocketAddr) -> Result<SipConnection, SipError> {
+    let address = stack_address(transport.stack(), SipConnection::resolve_bind_address(address));
+    let ((_, from_nowhere), (to_nowhere, _)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
+    let channel = ChannelConnection::create_connection(from_nowhere, to_nowhere, address, None).await?;
+    Ok(SipConnection::Channel(channel))
 }
 
 async fn expire(registrar: Arc<Registrar>, stop: CancellationToken) {

@@ -24,7 +24,9 @@ mod message;
 mod outgoing;
 mod registrar;
 pub mod sdp;
+mod tls;
 mod transport;
+mod websocket;
 
 pub use access::{Access, Address, Decision, OpenAccess, Peer, RequestFacts, Secret};
 pub use agent::{Agent, AgentConfig, AgentStats, SipError, SipStack};
@@ -35,3 +37,4 @@ pub use incoming::{IncomingCall, Party};
 pub use limits::{LimitConfig, LimitStats, Network, NetworkError};
 pub use outgoing::{CallRequest, OutgoingCall, OutgoingEvent};
 pub use registrar::{Binding, Gone, Registrar, RegistrarConfig, RegistrarEvent};
+pub use tls::{TlsError, TlsIdentity, TlsTrust};

@@ -17,6 +17,8 @@ pub struct LimitConfig {
     pub calls_per_second: u32,
     /// New calls at once.
     pub call_burst: u32,
+    /// Connections at once; more are closed. Zero switches this limit off.
+    pub connections: u32,
     /// Wrong passwords, and refusals by policy over a connection, that one source may have within
     /// [`LimitConfig::window`] before it is banned. Zero bans nobody.
     pub failures: u32,
@@ -42,6 +44,7 @@ impl Default for LimitConfig {
             message_burst: 2_000,
             calls_per_second: 100,
             call_burst: 200,
+            connections: 256,
             failures: 10,
             user_failures: 50,
             window: Duration::from_secs(60),
@@ -164,6 +167,7 @@ type Key = (u128, bool);
 struct Source {
     messages: Option<Bucket>,
     calls: Option<Bucket>,
+    connections: u32,
     failures: u32,
     since: Duration,
     banned_until: Option<Duration>,
@@ -208,7 +212,8 @@ impl Source {
                 b.tokens + now.saturating_sub(b.at).as_secs_f64() * f64::from(rate) >= f64::from(burst)
             })
         };
-        self.banned_until.is_none_or(|until| until <= now)
+        self.connections == 0
+            && self.banned_until.is_none_or(|until| until <= now)
             && (self.failures == 0 || now.saturating_sub(self.since) >= config.window)
             && full(&self.messages, config.messages_per_second, config.message_burst)
             && full(&self.calls, config.calls_per_second, config.call_burst)
@@ -240,14 +245,34 @@ impl Limits {
         }
     }
 
-    /// Whether `source` is banned: nothing of a connection it opens would be read.
-    pub(crate) fn is_banned(&self, now: Duration, source: IpAddr) -> bool {
-        !self.exempt(source)
-            && self
-                .state()
-                .sources
-                .get(&key(source))
-                .is_some_and(|entry| entry.banned_until.is_some_and(|until| now < until))
+    /// Whether `source` may have one more connection, which then counts until [`Limits::disconnect`].
+    pub(crate) fn connect(&self, now: Duration, source: IpAddr) -> bool {
+        if self.exempt(source) {
+            return true;
+        }
+        let mut state = self.state();
+        let entry = state.source(now, key(source), &self.config);
+        let banned = entry.banned_until.is_some_and(|until| now < until);
+        let full = self.config.connections > 0 && entry.connections >= self.config.connections;
+        if banned || full {
+            state.stats.banned += u64::from(banned);
+            state.stats.limited += u64::from(full && !banned);
+            return false;
+        }
+        entry.connections += 1;
+        true
+    }
+
+    /// Gives a connection back.
+    pub(crate) fn disconnect(&self, source: IpAddr) {
+        if self.exempt(source) {
+            return;
+        }
+        let mut state = self.state();
+        let state = &mut *state;
+        // A source with connections is never forgotten, so this is where it was counted.
+        let entry = state.sources.get_mut(&key(source)).unwrap_or(&mut state.rest);
+        entry.connections = entry.connections.saturating_sub(1);
     }
 
     /// Whether `source` may begin one more call.
@@ -416,6 +441,7 @@ mod tests {
             message_burst: 20,
             calls_per_second: 1,
             call_burst: 2,
+            connections: 2,
             failures: 3,
             user_failures: 5,
             ..LimitConfig::default()
@@ -457,7 +483,7 @@ mod tests {
         assert!(!limits.fail(at(71.0), guesser));
         assert!(limits.fail(at(72.0), guesser));
         assert_eq!(limits.message(at(73.0), guesser), Room::Banned);
-        assert!(limits.is_banned(at(73.0), guesser));
+        assert!(!limits.connect(at(73.0), guesser));
         assert_eq!(limits.bans(at(73.0)), [(guesser, Duration::from_secs(599))]);
         assert_eq!(limits.message(at(700.0), guesser), Room::Free);
         assert_eq!(limits.bans(at(700.0)), []);
@@ -509,6 +535,21 @@ mod tests {
         assert!(limits.may_try(at(2.0), home, "bob"));
         assert!(limits.may_try(at(2.0), ip("10.9.9.9"), "eve"));
         assert!(limits.may_try(at(62.0), ip("10.9.9.9"), "bob"));
+    }
+
+    #[test]
+    fn connections_are_counted_while_they_stand() {
+        let limits = limits(|_| {});
+        let source = ip("192.0.2.1");
+        assert!(limits.connect(at(0.0), source) && limits.connect(at(0.0), source));
+        assert!(!limits.connect(at(0.0), source));
+        limits.disconnect(source);
+        assert!(limits.connect(at(0.0), source));
+        for _ in 0..3 {
+            limits.fail(at(0.0), source);
+        }
+        limits.disconnect(source);
+        assert!(!limits.connect(at(0.0), source), "banned");
     }
 
     #[test]

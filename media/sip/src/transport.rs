@@ -8,26 +8,32 @@ use std::time::Duration;
 
 use rsipstack::platform::CancellationToken;
 use rsipstack::platform::net::UdpSocket as StackSocket;
-use rsipstack::sip::{SipMessage, Transport};
+use rsipstack::sip::SipMessage;
 use rsipstack::transaction::endpoint::EndpointInner;
 use rsipstack::transport::channel::ChannelConnection;
 use rsipstack::transport::{SipAddr, SipConnection, TransportEvent};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{Instant, interval, timeout};
+use tokio_rustls::TlsAcceptor;
 
-use crate::flow::SipTransport;
+use crate::flow::{Flows, SipTransport};
 use crate::gate::{Load, Verdict};
 use crate::ingress::Ingress;
 use crate::limits::Room;
 use crate::message::{Frame, frame};
+use crate::registrar::Registrar;
+use crate::tls::HANDSHAKE_LIMIT;
+use crate::websocket;
 
 /// A peer that does not read for so long is gone.
-const WRITE_LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// A message once begun has to be complete by then.
 const MESSAGE_LIMIT: Duration = Duration::from_secs(32);
 
+/// How often a connection of this side's making says that it is wanted: below what firewalls forget (RFC 5626 §4.4.1).
+const KEEP_ALIVE: Duration = Duration::from_secs(95);
 /// How long a stream pauses whose sender is too fast.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
@@ -38,6 +44,8 @@ pub(crate) struct Guard {
     pub(crate) stream_idle: Duration,
     pub(crate) calls: Arc<Semaphore>,
     pub(crate) ingress: Ingress,
+    pub(crate) flows: Flows,
+    pub(crate) registrar: Option<Arc<Registrar>>,
     /// When the agent began: the zero of the pure parts' time.
     pub(crate) start: Instant,
     /// Set once the endpoint stands, before anything is received. Weak, because the endpoint owns the sockets.
@@ -146,6 +154,7 @@ impl StackSocket for GatedSocket {
 /// Takes streams until `stop`, never more than `limit` at once.
 pub(crate) async fn accept(
     listener: TcpListener,
+    kind: Listener,
     guard: Arc<Guard>,
     limit: Arc<Semaphore>,
     stop: CancellationToken,
@@ -157,108 +166,244 @@ pub(crate) async fn accept(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((_, remote)) if guard.ingress.limits.is_banned(guard.now(), remote.ip()) => {}
             Ok((stream, remote)) => {
-                if attach(stream, remote, &guard, &stop, Some(permit)).await.is_none() {
-                    return;
-                }
+                let Some(seat) = Seat::take(&guard, remote, permit) else { continue };
+                stream.set_nodelay(true).ok();
+                let (kind, guard, stop) = (kind.clone(), Arc::clone(&guard), stop.clone());
+                tokio::spawn(async move {
+                    let shaken = tokio::select! {
+                        () = stop.cancelled() => return,
+                        shaken = kind.shake(stream, guard.max_message) => shaken,
+                    };
+                    match shaken {
+                        Ok(carrier) => {
+                            attach(carrier, remote, kind.transport, &guard, &stop, Some(seat)).await;
+                        }
+                        Err(error) => tracing::debug!(%remote, %error, "handshake"),
+                    }
+                });
             }
             Err(error) => {
                 // Out of descriptors most likely: waiting is the only cure.
-                tracing::warn!(%error, "tcp accept");
+                tracing::warn!(%error, "accept");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// Gives a connected stream to the stack, as a connection it can look up by `remote`.
-pub(crate) async fn attach(
-    stream: TcpStream,
+/// What a listener speaks.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    pub(crate) transport: SipTransport,
+    /// For secure transports.
+    pub(crate) acceptor: Option<TlsAcceptor>,
+    /// Pages that may connect by WebSocket.
+    pub(crate) origins: Arc<[String]>,
+}
+
+impl Listener {
+    async fn shake(&self, stream: TcpStream, max_message: usize) -> io::Result<Carrier> {
+        let wire: Box<dyn Wire> = match &self.acceptor {
+            Some(acceptor) => {
+                let shaken = timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await;
+                Box::new(shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??)
+            }
+            None => Box::new(stream),
+        };
+        match self.transport {
+            SipTransport::Ws | SipTransport::Wss => {
+                let socket = websocket::accept(wire, &self.origins, max_message).await?;
+                Ok(Carrier::WebSocket(Box::new(socket)))
+            }
+            SipTransport::Udp | SipTransport::Tcp | SipTransport::Tls => Ok(Carrier::Stream(wire)),
+        }
+    }
+}
+
+/// A place among the connections, given back when dropped.
+pub(crate) struct Seat {
+    guard: Arc<Guard>,
     remote: SocketAddr,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Seat {
+    fn take(guard: &Arc<Guard>, remote: SocketAddr, permit: OwnedSemaphorePermit) -> Option<Self> {
+        let taken = guard.ingress.limits.connect(guard.now(), remote.ip());
+        taken.then(|| Self { guard: Arc::clone(guard), remote, _permit: permit })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.guard.ingress.limits.disconnect(self.remote.ip());
+    }
+}
+
+/// A stream of bytes, encrypted or not.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// What messages come over, once hands are shaken.
+pub(crate) enum Carrier {
+    Stream(Box<dyn Wire>),
+    WebSocket(Box<websocket::Socket>),
+}
+
+/// Gives a connection to the stack, which looks it up by transport and `remote`.
+pub(crate) async fn attach(
+    carrier: Carrier,
+    remote: SocketAddr,
+    transport: SipTransport,
     guard: &Arc<Guard>,
     stop: &CancellationToken,
-    permit: Option<tokio::sync::OwnedSemaphorePermit>,
+    seat: Option<Seat>,
 ) -> Option<SipConnection> {
     let endpoint = guard.endpoint.get()?.upgrade()?;
-    stream.set_nodelay(true).ok();
     let token = stop.child_token();
     let (to_stack, from_stream) = mpsc::unbounded_channel();
     let (to_stream, from_stack) = mpsc::unbounded_channel();
-    let address = SipAddr { r#type: Some(Transport::Tcp), addr: remote.into() };
+    let address = SipAddr { r#type: Some(transport.stack()), addr: remote.into() };
     let channel =
         ChannelConnection::create_connection(from_stream, to_stream, address.clone(), Some(token.clone()))
             .await
             .ok()?;
     let connection = SipConnection::Channel(channel);
+    let flow = guard.flows.add(transport, remote, token.clone());
     endpoint.transport_layer.add_connection(connection.clone());
-    let pump = Pump { stream, remote, address, guard: Arc::clone(guard), to_stack, from_stack };
-    let held = connection.clone();
+    let pipe = Pipe {
+        remote,
+        transport,
+        address,
+        connection: connection.clone(),
+        guard: Arc::clone(guard),
+        keep_alive: seat.is_none(),
+        to_stack,
+        from_stack,
+    };
+    let guard = Arc::clone(guard);
     tokio::spawn(async move {
-        let _permit = permit;
+        let _seat = seat;
+        let pumped = async {
+            match carrier {
+                Carrier::Stream(wire) => Pump { wire, pipe }.run().await,
+                Carrier::WebSocket(socket) => websocket::run(*socket, pipe).await,
+            }
+        };
         tokio::select! {
             () = token.cancelled() => {}
-            () = pump.run(&held) => {}
+            () = pumped => {}
         }
         // Dialogs stop using the flow once its token is cancelled; the channel's end retires the connection.
         token.cancel();
+        if guard.flows.remove(transport, remote, flow)
+            && let Some(registrar) = &guard.registrar
+        {
+            registrar.flow_lost(transport, remote);
+        }
     });
     Some(connection)
 }
 
-struct Pump {
-    stream: TcpStream,
+/// What becomes of a message that arrived.
+pub(crate) enum Arrived {
+    /// The stack has it, or nobody wants it.
+    Taken,
+    /// This goes back.
+    Answer(Vec<u8>),
+    /// The connection is to be closed.
+    Over,
+}
+
+/// A connection between its peer and the stack.
+pub(crate) struct Pipe {
     remote: SocketAddr,
+    transport: SipTransport,
     address: SipAddr,
+    connection: SipConnection,
     guard: Arc<Guard>,
+    /// Whether this side opened it and has to keep it open (RFC 5626 §4.4.1).
+    keep_alive: bool,
     /// Unbounded as the stack's type demands; its one reader never waits.
     to_stack: mpsc::UnboundedSender<TransportEvent>,
     /// Unbounded as the stack's type demands; nothing is read from the peer while a write waits, so what is queued
     /// stays within what it sent.
-    from_stack: mpsc::UnboundedReceiver<TransportEvent>,
+    pub(crate) from_stack: mpsc::UnboundedReceiver<TransportEvent>,
+}
+
+impl Pipe {
+    /// How long the peer may be silent.
+    pub(crate) fn idle(&self) -> Duration {
+        self.guard.stream_idle
+    }
+
+    /// Waits until the peer may send one more message: unlike a datagram it can wait, and meanwhile its sender
+    /// cannot send more. False if it is to be heard no more.
+    pub(crate) async fn paced(&self) -> bool {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.guard.ingress.room(self.guard.now(), self.remote) {
+                Room::Free => return true,
+                Room::Full if waited < MESSAGE_LIMIT => {
+                    tokio::time::sleep(FULL_PAUSE).await;
+                    waited += FULL_PAUSE;
+                }
+                Room::Full | Room::Banned => return false,
+            }
+        }
+    }
+
+    /// Judges a message, and gives it to the stack if it may have it.
+    pub(crate) async fn arrived(&mut self, raw: &[u8]) -> Arrived {
+        if !self.paced().await {
+            return Arrived::Over;
+        }
+        match self.guard.judge(self.remote, self.transport, raw) {
+            Verdict::Pass(bytes) => {
+                let received = SipMessage::try_from(&bytes[..]).ok().and_then(|message| {
+                    SipConnection::update_msg_received(message, self.remote, self.transport.stack()).ok()
+                });
+                let Some(message) = received else { return Arrived::Taken };
+                let event = TransportEvent::Incoming(message, self.connection.clone(), self.address.clone());
+                if self.to_stack.send(event).is_ok() { Arrived::Taken } else { Arrived::Over }
+            }
+            Verdict::Answer(answer) => Arrived::Answer(answer),
+            Verdict::Drop(why) => {
+                tracing::debug!(remote = %self.remote, why, "dropped");
+                Arrived::Taken
+            }
+        }
+    }
+}
+
+struct Pump {
+    wire: Box<dyn Wire>,
+    pipe: Pipe,
 }
 
 impl Pump {
-    async fn run(mut self, connection: &SipConnection) {
+    async fn run(mut self) {
         let mut buffer: Vec<u8> = Vec::new();
         let mut chunk = vec![0; 16 * 1024];
         let mut begun = Instant::now();
+        let mut keep_alive = interval(KEEP_ALIVE);
+        keep_alive.tick().await;
         loop {
-            loop {
-                match frame(&buffer, self.guard.max_message) {
-                    Frame::Incomplete => break,
-                    Frame::Broken => {
-                        // Longer than may be, or without a length: the gate says so.
-                        let transport = SipTransport::Tcp;
-                        if let Verdict::Answer(answer) = self.guard.judge(self.remote, transport, &buffer) {
-                            self.write(&answer).await;
-                        }
-                        return;
-                    }
-                    Frame::KeepAlive { len, answer } => {
-                        buffer.drain(..len);
-                        if answer && !self.write(b"\r\n").await {
-                            return;
-                        }
-                    }
-                    Frame::Message(len) => {
-                        let raw: Vec<u8> = buffer.drain(..len).collect();
-                        if !self.deliver(&raw, connection).await {
-                            return;
-                        }
-                    }
-                }
+            if !self.take(&mut buffer).await {
+                return;
             }
             let deadline = if buffer.is_empty() {
                 begun = Instant::now();
-                begun + self.guard.stream_idle
+                begun + self.pipe.idle()
             } else {
                 begun + MESSAGE_LIMIT
             };
             loop {
                 tokio::select! {
                     biased;
-                    out = self.from_stack.recv() => match out {
+                    out = self.pipe.from_stack.recv() => match out {
                         Some(TransportEvent::Incoming(message, ..)) => {
                             if !self.write(&message.to_bytes()).await {
                                 return;
@@ -267,7 +412,12 @@ impl Pump {
                         Some(_) => {}
                         None => return,
                     },
-                    read = tokio::time::timeout_at(deadline, self.stream.read(&mut chunk)) => match read {
+                    _ = keep_alive.tick(), if self.pipe.keep_alive => {
+                        if !self.write(b"\r\n\r\n").await {
+                            return;
+                        }
+                    }
+                    read = tokio::time::timeout_at(deadline, self.wire.read(&mut chunk)) => match read {
                         Ok(Ok(len)) if len > 0 => {
                             if buffer.is_empty() {
                                 begun = Instant::now();
@@ -282,38 +432,45 @@ impl Pump {
         }
     }
 
-    /// Whether the stream goes on.
-    async fn deliver(&mut self, raw: &[u8], connection: &SipConnection) -> bool {
-        let mut waited = Duration::ZERO;
+    /// Takes all whole messages out of the buffer; whether the stream goes on.
+    async fn take(&mut self, buffer: &mut Vec<u8>) -> bool {
         loop {
-            match self.guard.ingress.room(self.guard.now(), self.remote) {
-                Room::Free => break,
-                // Unlike a datagram it can wait; meanwhile the sender cannot send more.
-                Room::Full if waited < MESSAGE_LIMIT => {
-                    tokio::time::sleep(FULL_PAUSE).await;
-                    waited += FULL_PAUSE;
+            match frame(buffer, self.pipe.guard.max_message) {
+                Frame::Incomplete => return true,
+                Frame::Broken => {
+                    // Longer than may be, or without a length: the gate says so.
+                    if let Arrived::Answer(answer) = self.pipe.arrived(buffer).await {
+                        self.write(&answer).await;
+                    }
+                    return false;
                 }
-                Room::Full | Room::Banned => return false,
-            }
-        }
-        match self.guard.judge(self.remote, SipTransport::Tcp, raw) {
-            Verdict::Pass(bytes) => {
-                let received = SipMessage::try_from(&bytes[..]).ok().and_then(|message| {
-                    SipConnection::update_msg_received(message, self.remote, Transport::Tcp).ok()
-                });
-                let Some(message) = received else { return true };
-                let event = TransportEvent::Incoming(message, connection.clone(), self.address.clone());
-                self.to_stack.send(event).is_ok()
-            }
-            Verdict::Answer(answer) => self.write(&answer).await,
-            Verdict::Drop(why) => {
-                tracing::debug!(remote = %self.remote, why, "dropped");
-                true
+                Frame::KeepAlive { len, answer } => {
+                    buffer.drain(..len);
+                    if !self.pipe.paced().await || (answer && !self.write(b"\r\n").await) {
+                        return false;
+                    }
+                }
+                Frame::Message(len) => {
+                    let raw: Vec<u8> = buffer.drain(..len).collect();
+                    match self.pipe.arrived(&raw).await {
+                        Arrived::Taken => {}
+                        Arrived::Answer(answer) => {
+                            if !self.write(&answer).await {
+                                return false;
+                            }
+                        }
+                        Arrived::Over => return false,
+                    }
+                }
             }
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> bool {
-        matches!(timeout(WRITE_LIMIT, self.stream.write_all(bytes)).await, Ok(Ok(())))
+        let all = async {
+            self.wire.write_all(bytes).await?;
+            self.wire.flush().await
+        };
+        matches!(timeout(WRITE_LIMIT, all).await, Ok(Ok(())))
     }
 }
