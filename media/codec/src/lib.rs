@@ -7,6 +7,7 @@
 //! Levels are in dBFS throughout: 20 log10 of the root mean square over 32768. A full-scale sine lies at -3 dBFS.
 
 mod coder;
+mod comfort;
 mod conceal;
 mod dtmf;
 mod g711;
@@ -21,6 +22,7 @@ mod tonal;
 pub mod tone;
 
 pub use coder::{CodecError, Decoder, Encoder};
+pub use comfort::{NoiseDecoder, NoiseEncoder};
 pub use conceal::Concealer;
 pub use dtmf::{DtmfDetector, DtmfEvent};
 pub use gate::{Edge, Gate, GateConfig, GateDecision};

@@ -30,7 +30,7 @@ impl ComfortNoise {
     }
 
     /// The next value in -1..1 (xorshift64*, its upper 24 bits).
-    fn uniform(&mut self) -> f32 {
+    pub(crate) fn uniform(&mut self) -> f32 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;
         self.state ^= self.state >> 27;
