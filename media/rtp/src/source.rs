@@ -1,7 +1,9 @@
 //! Symmetric RTP with a lock: media is sent to, and taken from, the one address that really sends.
 //!
-//! Behind a NAT the address in SDP is often not the one packets come from, so the first consistent sender is
-//! believed; once it is, strangers are refused, so that nobody can speak into a call by guessing its port.
+//! The address in SDP is believed from its first packet on and displaces whoever was believed before it spoke. Behind a
+//! NAT that address never speaks; then, where that is allowed, the first consistent sender is believed, sooner if it is
+//! the same host. Once a source is locked, strangers are refused, so that nobody can speak into a call, nor have its
+//! sound sent to him, by guessing its port.
 
 use std::net::SocketAddr;
 
@@ -12,16 +14,31 @@ use crate::packet::RtpPacket;
 /// How quickly a source is believed and how long it may be silent before another may replace it.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceConfig {
-    /// Consecutive packets of one address and SSRC that lock it, at least 1.
+    /// Whether another address than the one in SDP may be believed at all (the far side is behind a NAT).
+    pub latch: bool,
+    /// Consecutive packets of one address and SSRC that lock it where it is the signalled host or where nothing was
+    /// signalled, at least 1.
     pub consecutive: u32,
-    /// Silence on the locked source after which another may take over.
+    /// The same for another host.
+    pub stranger: u32,
+    /// Silence on a locked source, other than the signalled one, after which another may take over.
     pub silence: Span,
+    /// How long a new SSRC of the locked address has to speak alone.
+    pub alone: Span,
 }
 
 impl Default for SourceConfig {
     fn default() -> Self {
-        // Three packets are RFC 3550's probation (A.1) plus one; at 20 ms that is 60 ms of a stranger's sound lost.
-        Self { consecutive: 3, silence: Span::from_secs(5) }
+        Self {
+            latch: true,
+            // RFC 3550's probation (A.1) plus one; at 20 ms that is 60 ms of a stranger's sound lost.
+            consecutive: 3,
+            // A scan for open ports sends a few packets to each: 200 ms of them are somebody who means this port.
+            stranger: 10,
+            silence: Span::from_secs(5),
+            // Three packets of 20 ms.
+            alone: Span::from_millis(40),
+        }
     }
 }
 
@@ -49,6 +66,7 @@ struct Candidate {
     ssrc: u32,
     sequence: u16,
     run: u32,
+    since: MediaTime,
 }
 
 /// Learns which address and SSRC speak for the far side and holds on to them.
@@ -58,8 +76,8 @@ pub struct SourceLock {
     signalled: Option<SocketAddr>,
     locked: Option<Locked>,
     candidate: Option<Candidate>,
-    /// When the signalled address was last heard while nothing was locked.
-    signalled_heard: Option<MediaTime>,
+    /// The next SSRC of the locked address is believed at once.
+    restart: bool,
     refused: u64,
 }
 
@@ -67,51 +85,51 @@ impl SourceLock {
     /// Starts unlocked; `signalled` is the address in SDP, if there is one.
     #[must_use]
     pub fn new(signalled: Option<SocketAddr>, config: SourceConfig) -> Self {
-        Self { config, signalled, locked: None, candidate: None, signalled_heard: None, refused: 0 }
+        Self { config, signalled, locked: None, candidate: None, restart: false, refused: 0 }
     }
 
-    /// Judges a packet. Packets of the signalled address are accepted while it is being learnt; of any other only
-    /// once it is locked.
+    /// Judges a packet. The signalled address is locked by its first packet, any other by its run.
     pub fn accept(&mut self, from: SocketAddr, packet: &RtpPacket<'_>, now: MediaTime) -> Verdict {
+        let signalled = self.signalled == Some(from);
         if let Some(locked) = &mut self.locked {
-            if locked.from == from && locked.ssrc == packet.ssrc {
-                locked.heard = now;
-                self.candidate = None;
-                return Verdict::Accepted;
-            }
-            // The same address may change its SSRC (a B2BUA switching media); anybody else must wait for silence.
-            if locked.from != from && now.since(locked.heard) < self.config.silence {
+            if locked.from == from {
+                if locked.ssrc == packet.ssrc {
+                    locked.heard = now;
+                    self.candidate = None;
+                    return Verdict::Accepted;
+                }
+                if std::mem::take(&mut self.restart) {
+                    return self.lock(from, packet, now);
+                }
+            } else if signalled {
+                return self.lock(from, packet, now);
+            } else if !self.may_replace(now) {
                 self.refused += 1;
                 return Verdict::Refused;
             }
-        } else if self.signalled == Some(from) {
-            self.signalled_heard = Some(now);
-        } else if self.signalled_heard.is_some_and(|heard| now.since(heard) < self.config.silence) {
+        } else if signalled {
+            return self.lock(from, packet, now);
+        } else if !self.config.latch {
             self.refused += 1;
             return Verdict::Refused;
         }
-        let follows = |c: &Candidate| {
-            c.from == from && c.ssrc == packet.ssrc && c.sequence.wrapping_add(1) == packet.sequence
-        };
-        let run = self.candidate.filter(follows).map_or(1, |c| c.run + 1);
-        if run >= self.config.consecutive {
-            self.locked = Some(Locked { from, ssrc: packet.ssrc, heard: now });
-            self.candidate = None;
-            return Verdict::Accepted;
-        }
-        self.candidate = Some(Candidate { from, ssrc: packet.ssrc, sequence: packet.sequence, run });
-        if self.locked.is_none() && self.signalled == Some(from) {
-            Verdict::Accepted
-        } else {
-            Verdict::Probing
-        }
+        self.probe(from, packet, now)
+    }
+
+    /// Believes a packet that has proved whose it is (SRTP), wherever it comes from.
+    pub fn trust(&mut self, from: SocketAddr, packet: &RtpPacket<'_>, now: MediaTime) {
+        self.lock(from, packet, now);
+    }
+
+    /// The far side is about to begin another stream, by agreement: its SSRC is believed at once.
+    pub fn expect_restart(&mut self) {
+        self.restart = true;
     }
 
     /// Forgets the lock, so that the next consistent source takes over (re-INVITE).
     pub fn unlock(&mut self) {
         self.locked = None;
         self.candidate = None;
-        self.signalled_heard = None;
     }
 
     /// Takes a new address from SDP and forgets the lock; the same address again changes nothing.
@@ -144,5 +162,37 @@ impl SourceLock {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    fn lock(&mut self, from: SocketAddr, packet: &RtpPacket<'_>, now: MediaTime) -> Verdict {
+        self.locked = Some(Locked { from, ssrc: packet.ssrc, heard: now });
+        self.candidate = None;
+        Verdict::Accepted
+    }
+
+    /// Whether an address that was not signalled may take the place of the locked one.
+    fn may_replace(&self, now: MediaTime) -> bool {
+        // Where the signalled address itself speaks there is no NAT that could change its mind.
+        self.config.latch
+            && self.locked.is_some_and(|locked| {
+                self.signalled != Some(locked.from) && now.since(locked.heard) >= self.config.silence
+            })
+    }
+
+    /// Counts a run of packets of a source that is not locked.
+    fn probe(&mut self, from: SocketAddr, packet: &RtpPacket<'_>, now: MediaTime) -> Verdict {
+        let follows = |c: &Candidate| {
+            c.from == from && c.ssrc == packet.ssrc && c.sequence.wrapping_add(1) == packet.sequence
+        };
+        let before = self.candidate.filter(follows);
+        let (run, since) = before.map_or((1, now), |c| (c.run + 1, c.since));
+        let same_address = self.locked.is_some_and(|locked| locked.from == from);
+        let same_host = self.signalled.is_none_or(|signalled| signalled.ip() == from.ip());
+        let needed = if same_address || same_host { self.config.consecutive } else { self.config.stranger };
+        if run >= needed && (!same_address || now.since(since) >= self.config.alone) {
+            return self.lock(from, packet, now);
+        }
+        self.candidate = Some(Candidate { from, ssrc: packet.ssrc, sequence: packet.sequence, run, since });
+        Verdict::Probing
     }
 }

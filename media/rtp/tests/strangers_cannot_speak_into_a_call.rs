@@ -32,7 +32,7 @@ fn behind_a_nat_the_first_consistent_sender_is_believed() {
 fn the_signalled_address_is_heard_from_its_first_packet() {
     let mut lock = SourceLock::new(Some(address(1)), SourceConfig::default());
     assert_eq!(hear(&mut lock, 1, 9, 100, 0), Accepted);
-    assert!(!lock.is_locked());
+    assert!(lock.is_locked());
     assert_eq!(hear(&mut lock, 2, 8, 1, 1), Refused);
     assert_eq!(hear(&mut lock, 1, 9, 101, 20), Accepted);
     assert_eq!(hear(&mut lock, 1, 9, 102, 40), Accepted);
@@ -81,12 +81,64 @@ fn a_re_invite_unlocks_and_a_new_ssrc_of_the_same_address_is_learnt() {
     for n in 0..3 {
         hear(&mut lock, 1, 9, n, 0);
     }
-    let verdicts: Vec<_> = (0..3).map(|n| hear(&mut lock, 1, 10, n, 20)).collect();
+    let verdicts: Vec<_> = (0..3).map(|n| hear(&mut lock, 1, 10, n, 20 + i64::from(n) * 20)).collect();
     assert_eq!(verdicts, [Probing, Probing, Accepted]);
+    lock.expect_restart();
+    assert_eq!(hear(&mut lock, 1, 11, 0, 80), Accepted);
+    assert_eq!(hear(&mut lock, 1, 12, 0, 100), Probing, "once for each agreement");
     lock.signal(Some(address(5)));
     assert_eq!(lock.remote(), Some(address(5)));
-    assert_eq!(hear(&mut lock, 5, 11, 0, 40), Accepted);
+    assert_eq!(hear(&mut lock, 5, 11, 0, 140), Accepted);
     lock.unlock();
-    let verdicts: Vec<_> = (0..3).map(|n| hear(&mut lock, 6, 12, n, 60)).collect();
+    let verdicts: Vec<_> = (0..3).map(|n| hear(&mut lock, 6, 12, n, 160)).collect();
     assert_eq!(verdicts, [Probing, Probing, Accepted]);
+}
+
+#[test]
+fn a_stranger_who_spoke_first_is_displaced_by_the_signalled_address_at_once_and_for_good() {
+    let mut lock = SourceLock::new(Some(address(1)), SourceConfig::default());
+    for n in 0..10 {
+        hear(&mut lock, 2, 8, n, i64::from(n) * 20);
+    }
+    assert_eq!(lock.remote(), Some(address(2)));
+    assert_eq!(hear(&mut lock, 1, 9, 0, 200), Accepted);
+    assert_eq!(lock.remote(), Some(address(1)));
+    for n in 10..2_000 {
+        // Not even silence lets it back in.
+        assert_eq!(hear(&mut lock, 2, 8, n, 220 + i64::from(n) * 20), Refused);
+    }
+}
+
+#[test]
+fn another_host_has_to_speak_longer_before_it_is_believed() {
+    let mut lock = SourceLock::new(Some(([203, 0, 113, 9], 1).into()), SourceConfig::default());
+    let verdicts: Vec<_> = (0..11).map(|n| hear(&mut lock, 2, 8, n, i64::from(n) * 20)).collect();
+    assert_eq!(verdicts.iter().filter(|verdict| **verdict == Probing).count(), 9);
+    assert_eq!(verdicts[9..], [Accepted, Accepted]);
+}
+
+#[test]
+fn without_latching_only_the_signalled_address_is_heard() {
+    let mut lock =
+        SourceLock::new(Some(address(1)), SourceConfig { latch: false, ..SourceConfig::default() });
+    for n in 0..100 {
+        assert_eq!(hear(&mut lock, 2, 8, n, i64::from(n) * 20), Refused);
+    }
+    assert_eq!(lock.remote(), Some(address(1)));
+    assert_eq!(hear(&mut lock, 1, 9, 0, 9_000), Accepted);
+}
+
+#[test]
+fn a_forged_burst_between_two_packets_does_not_take_the_stream_over() {
+    let mut lock = SourceLock::new(Some(address(1)), SourceConfig::default());
+    let mut forged = 0;
+    for n in 0..100u16 {
+        assert_eq!(hear(&mut lock, 1, 9, n, i64::from(n) * 20), Accepted);
+        for k in 0..10 {
+            let verdict = hear(&mut lock, 1, 7, n * 10 + k, i64::from(n) * 20 + 1 + i64::from(k));
+            forged += u32::from(verdict == Accepted);
+        }
+    }
+    assert_eq!(forged, 0);
+    assert_eq!(lock.ssrc(), Some(9));
 }
