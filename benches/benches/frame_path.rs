@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_media_codec::{CodecKind, Encoder, GateConfig};
 use antiphon_media_frame::{Doorbell, MediaTime, SampleRate, Span, TrackReader, track_ring};
-use antiphon_media_plane::{Clip, ClipId, Leg, LegCommand, LegConfig, Sound, Tap, Taps, Transmit};
+use antiphon_media_plane::{Clip, ClipId, Format, Leg, LegCommand, LegConfig, Sound, Tap, Taps, Transmit};
 use antiphon_media_rtp::Sender;
 use antiphon_media_testkit::speech_like;
 use divan::{AllocProfiler, Bencher};
@@ -55,9 +55,7 @@ impl Call {
         }
         let from: SocketAddr = ([127, 0, 0, 1], 4_000).into();
         let config = LegConfig {
-            codec,
-            payload_type: codec.payload_type(),
-            telephone_event: Some(101),
+            format: Format { telephone_event: Some(101), ..Format::new(codec) },
             remote: Some(from),
             remote_rtcp: None,
             send: true,

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use antiphon_media_codec::{CodecKind, Encoder, GateConfig};
 use antiphon_media_frame::{Doorbell, MediaTime, SampleRate, Span, TrackReader, track_ring};
 use antiphon_media_plane::{
-    Clip, ClipId, Leg, LegCommand, LegConfig, LegEvent, LegHandle, PortPool, RecordWriter, Shard,
+    Clip, ClipId, Format, Leg, LegCommand, LegConfig, LegEvent, LegHandle, PortPool, RecordWriter, Shard,
     ShardConfig, Sound, Tap, Taps,
 };
 use antiphon_media_rtp::Sender;
@@ -239,9 +239,7 @@ fn drain(mut readers: Vec<TrackReader>, bell: &Doorbell, stop: &AtomicBool) {
 
 fn config(remote: SocketAddr, n: u32) -> LegConfig {
     LegConfig {
-        codec: CodecKind::Pcmu,
-        payload_type: 0,
-        telephone_event: Some(101),
+        format: Format { telephone_event: Some(101), ..Format::new(CodecKind::Pcmu) },
         remote: Some(remote),
         remote_rtcp: Some(remote),
         send: true,

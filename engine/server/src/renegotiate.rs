@@ -1,6 +1,7 @@
 //! The media of an established call: what was agreed, and what a re-INVITE may change.
 
-use antiphon_media_plane::LegCommand;
+use antiphon_media_codec::{CodecKind, OpusConfig};
+use antiphon_media_plane::{Format, LegCommand};
 use antiphon_media_sip::Responder;
 use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer, SdpError};
 
@@ -53,11 +54,21 @@ impl Media {
         }
         let mut commands =
             vec![LegCommand::Flow { send: agreed.direction.sends(), receive: agreed.direction.receives() }];
-        if (agreed.payload_type, agreed.telephone_event)
-            != (self.agreed.payload_type, self.agreed.telephone_event)
+        let format = |agreed: &Negotiated| {
+            let codec = CodecKind::from_name(agreed.codec.name())?;
+            Some(Format {
+                codec,
+                payload_type: agreed.payload_type,
+                telephone_event: agreed.telephone_event,
+                telephone_event_hz: agreed.telephone_event_hz,
+                comfort_noise: agreed.comfort_noise,
+                opus: OpusConfig::default(),
+            })
+        };
+        if let Some(now) = format(&agreed)
+            && Some(now) != format(&self.agreed)
         {
-            let (audio, telephone_event) = (agreed.payload_type, agreed.telephone_event);
-            commands.push(LegCommand::PayloadTypes { audio, telephone_event });
+            commands.push(LegCommand::Codec(now));
         }
         if agreed.remote != self.agreed.remote && !agreed.remote.ip().is_unspecified() {
             commands.push(LegCommand::Remote { rtp: agreed.remote, rtcp: agreed.remote_rtcp });

@@ -73,7 +73,7 @@ pub(crate) async fn set_up(
 ) -> Result<Setup, SetupError> {
     let config =
         shared.leg_config(&place.agreed, place.id).map_err(|error| SetupError::Other(error.to_string()))?;
-    let rate = config.codec.sample_rate();
+    let rate = config.format.codec.sample_rate();
     let (inlet, happenings) = inlet();
     let mut taps = Taps::default();
     let ears = match &shared.engine {

@@ -7,9 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use antiphon_engine_flow::Flow;
-use antiphon_media_codec::GateConfig;
+use antiphon_media_codec::{GateConfig, OpusConfig};
 use antiphon_media_frame::{CallId, SampleRate, Span};
-use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
+use antiphon_media_plane::{Format, LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
 use antiphon_media_sip::sdp::{Codec, LocalMedia, Negotiated};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
 use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
@@ -138,9 +138,14 @@ impl Shared {
         };
         let mut random = rand::rng();
         Ok(LegConfig {
-            codec,
-            payload_type: agreed.payload_type,
-            telephone_event: agreed.telephone_event,
+            format: Format {
+                codec,
+                payload_type: agreed.payload_type,
+                telephone_event: agreed.telephone_event,
+                telephone_event_hz: agreed.telephone_event_hz,
+                comfort_noise: agreed.comfort_noise,
+                opus: OpusConfig::default(),
+            },
             remote: Some(agreed.remote),
             remote_rtcp: Some(agreed.remote_rtcp),
             send: agreed.direction.sends(),

@@ -6,6 +6,8 @@ use std::time::Duration;
 use antiphon_media_codec::{CodecKind, GateConfig};
 use antiphon_media_frame::Span;
 
+use crate::Format;
+
 /// Where a leg's packets go.
 pub trait Transmit {
     /// Sends an RTP packet.
@@ -17,12 +19,8 @@ pub trait Transmit {
 /// What a leg is made with.
 #[derive(Clone, Debug)]
 pub struct LegConfig {
-    /// The codec agreed on, both ways.
-    pub codec: CodecKind,
-    /// Its RTP payload type.
-    pub payload_type: u8,
-    /// Payload type of telephone-events (RFC 4733), if agreed.
-    pub telephone_event: Option<u8>,
+    /// What both sides send.
+    pub format: Format,
     /// Where SDP says the far side receives RTP; media goes there until its packets show otherwise.
     pub remote: Option<SocketAddr>,
     /// Where it receives RTCP.
@@ -47,4 +45,27 @@ pub struct LegConfig {
     pub cname: String,
     /// Time since the Unix epoch at time zero of the leg's clock, for sender reports.
     pub wallclock: Duration,
+}
+
+impl LegConfig {
+    /// A leg both ways on `codec`, with its static payload type and nowhere to send to yet. Numbers that should be random
+    /// are 0 and the wall clock stands at the epoch.
+    #[must_use]
+    pub fn new(codec: CodecKind) -> Self {
+        Self {
+            format: Format::new(codec),
+            remote: None,
+            remote_rtcp: None,
+            send: true,
+            receive: true,
+            gate: GateConfig::default(),
+            barge_in: Span::from_millis(200),
+            silence: Span::from_secs(10),
+            ssrc: 0,
+            first_sequence: 0,
+            first_timestamp: 0,
+            cname: String::new(),
+            wallclock: Duration::ZERO,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use antiphon_media_codec::{Resampler, mix};
+use antiphon_media_codec::Resampler;
 use antiphon_media_frame::{MediaTime, SampleRate, Span, TrackReader};
 
 /// Names a clip in events; unique within its leg, chosen by the owner.
@@ -144,11 +144,19 @@ impl Egress {
         spoke
     }
 
-    /// Fills one frame with silence; what is queued waits.
-    pub(crate) fn rest(&mut self, out: &mut [i16]) {
-        out.fill(0);
+    /// Lets a frame pass in which something else is sent; what is queued waits.
+    pub(crate) fn rest(&mut self) {
         self.fade = 0;
         self.last = 0;
+    }
+
+    /// Goes on at another rate.
+    pub(crate) fn change(&mut self, rate: SampleRate) {
+        self.rest();
+        if let Some(current) = &mut self.current {
+            current.change(self.rate, rate);
+        }
+        self.rate = rate;
     }
 
     /// Whether something interruptible is being played or would be next.
@@ -221,6 +229,15 @@ impl Current {
         };
         current.convert(rate);
         current
+    }
+
+    /// What is converted already is played by neither rate; it is at most a frame.
+    fn change(&mut self, from: SampleRate, to: SampleRate) {
+        self.played = self.played(from);
+        self.samples = 0;
+        self.rest.clear();
+        self.rest_from = 0;
+        self.convert(to);
     }
 
     /// Converts to `rate` from here on.
@@ -315,11 +332,6 @@ enum Next {
     /// A stream has nothing yet.
     Late,
     Over,
-}
-
-/// Loudness of a frame, for the activity of our own track.
-pub(crate) fn audible(pcm: &[i16]) -> bool {
-    mix::level_db(pcm) > -55.0
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a leg tells its owner.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use antiphon_media_frame::{MediaTime, Span};
@@ -53,8 +54,7 @@ pub enum LegEvent {
     },
     /// All keys asked for have been sent.
     KeysSent,
-    /// Keys were asked for but no telephone-event was agreed on, one of them is no key, there were none, or too many wait
-    /// already. None of them is sent.
+    /// Keys were asked for, but one of them is no key, there were none, or too many wait already. None of them is sent.
     KeysRefused,
     /// A heard source is over: its track has ended and its last sample was played, or it was refused because there are
     /// [`SOURCES`](crate::SOURCES) already. Does not follow on an `Unhear`.
@@ -107,4 +107,27 @@ pub struct LegFigures {
     pub remote_loss: Option<f32>,
     /// Frames the recorder or recogniser could not take because it was behind.
     pub tap_refused: u64,
+}
+
+/// Events waiting to be fetched. They are fetched after every call, so this is never reached by a living owner.
+const WAITING: usize = 256;
+
+/// The events of one leg on their way to its owner.
+pub(crate) struct Events(VecDeque<LegEvent>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        Self(VecDeque::with_capacity(32))
+    }
+
+    /// Keeps the event, unless nobody has fetched any for long; the last one is kept in any case.
+    pub(crate) fn tell(&mut self, event: LegEvent) {
+        if self.0.len() < WAITING || matches!(event, LegEvent::Closed { .. }) {
+            self.0.push_back(event);
+        }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<LegEvent> {
+        self.0.pop_front()
+    }
 }

@@ -105,6 +105,26 @@ impl Hearing {
         self.held = held;
     }
 
+    /// Goes on at another rate; what lies waiting is left out and the sources fade in.
+    pub(crate) fn change(&mut self, rate: SampleRate) {
+        self.rate = rate;
+        self.samples = rate.samples(FRAME);
+        self.frame.resize(self.samples, 0);
+        self.sum.resize(self.samples, 0);
+        for source in &mut self.sources {
+            source.change(rate);
+        }
+    }
+
+    /// Lets a frame pass unheard.
+    pub(crate) fn pass(&mut self, ended: impl FnMut(HearId)) {
+        for source in &mut self.sources {
+            source.fill(&mut self.frame);
+            source.gain = 0.0;
+        }
+        self.let_go(ended);
+    }
+
     fn named(&mut self, id: HearId) -> impl Iterator<Item = &mut Source> {
         self.sources.iter_mut().filter(move |source| source.id == id && !source.leaving)
     }
@@ -114,7 +134,7 @@ impl Hearing {
     ///
     /// # Realtime safety
     /// No allocation once warm.
-    pub(crate) fn mix(&mut self, out: &mut [i16], mut ended: impl FnMut(HearId)) -> bool {
+    pub(crate) fn mix(&mut self, out: &mut [i16], ended: impl FnMut(HearId)) -> bool {
         if self.sources.is_empty() {
             return false;
         }
@@ -140,6 +160,11 @@ impl Hearing {
         for (out, sum) in out.iter_mut().zip(&self.sum) {
             *out = (*sum).clamp(i32::from(i16::MIN), i32::from(i16::MAX)) as i16;
         }
+        self.let_go(ended);
+        heard
+    }
+
+    fn let_go(&mut self, mut ended: impl FnMut(HearId)) {
         self.sources.retain(|source| {
             let over = source.is_over();
             if over && !source.leaving {
@@ -148,7 +173,6 @@ impl Hearing {
             let faded = source.leaving && source.gain == 0.0;
             !(over || faded)
         });
-        heard
     }
 }
 
@@ -169,6 +193,16 @@ impl Source {
             spare_ticks: 0,
             quiet: false,
         }
+    }
+
+    fn change(&mut self, rate: SampleRate) {
+        self.resampler = Resampler::new(self.reader.rate(), rate);
+        self.concealer = Concealer::new(rate);
+        self.waiting.clear();
+        self.waiting.reserve(rate.samples(FRAME) * (BACKLOG + 2));
+        self.dry = MADE_UP;
+        self.gain = 0.0;
+        self.spare_ticks = 0;
     }
 
     /// The track is over and nothing of it is heard any more.

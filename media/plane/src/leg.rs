@@ -1,88 +1,51 @@
 //! One media endpoint without I/O: packets and ticks in, packets and events out.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use antiphon_media_codec::{Concealer, Decoder, Edge, Encoder, Gate};
-use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
-use antiphon_media_rtp::packet;
+use antiphon_media_codec::{Edge, Gate};
+use antiphon_media_frame::{AudioFrame, Direction, MediaTime, SampleRate, Span};
 use antiphon_media_rtp::source::{SourceConfig, SourceLock, Verdict};
-use antiphon_media_rtp::telephone_event::KeyStep;
-use antiphon_media_rtp::{
-    JitterConfig, KeyReceiver, NtpTime, Pull, Receiver, ReceiverConfig, RtcpSession, RtpPacket, Sender,
-    is_rtcp,
-};
+use antiphon_media_rtp::{NtpTime, ReceiverFigures, RtcpSession, RtpPacket, is_rtcp, packet};
 
 use crate::config::{LegConfig, Transmit};
-use crate::dial::{Dial, DialStep};
-use crate::egress::{Egress, Played, audible};
-use crate::hear::Hearing;
-use crate::pending::Pending;
-use crate::{ClipEnd, LegCommand, LegEvent, LegFigures, Taps};
+use crate::egress::{Egress, Played};
+use crate::event::Events;
+use crate::ingress::Ingress;
+use crate::keys::{Presses, Way};
+use crate::outgoing::Outgoing;
+use crate::{ClipEnd, Format, LegCommand, LegEvent, LegFigures, Tap, Taps};
 
 /// What is played, tapped and sent at once.
 pub(crate) const FRAME: Span = Span::from_millis(20);
-/// The longest packet that is taken: senders use 60 ms at most, so this is twice what is needed. All codecs carry eight
-/// octets a millisecond.
-const LONGEST_PACKET: Span = Span::from_millis(120);
-const LONGEST_PAYLOAD: usize = 960;
-/// Comfort noise (RFC 3389): sent in pauses, with numbers of its own in the sequence.
-const COMFORT_NOISE: u8 = 13;
-/// Events waiting to be fetched. They are fetched after every call, so this is never reached by a living owner.
-const EVENTS: usize = 256;
-/// RTP header plus 20 ms of the widest codec.
-const DATAGRAM: usize = 512;
-/// Silent frames made up for in one tick, so that a pause is caught up with soon but not in a burst.
-const SILENT_FRAMES: usize = 8;
-
 /// How many times longer than otherwise a silent far side is believed to be there while the call is on hold.
 const HOLD: u64 = 20;
-/// The most sound that waits in the jitter buffer when a leg closes.
-const LAST_WORDS: Span = Span::from_millis(300);
 
 /// One media endpoint.
 ///
 /// # Realtime safety
-/// [`Leg::handle_rtp`] and [`Leg::tick`] allocate nothing in the steady state; RTCP does, every few seconds.
+/// [`Leg::handle_rtp`] and [`Leg::tick`] allocate nothing in the steady state; RTCP does, every few seconds, and so do
+/// commands and a change of codec.
 pub struct Leg {
     config: LegConfig,
-    rate: SampleRate,
-    /// Samples in a frame.
-    samples: usize,
     source: SourceLock,
-    receiver: Receiver,
-    decoder: Decoder,
-    concealer: Concealer,
-    gate: Gate,
-    keys_in: KeyReceiver,
-    /// Decoded sound not yet a frame.
-    pending: Pending,
-    scratch: Vec<i16>,
-    frame: Vec<i16>,
-    /// Where the newest received frame begins; frames never run backwards.
-    received_at: MediaTime,
-    /// Where it ends, and silence would go on.
-    received_until: MediaTime,
-    /// Consecutive active frames.
-    voice: Span,
+    ingress: Ingress,
+    /// What the far side will send instead, from its first packet on.
+    next: Option<Format>,
+    /// What the ingresses before the present one came to.
+    earlier: ReceiverFigures,
+    ear: Ear,
+    outgoing: Outgoing,
+    presses: Presses,
     last_packet: MediaTime,
     silence_told: bool,
     /// The lock that was told last.
     locked: Option<SocketAddr>,
     invalid: u64,
-    encoder: Encoder,
-    sender: Sender,
-    egress: Egress,
-    hearing: Hearing,
-    dial: Dial,
     /// When the last tick was.
     ticked: Option<MediaTime>,
-    out: Vec<i16>,
-    datagram: [u8; DATAGRAM],
-    payload: [u8; DATAGRAM],
     rtcp: RtcpSession,
     taps: Taps,
-    events: VecDeque<LegEvent>,
+    events: Events,
     closed: bool,
 }
 
@@ -90,62 +53,36 @@ impl Leg {
     /// Makes a leg at `now` and takes all its memory.
     #[must_use]
     pub fn new(config: LegConfig, taps: Taps, now: MediaTime) -> Self {
-        let rate = config.codec.sample_rate();
-        let samples = rate.samples(FRAME);
-        let longest = rate.samples(LONGEST_PACKET);
         Self {
-            rate,
-            samples,
             source: SourceLock::new(config.remote, SourceConfig::default()),
-            receiver: Receiver::new(ReceiverConfig {
-                jitter: JitterConfig { max_payload: LONGEST_PAYLOAD, ..JitterConfig::default() },
-                ..ReceiverConfig::new(config.codec.rtp_clock_hz())
-            }),
-            decoder: Decoder::new(config.codec),
-            concealer: Concealer::new(rate),
-            gate: Gate::new(rate, config.gate),
-            keys_in: KeyReceiver::new(config.codec.rtp_clock_hz()),
-            pending: Pending::new(rate, longest + samples, now),
-            scratch: vec![0; longest],
-            frame: vec![0; samples],
-            received_at: now,
-            received_until: now,
-            voice: Span::ZERO,
+            ingress: Ingress::new(config.format, now),
+            next: None,
+            earlier: ReceiverFigures::default(),
+            ear: Ear::new(&config),
+            outgoing: Outgoing::new(&config),
+            presses: Presses::new(),
             last_packet: now,
             silence_told: false,
             locked: None,
             invalid: 0,
-            encoder: Encoder::new(config.codec),
-            sender: Sender::new(
-                config.ssrc,
-                config.first_sequence,
-                config.first_timestamp,
-                config.codec.rtp_clock_hz(),
-            ),
-            egress: Egress::new(rate),
-            hearing: Hearing::new(rate),
-            dial: Dial::new(config.codec.rtp_clock_hz()),
             ticked: None,
-            out: vec![0; samples],
-            datagram: [0; DATAGRAM],
-            payload: [0; DATAGRAM],
             rtcp: RtcpSession::new(config.ssrc, &config.cname, u64::from(config.ssrc), now),
             taps,
-            events: VecDeque::with_capacity(EVENTS),
+            events: Events::new(),
             closed: false,
             config,
         }
     }
 
-    /// The native rate of both tracks.
+    /// The native rate of what is sent, and of what is received unless the codec is changing just now.
     #[must_use]
     pub fn rate(&self) -> SampleRate {
-        self.rate
+        self.outgoing.rate()
     }
 
     /// The next event, oldest first.
     pub fn poll_event(&mut self) -> Option<LegEvent> {
-        self.events.pop_front()
+        self.events.pop()
     }
 
     /// Takes a datagram from the RTP socket.
@@ -161,28 +98,24 @@ impl Leg {
             self.invalid += 1;
             return;
         };
-        let is_key = self.config.telephone_event == Some(packet.payload_type);
-        if !is_key && packet.payload_type != self.config.payload_type {
+        let kind = self.kind(packet.payload_type);
+        if kind == Kind::Other {
             self.handle_other(now, from, packet);
             return;
         }
         if self.source.accept(from, &packet, now) != Verdict::Accepted {
             return;
         }
-        let locked = self.source.remote().filter(|_| self.source.is_locked());
-        if locked != self.locked
-            && let Some(remote) = locked
-        {
-            self.locked = locked;
-            self.tell(LegEvent::Locked { remote });
-        }
+        self.tell_lock();
         self.last_packet = now;
         self.silence_told = false;
-        if is_key {
-            self.handle_key(now, packet);
-        } else {
-            let ticks = self.config.codec.ticks(packet.payload);
-            self.receiver.receive(now, packet, ticks);
+        match kind {
+            Kind::Next => {
+                self.switch(now);
+                self.ingress.receive(now, packet);
+            }
+            Kind::Key => self.handle_key(now, packet),
+            Kind::Sound | Kind::Other => self.ingress.receive(now, packet),
         }
     }
 
@@ -206,16 +139,39 @@ impl Leg {
         }
         match command {
             LegCommand::Play(clip) => {
-                if let Err(refused) = self.egress.play(clip) {
+                if let Err(refused) = self.outgoing.egress.play(clip) {
                     let end = ClipEnd::Cancelled;
-                    self.tell(LegEvent::PlayStopped { id: refused.id, at: now, played: Span::ZERO, end });
+                    self.events.tell(LegEvent::PlayStopped {
+                        id: refused.id,
+                        at: now,
+                        played: Span::ZERO,
+                        end,
+                    });
                 }
             }
             LegCommand::Stop => self.stop(now, ClipEnd::Cancelled),
-            LegCommand::Keys(keys) => {
-                if self.config.telephone_event.is_none() || !self.dial.ask(&keys) {
-                    self.tell(LegEvent::KeysRefused);
+            LegCommand::Hear { source, reader, gain } => {
+                if !self.outgoing.hearing.add(source, reader, gain) {
+                    self.events.tell(LegEvent::HearEnded { source });
                 }
+            }
+            LegCommand::Unhear { source } => self.outgoing.hearing.remove(source),
+            LegCommand::Gain { source, gain } => self.outgoing.hearing.gain(source, gain),
+            LegCommand::Hold(held) => self.outgoing.hearing.hold(held),
+            LegCommand::Tap { id, track, writer } => {
+                let native = match track {
+                    Direction::Received => self.ingress.rate(),
+                    Direction::Sent => self.outgoing.rate(),
+                };
+                if !self.taps.add(id, track, native, writer) {
+                    tracing::warn!(limit = crate::TAPS, "a leg takes no more taps");
+                }
+            }
+            LegCommand::Untap { id } => self.taps.remove(id),
+            LegCommand::Keys(keys) => self.dial(&keys, false),
+            LegCommand::KeysInband(keys) => self.dial(&keys, true),
+            LegCommand::KeyFromSignalling { key, duration } => {
+                self.press(now, Way::Signalling, key, now, duration);
             }
             LegCommand::Remote { rtp, rtcp } => {
                 self.config.remote_rtcp = Some(rtcp);
@@ -225,30 +181,13 @@ impl Leg {
                     self.locked = None;
                 }
             }
-            LegCommand::PayloadTypes { audio, telephone_event } => {
-                self.config.payload_type = audio;
-                self.config.telephone_event = telephone_event;
-            }
+            LegCommand::Codec(format) => self.change(now, format),
             LegCommand::Flow { send, receive } => {
                 self.config.send = send;
                 self.config.receive = receive;
                 self.last_packet = now;
                 self.silence_told = false;
             }
-            LegCommand::Hear { source, reader, gain } => {
-                if !self.hearing.add(source, reader, gain) {
-                    self.tell(LegEvent::HearEnded { source });
-                }
-            }
-            LegCommand::Unhear { source } => self.hearing.remove(source),
-            LegCommand::Gain { source, gain } => self.hearing.gain(source, gain),
-            LegCommand::Hold(held) => self.hearing.hold(held),
-            LegCommand::Tap { id, track, writer } => {
-                if !self.taps.add(id, track, self.rate, writer) {
-                    tracing::warn!(limit = crate::TAPS, "a leg takes no more taps");
-                }
-            }
-            LegCommand::Untap { id } => self.taps.remove(id),
             // Needs somewhere to send the goodbye: `Leg::close`.
             LegCommand::Close => {}
         }
@@ -261,13 +200,14 @@ impl Leg {
             return;
         }
         self.pass_missed(now);
-        self.play_received(now);
-        if let Some(event) = self.keys_in.poll(now) {
-            self.key(now, event.key, event.at, event.duration);
+        self.listen(|ingress, emit| ingress.play(now, emit), now);
+        if let Some(event) = self.ingress.keys.poll(now) {
+            self.press(now, Way::Event, event.key, event.at, event.duration);
         }
         // Before the frame, so that the report's timestamp is the one that belongs to `now`.
         self.report(now, transmit);
-        self.send_frame(now, transmit);
+        let to = self.source.remote().filter(|to| self.config.send && !to.ip().is_unspecified());
+        self.outgoing.frame(now, to, transmit, &mut self.events, &mut self.taps.sent);
         self.watch_silence(now);
     }
 
@@ -278,37 +218,32 @@ impl Leg {
         }
         self.stop(now, ClipEnd::Closed);
         let figures = Box::new(self.figures());
-        // What has come and was held back for its turn belongs to the call: the last word before the hang-up.
-        let mut later = now;
-        while self.receiver.figures().buffered > 0 && later.since(now) < LAST_WORDS {
-            later += FRAME;
-            self.play_received(later);
-        }
+        self.listen(|ingress, emit| ingress.flush(now, emit), now);
         if let Some(to) = self.rtcp_target() {
             let wall = self.wall(now);
-            let goodbye = self.rtcp.bye(now, wall, &self.sender.figures(), &mut self.receiver);
+            let goodbye =
+                self.rtcp.bye(now, wall, &self.outgoing.sender.figures(), &mut self.ingress.receiver);
             transmit.rtcp(to, &goodbye);
         }
         self.taps = Taps::default();
-        self.tell(LegEvent::Closed { at: now, figures });
+        self.events.tell(LegEvent::Closed { at: now, figures });
     }
 
     /// What it came to so far.
     #[must_use]
     pub fn figures(&self) -> LegFigures {
-        let received = self.receiver.figures();
-        let sent = self.sender.figures();
-        let clock = u64::from(self.receiver.clock_hz());
+        let (before, now) = (self.earlier, self.ingress.figures());
+        let sent = self.outgoing.sender.figures();
         LegFigures {
-            received: received.received,
-            lost: received.lost,
-            late: received.late,
-            duplicate: received.duplicate,
-            drained: received.dropped,
-            jitter: Span::from_nanos((received.jitter_ms * 1e6) as u64),
-            concealed: Span::from_nanos(received.concealed_ticks * 1_000_000_000 / clock),
+            received: before.received + now.received,
+            lost: before.lost + now.lost,
+            late: before.late + now.late,
+            duplicate: before.duplicate + now.duplicate,
+            drained: before.dropped + now.dropped,
+            jitter: Span::from_nanos((now.jitter_ms * 1e6) as u64),
+            concealed: Span::from_nanos(before.concealed_ticks) + self.ingress.concealed(),
             strangers: self.source.refused(),
-            invalid: self.invalid + received.stray,
+            invalid: self.invalid + before.stray + now.stray,
             sent: sent.packets,
             sent_octets: sent.octets,
             round_trip: self.rtcp.round_trip(),
@@ -317,9 +252,17 @@ impl Leg {
         }
     }
 
-    fn tell(&mut self, event: LegEvent) {
-        if self.events.len() < EVENTS || matches!(event, LegEvent::Closed { .. }) {
-            self.events.push_back(event);
+    /// What a payload type stands for just now.
+    fn kind(&self, payload_type: u8) -> Kind {
+        let formats = [Some(&self.ingress.format), self.next.as_ref()];
+        if self.ingress.decodes(payload_type) {
+            Kind::Sound
+        } else if self.next.is_some_and(|next| next.payload_type == payload_type) {
+            Kind::Next
+        } else if formats.iter().flatten().any(|format| format.telephone_event == Some(payload_type)) {
+            Kind::Key
+        } else {
+            Kind::Other
         }
     }
 
@@ -327,12 +270,12 @@ impl Leg {
     fn handle_other(&mut self, now: MediaTime, from: SocketAddr, packet: RtpPacket<'_>) {
         // It may keep a lock, but not win one.
         let locked = self.source.remote() == Some(from) && self.source.ssrc() == Some(packet.ssrc);
-        let comfort = packet.payload_type == COMFORT_NOISE;
+        let comfort = self.ingress.format.is_comfort_noise(packet.payload_type);
         if !locked || !comfort {
             self.invalid += 1;
         }
         if locked && self.source.accept(from, &packet, now) == Verdict::Accepted {
-            self.receiver.receive(now, packet, 0);
+            self.ingress.count(now, packet);
             if comfort {
                 self.last_packet = now;
                 self.silence_told = false;
@@ -341,22 +284,111 @@ impl Leg {
     }
 
     fn handle_key(&mut self, now: MediaTime, packet: RtpPacket<'_>) {
-        let event = self.keys_in.push(packet.timestamp, packet.marker, packet.payload, now);
-        self.receiver.receive(now, packet, 0);
+        let event = self.ingress.keys.push(packet.timestamp, packet.marker, packet.payload, now);
+        self.ingress.count(now, packet);
         if let Some(event) = event {
-            self.key(now, event.key, event.at, event.duration);
+            self.press(now, Way::Event, event.key, event.at, event.duration);
         }
     }
 
-    fn key(&mut self, now: MediaTime, key: char, at: MediaTime, duration: Span) {
+    /// Tells a press of the far side, unless it was told before.
+    fn press(&mut self, now: MediaTime, way: Way, key: char, at: MediaTime, duration: Span) {
+        let key = key.to_ascii_uppercase();
+        if !matches!(key, '0'..='9' | '*' | '#' | 'A'..='D') || !self.presses.is_new(way, key, at, duration) {
+            return;
+        }
         let events = &mut self.events;
-        self.egress.interrupt(now, ClipEnd::Key, |played| events.push_back(played.into()));
-        self.tell(LegEvent::Key { key, at, duration });
+        self.outgoing.egress.interrupt(now, ClipEnd::Key, |played| events.tell(played.into()));
+        events.tell(LegEvent::Key { key, at, duration });
+    }
+
+    fn dial(&mut self, keys: &[char], inband: bool) {
+        if !self.outgoing.dial.ask(keys, inband) {
+            self.events.tell(LegEvent::KeysRefused);
+        }
+    }
+
+    /// Sends in the new format from here on and expects it.
+    fn change(&mut self, now: MediaTime, format: Format) {
+        let rate = self.outgoing.rate();
+        if self.outgoing.change(format) {
+            self.rtcp.rename(self.outgoing.sender.ssrc());
+        }
+        if self.outgoing.rate() != rate {
+            self.taps.change(Direction::Sent, self.outgoing.rate());
+        }
+        let present = self.ingress.format;
+        self.config.format = format;
+        self.next = None;
+        if format.codec == present.codec {
+            self.ingress.renumber(format);
+        } else {
+            self.next = Some(format);
+            if format.codec.rtp_clock_hz() != present.codec.rtp_clock_hz() {
+                // Another clock may bring another SSRC, as it does from us.
+                self.source.expect_restart();
+            }
+            if self.ingress.decodes(format.payload_type) {
+                // One number for both: nobody can tell when the far side changes.
+                self.switch(now);
+            }
+        }
+    }
+
+    /// Receives the next format from here on.
+    fn switch(&mut self, now: MediaTime) {
+        let Some(format) = self.next.take() else { return };
+        self.listen(|ingress, emit| ingress.flush(now, emit), now);
+        let next = self.ingress.successor(format);
+        let rate = next.rate();
+        let before = std::mem::replace(&mut self.ingress, next);
+        self.remember(&before);
+        if rate != before.rate() {
+            self.taps.change(Direction::Received, rate);
+        }
+        if self.ear.change(rate, &self.config) {
+            let at = self.ingress.until();
+            self.events.tell(LegEvent::VoiceEnded { at });
+        }
+    }
+
+    fn remember(&mut self, over: &Ingress) {
+        let (sum, figures) = (&mut self.earlier, over.figures());
+        sum.received += figures.received;
+        sum.lost += figures.lost;
+        sum.late += figures.late;
+        sum.duplicate += figures.duplicate;
+        sum.dropped += figures.dropped;
+        sum.stray += figures.stray;
+        // On clocks that differ only time adds up.
+        sum.concealed_ticks += over.concealed().nanos();
+    }
+
+    /// Runs what makes received frames, hears them and hands them on.
+    fn listen(
+        &mut self,
+        make: impl FnOnce(&mut Ingress, &mut dyn FnMut(AudioFrame<'_>) -> bool),
+        now: MediaTime,
+    ) {
+        let Self { ingress, ear, outgoing, events, taps, config, .. } = self;
+        make(ingress, &mut |frame| {
+            ear.hear(frame, now, config, &mut outgoing.egress, events, &mut taps.received)
+        });
+    }
+
+    fn tell_lock(&mut self) {
+        let locked = self.source.remote().filter(|_| self.source.is_locked());
+        if locked != self.locked
+            && let Some(remote) = locked
+        {
+            self.locked = locked;
+            self.events.tell(LegEvent::Locked { remote });
+        }
     }
 
     fn stop(&mut self, now: MediaTime, end: ClipEnd) {
         let events = &mut self.events;
-        self.egress.stop(now, end, |played| events.push_back(played.into()));
+        self.outgoing.egress.stop(now, end, |played| events.tell(played.into()));
     }
 
     /// Lets the sender's timestamps pass over ticks that were left out.
@@ -364,154 +396,10 @@ impl Leg {
         if let Some(last) = self.ticked.replace(now) {
             let steps = (now.since(last).nanos() + FRAME.nanos() / 2) / FRAME.nanos();
             if steps > 1 {
-                self.sender.skip(self.frame_ticks().wrapping_mul((steps - 1) as u32));
+                let ticks = self.outgoing.frame_ticks().wrapping_mul((steps - 1) as u32);
+                self.outgoing.sender.skip(ticks);
             }
         }
-    }
-
-    fn play_received(&mut self, now: MediaTime) {
-        while self.pending.len() < self.samples {
-            let (count, at, concealed) = match self.receiver.pull(now) {
-                Pull::Play { payload, at, .. } => {
-                    // A payload longer than the longest packet is refused by the receiver.
-                    let Ok(decoded) = self.decoder.decode(payload, &mut self.scratch) else { continue };
-                    self.concealer.good(&mut self.scratch[..decoded]);
-                    (decoded, at, false)
-                }
-                Pull::Conceal { at, ticks } => {
-                    let samples = self.config.codec.samples(ticks).min(self.scratch.len());
-                    self.concealer.conceal(&mut self.scratch[..samples]);
-                    (samples, at, true)
-                }
-                Pull::Wait => break,
-            };
-            if self.pending.ends_before(at) {
-                // What is left of the packet before the hole keeps its place, as a frame of its own.
-                let left = self.pending.len();
-                self.take_pending(now, left, left);
-            }
-            self.pending.append(&self.scratch[..count], at, concealed);
-        }
-        if self.pending.len() >= self.samples {
-            self.take_pending(now, self.samples, self.samples);
-            return;
-        }
-        // Nothing will be played before `settled` any more, so silence up to there is the truth. What is left of the
-        // last packet comes first.
-        let settled = self.receiver.settled(now);
-        for _ in 0..SILENT_FRAMES {
-            let next = self.pending.at().unwrap_or(self.received_until);
-            if settled.since(next) < FRAME {
-                break;
-            }
-            self.take_pending(now, self.pending.len(), self.samples);
-        }
-    }
-
-    /// Hands on a frame of `length` samples: `count` decoded ones and silence for the rest.
-    fn take_pending(&mut self, now: MediaTime, count: usize, length: usize) {
-        self.frame[..count].copy_from_slice(&self.pending.pcm()[..count]);
-        self.frame[count..length].fill(0);
-        // A sender whose clock runs fast brings more sound than time: frames overlap by what its clock is corrected by,
-        // instead of sliding away from the truth.
-        let at = self.pending.at().unwrap_or(self.received_until).max(self.received_at);
-        let kind = match (count, self.pending.is_concealed()) {
-            (0, _) => FrameKind::Silence,
-            (_, true) => FrameKind::Concealed,
-            (_, false) => FrameKind::Voice,
-        };
-        self.pending.consume(count);
-        let decision = self.gate.push(&self.frame[..length]);
-        self.receiver.set_quiet(!decision.active);
-        match decision.edge {
-            Some(Edge::Start) => self.tell(LegEvent::VoiceStarted { at: at - self.config.gate.start }),
-            Some(Edge::End) => self.tell(LegEvent::VoiceEnded { at: at - self.config.gate.hangover }),
-            None => {}
-        }
-        // The gate itself needed `start` of voice before it said so.
-        self.voice = match (decision.active, self.voice) {
-            (false, _) => Span::ZERO,
-            (true, Span::ZERO) => self.config.gate.start,
-            (true, voice) => voice + self.rate.span(length),
-        };
-        if self.voice >= self.config.barge_in && self.egress.interruptible() {
-            let events = &mut self.events;
-            // The sound is cut now, some jitter delay after it was interrupted.
-            self.egress.interrupt(now, ClipEnd::BargeIn, |played| events.push_back(played.into()));
-        }
-        let pcm = &self.frame[..length];
-        let frame = AudioFrame { pcm, rate: self.rate, at, kind, active: decision.active };
-        for tap in &mut self.taps.received {
-            tap.push(frame);
-        }
-        self.received_at = at;
-        self.received_until = frame.end();
-    }
-
-    /// Sends a key, or else sound. While neither may be sent (hold) and while keys are, clips wait: what was never on
-    /// the wire was not said.
-    fn send_frame(&mut self, now: MediaTime, transmit: &mut dyn Transmit) {
-        let to = self.source.remote().filter(|to| self.config.send && !to.ip().is_unspecified());
-        let speak_to = to.filter(|to| !self.send_key(*to, transmit));
-        let events = &mut self.events;
-        let mut spoke = false;
-        if speak_to.is_some() {
-            spoke = self.egress.fill(&mut self.out, now, |played| events.push_back(played.into()));
-        }
-        // Others go on speaking while nothing of it may be sent.
-        spoke |= self.hearing.mix(&mut self.out, |source| events.push_back(LegEvent::HearEnded { source }));
-        if speak_to.is_none() {
-            self.egress.rest(&mut self.out);
-            spoke = false;
-        }
-        let kind = if spoke { FrameKind::Voice } else { FrameKind::Silence };
-        let active = spoke && audible(&self.out);
-        let frame = AudioFrame { pcm: &self.out, rate: self.rate, at: now, kind, active };
-        for tap in &mut self.taps.sent {
-            tap.push(frame);
-        }
-        let Some(to) = speak_to else {
-            self.sender.skip(self.frame_ticks());
-            return;
-        };
-        // The buffers hold a frame of the widest codec, so neither step fails.
-        let Ok(length) = self.encoder.encode(&self.out, &mut self.payload) else { return };
-        let ticks = self.config.codec.ticks_of(self.samples);
-        if length == 0 {
-            // Silence that the codec leaves unsent.
-            self.sender.skip(ticks);
-            return;
-        }
-        let packet = self.sender.packet(self.config.payload_type, ticks, &self.payload[..length]);
-        if let Ok(length) = packet.write(&mut self.datagram) {
-            transmit.rtp(to, &self.datagram[..length]);
-        }
-    }
-
-    /// Sends what is due of a key instead of sound; says whether a key is under way.
-    fn send_key(&mut self, to: SocketAddr, transmit: &mut dyn Transmit) -> bool {
-        let Some(payload_type) = self.config.telephone_event else { return false };
-        match self.dial.step(self.sender.timestamp()) {
-            DialStep::Idle => false,
-            DialStep::Done => {
-                self.tell(LegEvent::KeysSent);
-                false
-            }
-            DialStep::Key(KeyStep::Gap, _) => true,
-            DialStep::Key(KeyStep::Send(part), started) => {
-                let timestamp = started.wrapping_add(part.timestamp_offset);
-                let packet = self.sender.stamped(payload_type, part.marker, timestamp, &part.payload);
-                if let Ok(length) = packet.write(&mut self.datagram) {
-                    transmit.rtp(to, &self.datagram[..length]);
-                }
-                true
-            }
-        }
-    }
-
-    /// RTP ticks of a frame.
-    fn frame_ticks(&self) -> u32 {
-        self.config.codec.ticks_of(self.samples)
     }
 
     fn report(&mut self, now: MediaTime, transmit: &mut dyn Transmit) {
@@ -520,7 +408,9 @@ impl Leg {
         }
         let Some(to) = self.rtcp_target() else { return };
         let wall = self.wall(now);
-        if let Some(report) = self.rtcp.poll(now, wall, &self.sender.figures(), &mut self.receiver) {
+        if let Some(report) =
+            self.rtcp.poll(now, wall, &self.outgoing.sender.figures(), &mut self.ingress.receiver)
+        {
             transmit.rtcp(to, &report);
         }
     }
@@ -546,7 +436,7 @@ impl Leg {
             if self.config.receive { self.config.silence } else { self.config.silence.saturating_mul(HOLD) };
         if !self.silence_told && now.since(self.last_packet) >= longest {
             self.silence_told = true;
-            self.tell(LegEvent::Silent { since: self.last_packet });
+            self.events.tell(LegEvent::Silent { since: self.last_packet });
         }
     }
 }
@@ -557,5 +447,70 @@ impl From<Played> for LegEvent {
             Played::Started { id, at } => Self::PlayStarted { id, at },
             Played::Stopped { id, at, played, end } => Self::PlayStopped { id, at, played, end },
         }
+    }
+}
+
+/// What a payload type stands for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Sound,
+    /// Sound in the format that was agreed on last.
+    Next,
+    Key,
+    Other,
+}
+
+/// Listens for voices in what is received.
+struct Ear {
+    gate: Gate,
+    active: bool,
+    /// Consecutive active frames.
+    voice: Span,
+}
+
+impl Ear {
+    fn new(config: &LegConfig) -> Self {
+        let gate = Gate::new(config.format.codec.sample_rate(), config.gate);
+        Self { gate, active: false, voice: Span::ZERO }
+    }
+
+    /// Listens at another rate from here on; says whether a voice was speaking that would have to speak up again.
+    fn change(&mut self, rate: SampleRate, config: &LegConfig) -> bool {
+        self.gate = Gate::new(rate, config.gate);
+        self.voice = Span::ZERO;
+        std::mem::take(&mut self.active)
+    }
+
+    /// Hears a frame, cuts a prompt where a voice speaks over it, and hands the frame on; says whether somebody speaks.
+    fn hear(
+        &mut self,
+        frame: AudioFrame<'_>,
+        now: MediaTime,
+        config: &LegConfig,
+        egress: &mut Egress,
+        events: &mut Events,
+        taps: &mut [Tap],
+    ) -> bool {
+        let decision = self.gate.push(frame.pcm);
+        self.active = decision.active;
+        match decision.edge {
+            Some(Edge::Start) => events.tell(LegEvent::VoiceStarted { at: frame.at - config.gate.start }),
+            Some(Edge::End) => events.tell(LegEvent::VoiceEnded { at: frame.at - config.gate.hangover }),
+            None => {}
+        }
+        // The gate itself needed `start` of voice before it said so.
+        self.voice = match (decision.active, self.voice) {
+            (false, _) => Span::ZERO,
+            (true, Span::ZERO) => config.gate.start,
+            (true, voice) => voice + frame.span(),
+        };
+        if self.voice >= config.barge_in && egress.interruptible() {
+            // The sound is cut now, some jitter delay after it was interrupted.
+            egress.interrupt(now, ClipEnd::BargeIn, |played| events.tell(played.into()));
+        }
+        for tap in taps {
+            tap.push(AudioFrame { active: decision.active, ..frame });
+        }
+        decision.active
     }
 }

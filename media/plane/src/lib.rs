@@ -4,26 +4,31 @@
 //! [`RecordWriter`] thread writes recordings.
 #![expect(clippy::disallowed_methods, reason = "the plane owns the media clock and its threads")]
 
+mod command;
 mod config;
 mod dial;
 mod egress;
 mod event;
+mod format;
 mod hear;
+mod ingress;
+mod keys;
 mod leg;
+mod outgoing;
 mod pending;
 mod ports;
 mod shard;
 mod taps;
 mod writer;
 
+pub use command::LegCommand;
 pub use config::{LegConfig, Transmit};
 pub use egress::{Clip, ClipEnd, ClipId, QUEUE, Sound};
 pub use event::{LegEvent, LegFigures};
+pub use format::Format;
 pub use hear::{HearId, SOURCES};
 pub use leg::Leg;
 pub use ports::{PortError, PortPool, SocketPair};
-pub use shard::{
-    LegCommand, LegControl, LegHandle, OnLegEvent, Shard, ShardConfig, ShardError, ShardFigures,
-};
+pub use shard::{LegControl, LegHandle, OnLegEvent, Shard, ShardConfig, ShardError, ShardFigures};
 pub use taps::{TAPS, Tap, TapId, Taps};
 pub use writer::{OnRecorded, RecordTaps, RecordWriter, WriterError};

@@ -12,11 +12,11 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use antiphon_media_frame::{Direction, LegId, MediaTime, TrackReader, TrackWriter};
+use antiphon_media_frame::{LegId, MediaTime};
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::{Clip, HearId, Leg, LegEvent, SocketPair, TapId, Transmit};
+use crate::{Leg, LegCommand, LegEvent, SocketPair, Transmit};
 
 /// One frame of every leg.
 const TICK: Duration = Duration::from_millis(20);
@@ -57,78 +57,6 @@ pub enum ShardError {
         /// Its limit.
         limit: usize,
     },
-}
-
-/// What an owner asks of its leg.
-pub enum LegCommand {
-    /// Play after what is being played. Refused clips come back as `PlayStopped` with `Cancelled`.
-    Play(Clip),
-    /// Stop playing, interruptible or not.
-    Stop,
-    /// Let the far side hear this track, mixed with prompts and with up to 15 other sources; its rate may be any. A
-    /// source of the same name is replaced. A refused one comes back as `HearEnded`.
-    Hear {
-        /// Names it.
-        source: HearId,
-        /// The track: usually what another leg receives.
-        reader: TrackReader,
-        /// Factor of its loudness, 0 to 16.
-        gain: f32,
-    },
-    /// Let the far side hear this source no more; it fades out within a frame.
-    Unhear {
-        /// Which.
-        source: HearId,
-    },
-    /// Change the loudness of a source.
-    Gain {
-        /// Which.
-        source: HearId,
-        /// Its new factor, 0 to 16.
-        gain: f32,
-    },
-    /// Silence all sources, or let them be heard again. Clips are played all the same: hold music is one that repeats.
-    Hold(bool),
-    /// Write a track of this leg into a ring as well, at the ring's rate. A tap of the same name is replaced. Where
-    /// there are [`TAPS`](crate::TAPS) already the ring is closed at once.
-    Tap {
-        /// Names it.
-        id: TapId,
-        /// What the far side says, or what is said to it.
-        track: Direction,
-        /// The ring, for frames of 25 ms: a resampler may owe a sample or two of the frame before.
-        writer: TrackWriter,
-    },
-    /// Close a tap's ring.
-    Untap {
-        /// Which.
-        id: TapId,
-    },
-    /// Send these keys as RFC 4733 events, one after another.
-    Keys(Vec<char>),
-    /// The far side moved (re-INVITE): send there, lock anew.
-    Remote {
-        /// Its RTP address.
-        rtp: SocketAddr,
-        /// Its RTCP address.
-        rtcp: SocketAddr,
-    },
-    /// The far side numbers its payloads anew (re-INVITE); the codec stays.
-    PayloadTypes {
-        /// The codec's payload type.
-        audio: u8,
-        /// That of telephone-events, if agreed.
-        telephone_event: Option<u8>,
-    },
-    /// Which ways media may flow (hold).
-    Flow {
-        /// We may send.
-        send: bool,
-        /// We expect to receive.
-        receive: bool,
-    },
-    /// Close the leg.
-    Close,
 }
 
 /// How a shard is doing.

@@ -1,7 +1,7 @@
 //! Where a leg's two tracks go besides the wire.
 
 use antiphon_media_codec::Resampler;
-use antiphon_media_frame::{AudioFrame, Direction, Refused, SampleRate, TrackWriter};
+use antiphon_media_frame::{AudioFrame, Direction, FrameKind, MediaTime, Refused, SampleRate, TrackWriter};
 
 /// Names a tap in commands; unique within its leg, chosen by the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +17,10 @@ pub struct Tap {
     writer: TrackWriter,
     resampler: Option<Resampler>,
     out: Vec<i16>,
+    /// Samples at the start of a new resampler that the one before has given already.
+    skip: usize,
+    /// The end of what was pushed.
+    until: MediaTime,
 }
 
 impl Tap {
@@ -26,7 +30,33 @@ impl Tap {
         let rate = writer.rate();
         let resampler = (rate != native).then(|| Resampler::new(native, rate));
         // Twice the longest frame: a resampler may owe a sample or two from the frame before.
-        Self { id: None, out: Vec::with_capacity(rate.hz() as usize / 25), resampler, writer }
+        Self {
+            id: None,
+            out: Vec::with_capacity(rate.hz() as usize / 25),
+            resampler,
+            writer,
+            skip: 0,
+            until: MediaTime::ZERO,
+        }
+    }
+
+    /// Goes on with a track of another rate: what the old resampler still holds is written, and what the new one would
+    /// write before it is left out.
+    fn change(&mut self, native: SampleRate) {
+        if let Some(old) = &mut self.resampler {
+            self.out.clear();
+            let silence = [0; 1_024];
+            let held = old.from().samples(old.delay()).min(silence.len());
+            let at = self.until - old.delay();
+            old.process(&silence[..held], &mut self.out);
+            let rate = self.writer.rate();
+            let rest = AudioFrame { pcm: &self.out, rate, at, kind: FrameKind::Voice, active: false };
+            // A full ring is counted by itself.
+            let _ = self.writer.push(rest);
+        }
+        let rate = self.writer.rate();
+        self.resampler = (rate != native).then(|| Resampler::new(native, rate));
+        self.skip = self.resampler.as_ref().map_or(0, |new| rate.samples(new.delay()));
     }
 
     /// Hands the frame on. A consumer that is behind loses it and sees a gap in time; one that is gone (a
@@ -38,13 +68,17 @@ impl Tap {
         if self.writer.abandoned() {
             return;
         }
+        self.until = frame.end();
         let result = match &mut self.resampler {
             None => self.writer.push(frame),
             Some(resampler) => {
                 self.out.clear();
                 resampler.process(frame.pcm, &mut self.out);
-                let at = frame.at - resampler.delay();
-                self.writer.push(AudioFrame { pcm: &self.out, rate: self.writer.rate(), at, ..frame })
+                let rate = self.writer.rate();
+                let skipped = self.skip.min(self.out.len());
+                self.skip -= skipped;
+                let at = frame.at - resampler.delay() + rate.span(skipped);
+                self.writer.push(AudioFrame { pcm: &self.out[skipped..], rate, at, ..frame })
             }
         };
         debug_assert_ne!(result, Err(Refused::Misfit), "the ring was made for another rate or length");
@@ -87,6 +121,15 @@ impl Taps {
             Direction::Sent => self.sent.push(tap),
         }
         true
+    }
+
+    /// The received or the sent track goes on at another rate.
+    pub(crate) fn change(&mut self, track: Direction, native: SampleRate) {
+        let taps = match track {
+            Direction::Received => &mut self.received,
+            Direction::Sent => &mut self.sent,
+        };
+        taps.iter_mut().for_each(|tap| tap.change(native));
     }
 
     pub(crate) fn remove(&mut self, id: TapId) {

@@ -8,7 +8,7 @@ use antiphon_media_frame::{
     AudioFrame, Direction, Doorbell, FrameKind, MediaTime, SampleRate, Span, TrackWriter, track_ring,
 };
 use antiphon_media_plane::{
-    Clip, ClipId, HearId, Leg, LegCommand, LegConfig, LegEvent, SOURCES, Sound, TapId, Taps, Transmit,
+    Clip, ClipId, Format, HearId, Leg, LegCommand, LegConfig, LegEvent, SOURCES, Sound, TapId, Taps, Transmit,
 };
 use antiphon_media_rtp::{Sender, parse};
 use antiphon_media_testkit::{correlate, speech_like};
@@ -48,9 +48,7 @@ impl Call {
     fn new() -> Self {
         let codec = CodecKind::Pcma;
         let config = LegConfig {
-            codec,
-            payload_type: codec.payload_type(),
-            telephone_event: None,
+            format: Format::new(codec),
             remote: Some(phone()),
             remote_rtcp: None,
             send: true,

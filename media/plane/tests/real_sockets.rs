@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use antiphon_media_codec::{CodecKind, Decoder, Encoder, GateConfig};
 use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_media_plane::{
-    Clip, ClipEnd, ClipId, Leg, LegCommand, LegConfig, LegEvent, LegFigures, LegHandle, PortPool, QUEUE,
-    RecordWriter, Shard, ShardConfig, ShardError, Sound, Tap, Taps,
+    Clip, ClipEnd, ClipId, Format, Leg, LegCommand, LegConfig, LegEvent, LegFigures, LegHandle, PortPool,
+    QUEUE, RecordWriter, Shard, ShardConfig, ShardError, Sound, Tap, Taps,
 };
 use antiphon_media_record::{GapCause, RecordingSummary, read_all};
 use antiphon_media_rtp::{Sender, is_rtcp, parse};
@@ -29,9 +29,7 @@ fn shard() -> Shard {
 
 fn config(codec: CodecKind, remote: SocketAddr) -> LegConfig {
     LegConfig {
-        codec,
-        payload_type: codec.payload_type(),
-        telephone_event: Some(101),
+        format: Format { telephone_event: Some(101), ..Format::new(codec) },
         remote: Some(remote),
         remote_rtcp: Some(remote),
         send: true,

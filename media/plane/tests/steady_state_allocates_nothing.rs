@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_media_codec::{CodecKind, Encoder, GateConfig};
 use antiphon_media_frame::{Doorbell, MediaTime, SampleRate, Span, TrackReader, track_ring};
-use antiphon_media_plane::{Clip, ClipId, Leg, LegCommand, LegConfig, Sound, Tap, Taps, Transmit};
+use antiphon_media_plane::{Clip, ClipId, Format, Leg, LegCommand, LegConfig, Sound, Tap, Taps, Transmit};
 use antiphon_media_rtp::Sender;
 use antiphon_media_testkit::{CountingAllocator, speech_like};
 
@@ -46,9 +46,7 @@ impl Call {
             sent: vec![Tap::new(rate, sent)],
         };
         let config = LegConfig {
-            codec,
-            payload_type: codec.payload_type(),
-            telephone_event: Some(KEYS),
+            format: Format { telephone_event: Some(KEYS), ..Format::new(codec) },
             remote: Some(from),
             // Reports allocate, once in five seconds; they are not part of the steady state.
             remote_rtcp: None,

@@ -70,6 +70,8 @@ pub enum Pull<'a> {
         at: MediaTime,
         /// How long it lasts, in ticks of the RTP clock.
         ticks: u32,
+        /// The payload that follows it directly, where it is here already: some codecs carry a copy of the one before.
+        next: Option<&'a [u8]>,
     },
     /// Nothing is due: before the first packet, in a pause of the sender, or one tick in which the delay grows.
     /// Nothing has been placed; [`crate::Receiver::settled`] says up to where silence may be written.
@@ -344,8 +346,14 @@ impl JitterBuffer {
         let ticks = self.last_ticks.min(gap).min(self.max_conceal_ticks - self.concealed_run).max(1);
         self.concealed_run += ticks;
         self.counters.concealed_ticks += u64::from(ticks);
-        self.advance(cursor + i64::from(ticks));
-        Pull::Conceal { at: map.place(cursor, ticks), ticks }
+        let end = cursor + i64::from(ticks);
+        self.advance(end);
+        let next = self.order.first().filter(|index| self.slots[usize::from(**index)].position == end);
+        let next = next.map(|index| {
+            let start = usize::from(*index) * self.max_payload;
+            &self.payloads[start..start + self.slots[usize::from(*index)].len]
+        });
+        Pull::Conceal { at: map.place(cursor, ticks), ticks, next }
     }
 
     fn must_drop(&mut self, now: MediaTime, delay: i64, ticks: u32) -> bool {

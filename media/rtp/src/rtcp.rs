@@ -115,6 +115,13 @@ impl RtcpSession {
         session
     }
 
+    /// Goes on for another stream of ours: what the far side said of the old one is forgotten.
+    pub fn rename(&mut self, ssrc: u32) {
+        self.ssrc = ssrc;
+        self.round_trip = None;
+        self.remote = None;
+    }
+
     /// Returns a compound to send when one is due: a sender report if anything was sent since the last one, else a
     /// receiver report, with our canonical name.
     pub fn poll(
@@ -210,10 +217,12 @@ impl RtcpSession {
         if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
             if source.is_none_or(|source| source == report.ssrc) {
                 self.last_report = Some((report.ssrc, NtpTime(report.ntp_time).middle(), now));
+                self.take_blocks(&report.reports, wall, heard);
             }
-            self.take_blocks(&report.reports, wall, heard);
         } else if let Some(report) = packet.as_any().downcast_ref::<ReceiverReport>() {
-            self.take_blocks(&report.reports, wall, heard);
+            if source.is_none_or(|source| source == report.ssrc) {
+                self.take_blocks(&report.reports, wall, heard);
+            }
         } else if let Some(bye) = packet.as_any().downcast_ref::<Goodbye>() {
             heard.bye |= source.is_some_and(|source| bye.sources.contains(&source));
         }

@@ -73,6 +73,15 @@ impl Sender {
         self.talking = false;
     }
 
+    /// Goes on as another stream on a clock of `clock_hz`, with an SSRC of its own (RFC 7160 section 4.1). The counters go
+    /// on.
+    pub fn restart(&mut self, clock_hz: u32) {
+        // As hard to guess as the one before, and never the same.
+        self.ssrc = self.ssrc.wrapping_mul(0x9e37_79b1).rotate_left(13) ^ 0x85eb_ca6b;
+        self.clock_hz = clock_hz;
+        self.talking = false;
+    }
+
     /// The timestamp of the next packet.
     #[must_use]
     pub fn timestamp(&self) -> u32 {

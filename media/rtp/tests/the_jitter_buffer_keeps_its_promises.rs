@@ -276,7 +276,7 @@ proptest! {
                         let figures = receiver.figures();
                         prop_assert!(figures.delay <= Span::from_millis(200), "{figures:?}");
                     }
-                    Pull::Conceal { at, ticks } => {
+                    Pull::Conceal { at, ticks, .. } => {
                         prop_assert!(at >= last && ticks <= 800, "{at} after {last}");
                         last = at;
                     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use antiphon_media_codec::{CodecKind, GateConfig};
 use antiphon_media_frame::{Doorbell, MediaTime, Span, TrackReader, track_ring};
 use antiphon_media_plane::{
-    Clip, ClipId, Leg, LegCommand, LegConfig, LegEvent, LegFigures, Sound, Tap, Taps, Transmit,
+    Clip, ClipId, Format, Leg, LegCommand, LegConfig, LegEvent, LegFigures, Sound, Tap, Taps, Transmit,
 };
 use antiphon_media_record::{Channel, Pcm, RecordingSummary, StereoRecording, read_all};
 use antiphon_media_rtp::{RtpPacket, is_rtcp, parse};
@@ -124,9 +124,7 @@ impl Default for Make {
 
 pub(crate) fn config(codec: CodecKind, remote: SocketAddr, seed: u64, barge_in: Span) -> LegConfig {
     LegConfig {
-        codec,
-        payload_type: codec.payload_type(),
-        telephone_event: Some(KEYS),
+        format: Format { telephone_event: Some(KEYS), ..Format::new(codec) },
         remote: Some(remote),
         remote_rtcp: Some(SocketAddr::new(remote.ip(), remote.port() + 1)),
         send: true,

@@ -89,7 +89,7 @@ impl Stream {
                     (at, ticks, Some(number.expect("a number")))
                 }
                 Pull::Play { payload_type, .. } => panic!("payload type {payload_type}"),
-                Pull::Conceal { at, ticks } => (at, ticks, None),
+                Pull::Conceal { at, ticks, .. } => (at, ticks, None),
                 Pull::Wait => break,
             };
             self.fifo += Span::from_nanos(u64::from(ticks) * 1_000_000_000 / u64::from(HZ));

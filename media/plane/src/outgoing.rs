@@ -1,0 +1,202 @@
+//! What a leg sends: keys, or else prompts and what others say, encoded frame by frame.
+
+use std::net::SocketAddr;
+
+use antiphon_media_codec::{CodecKind, Encoder, mix};
+use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate};
+use antiphon_media_rtp::telephone_event::KeyStep;
+use antiphon_media_rtp::{RtpPacket, Sender};
+
+use crate::config::{LegConfig, Transmit};
+use crate::dial::{Dial, DialStep};
+use crate::egress::Egress;
+use crate::event::Events;
+use crate::format::Format;
+use crate::hear::Hearing;
+use crate::leg::FRAME;
+use crate::{LegEvent, Tap};
+
+/// RTP header and a frame of the widest codec; more than a network takes in one piece is not sent.
+const DATAGRAM: usize = 1_500;
+const PAYLOAD: usize = DATAGRAM - antiphon_media_rtp::packet::HEADER_BYTES;
+
+pub(crate) struct Outgoing {
+    format: Format,
+    rate: SampleRate,
+    /// Samples in a frame.
+    samples: usize,
+    encoder: Encoder,
+    pub(crate) sender: Sender,
+    pub(crate) egress: Egress,
+    pub(crate) hearing: Hearing,
+    pub(crate) dial: Dial,
+    out: Vec<i16>,
+    datagram: Box<[u8; DATAGRAM]>,
+    payload: Box<[u8; PAYLOAD]>,
+}
+
+impl Outgoing {
+    pub(crate) fn new(config: &LegConfig) -> Self {
+        let format = config.format;
+        let rate = format.codec.sample_rate();
+        let samples = rate.samples(FRAME);
+        Self {
+            format,
+            rate,
+            samples,
+            encoder: encoder(&format),
+            sender: Sender::new(
+                config.ssrc,
+                config.first_sequence,
+                config.first_timestamp,
+                format.codec.rtp_clock_hz(),
+            ),
+            egress: Egress::new(rate),
+            hearing: Hearing::new(rate),
+            dial: Dial::new(rate, event_hz(&format)),
+            out: vec![0; samples],
+            datagram: Box::new([0; DATAGRAM]),
+            payload: Box::new([0; PAYLOAD]),
+        }
+    }
+
+    /// Rate of its frames.
+    pub(crate) fn rate(&self) -> SampleRate {
+        self.rate
+    }
+
+    /// Sends another format from the next frame on. Returns whether the stream is another one by that: a clock of its
+    /// own needs an SSRC of its own (RFC 7160 section 4.1).
+    pub(crate) fn change(&mut self, format: Format) -> bool {
+        let before = std::mem::replace(&mut self.format, format);
+        if before.codec != format.codec || before.opus != format.opus {
+            self.encoder = encoder(&format);
+        }
+        let rate = format.codec.sample_rate();
+        if rate != self.rate {
+            self.rate = rate;
+            self.samples = rate.samples(FRAME);
+            self.out = vec![0; self.samples];
+            self.egress.change(rate);
+            self.hearing.change(rate);
+        }
+        self.dial.change(rate, event_hz(&format));
+        let clock = format.codec.rtp_clock_hz();
+        let another = clock != self.sender.clock_hz();
+        if another {
+            self.sender.restart(clock);
+        }
+        another
+    }
+
+    /// RTP ticks of a frame.
+    pub(crate) fn frame_ticks(&self) -> u32 {
+        self.format.codec.ticks_of(self.samples)
+    }
+
+    /// Sends a frame to `to`. While nothing may be sent (hold) and while keys are, clips wait: what was never on the wire
+    /// was not said.
+    pub(crate) fn frame(
+        &mut self,
+        now: MediaTime,
+        to: Option<SocketAddr>,
+        transmit: &mut dyn Transmit,
+        events: &mut Events,
+        taps: &mut [Tap],
+    ) {
+        let dialled = if to.is_some() { self.dial(to, transmit, events) } else { Dialled::Nothing };
+        let mut spoke = dialled == Dialled::Tone;
+        if to.is_some() && dialled == Dialled::Nothing {
+            spoke = self.egress.fill(&mut self.out, now, |played| events.tell(played.into()));
+            spoke |= self.hearing.mix(&mut self.out, |source| events.tell(LegEvent::HearEnded { source }));
+        } else {
+            if !spoke {
+                self.out.fill(0);
+            }
+            self.egress.rest();
+            self.hearing.pass(|source| events.tell(LegEvent::HearEnded { source }));
+        }
+        let kind = if spoke { FrameKind::Voice } else { FrameKind::Silence };
+        let active = spoke && mix::level_db(&self.out) > AUDIBLE_DB;
+        let frame = AudioFrame { pcm: &self.out, rate: self.rate, at: now, kind, active };
+        for tap in taps {
+            tap.push(frame);
+        }
+        match to {
+            Some(to) if dialled != Dialled::Event => self.encode(to, transmit),
+            _ => self.sender.skip(self.frame_ticks()),
+        }
+    }
+
+    fn encode(&mut self, to: SocketAddr, transmit: &mut dyn Transmit) {
+        let ticks = self.frame_ticks();
+        match self.encoder.encode(&self.out, &mut self.payload[..]) {
+            Ok(length) if length > 0 => {
+                let packet = self.sender.packet(self.format.payload_type, ticks, &self.payload[..length]);
+                send(packet, &mut self.datagram[..], to, transmit);
+            }
+            // Silence that the codec leaves unsent, or a codec this build lacks.
+            _ => self.sender.skip(ticks),
+        }
+    }
+
+    /// Does what is due of a key instead of sound.
+    fn dial(&mut self, to: Option<SocketAddr>, transmit: &mut dyn Transmit, events: &mut Events) -> Dialled {
+        let hz = u64::from(self.format.telephone_event_hz);
+        let clock = u64::from(self.sender.clock_hz());
+        let timestamp = if hz == clock {
+            self.sender.timestamp()
+        } else {
+            (u64::from(self.sender.timestamp()) * hz / clock) as u32
+        };
+        match self.dial.step(timestamp) {
+            DialStep::Idle => Dialled::Nothing,
+            DialStep::Done => {
+                events.tell(LegEvent::KeysSent);
+                Dialled::Nothing
+            }
+            DialStep::Tone(pcm) => {
+                self.out.copy_from_slice(pcm);
+                Dialled::Tone
+            }
+            DialStep::Event(KeyStep::Gap, _) => Dialled::Event,
+            DialStep::Event(KeyStep::Send(part), started) => {
+                if let (Some(to), Some(payload_type)) = (to, self.format.telephone_event) {
+                    let timestamp = started.wrapping_add(part.timestamp_offset);
+                    let packet = self.sender.stamped(payload_type, part.marker, timestamp, &part.payload);
+                    send(packet, &mut self.datagram[..], to, transmit);
+                }
+                Dialled::Event
+            }
+        }
+    }
+}
+
+/// What became of a tick that may be a key's.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Dialled {
+    Nothing,
+    Event,
+    Tone,
+}
+
+/// Below this our own track counts as quiet.
+const AUDIBLE_DB: f32 = -55.0;
+
+fn encoder(format: &Format) -> Encoder {
+    match format.codec {
+        CodecKind::Opus => Encoder::opus(&format.opus).unwrap_or_else(|_| Encoder::new(format.codec)),
+        codec => Encoder::new(codec),
+    }
+}
+
+fn event_hz(format: &Format) -> Option<u32> {
+    format.telephone_event.map(|_| format.telephone_event_hz)
+}
+
+fn send(packet: RtpPacket<'_>, datagram: &mut [u8], to: SocketAddr, transmit: &mut dyn Transmit) {
+    // The buffer holds the largest payload, so that only a payload type that cannot be written fails.
+    if let Ok(length) = packet.write(datagram) {
+        transmit.rtp(to, &datagram[..length]);
+    }
+}
