@@ -4,9 +4,15 @@
 //! from the rest (RFC 7983) and opens it where it lies; media goes out by [`Link::protect_rtp`] and
 //! [`Link::protect_rtcp`]; what the link itself has to say waits in [`Link::poll_transmit`].
 
+mod dtls;
+mod ice;
 mod keys;
 mod link;
 pub mod srtp;
+mod stun;
+pub mod tcp;
 
+pub use dtls::{DtlsConfig, DtlsError, DtlsRole, Fingerprint, Identity};
+pub use ice::{IceConfig, IceCredentials, IceFigures, IceRole, RemoteCandidate};
 pub use keys::{KeyLengthError, SrtpKeys, Suite};
 pub use link::{Input, Link, LinkConfig, LinkEvent, LinkFigures, OVERHEAD, Protection};

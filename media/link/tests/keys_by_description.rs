@@ -20,7 +20,10 @@ fn pair() -> (Link, Link) {
 }
 
 fn sdes(local: u8, remote: u8) -> LinkConfig {
-    LinkConfig { protection: Protection::Sdes { local: keys(local), remote: keys(remote) } }
+    LinkConfig {
+        protection: Protection::Sdes { local: keys(local), remote: keys(remote) },
+        ..LinkConfig::default()
+    }
 }
 
 fn rtp(sequence: u16) -> Vec<u8> {
@@ -67,8 +70,8 @@ fn repeated_keys_keep_the_roll_over_counter_and_the_window() {
         last = sent(&mut here, &rtp(number as u16));
         assert!(arrives(&mut there, &last).is_some());
     }
-    here.change(NOW, sdes(1, 2));
-    there.change(NOW, sdes(2, 1));
+    here.change(sdes(1, 2), NOW).unwrap();
+    there.change(sdes(2, 1), NOW).unwrap();
     assert_eq!(arrives(&mut there, &last), None, "a replay over the re-INVITE");
     assert!(arrives(&mut there, &sent(&mut here, &rtp(70_000u32 as u16))).is_some());
 }
@@ -80,8 +83,8 @@ fn one_new_key_leaves_the_other_direction_alone() {
         let wire = sent(&mut there, &rtp(number as u16));
         assert!(arrives(&mut here, &wire).is_some());
     }
-    here.change(NOW, sdes(7, 2));
-    there.change(NOW, sdes(2, 7));
+    here.change(sdes(7, 2), NOW).unwrap();
+    there.change(sdes(2, 7), NOW).unwrap();
     let wire = sent(&mut here, &rtp(5));
     assert!(arrives(&mut there, &wire).is_some());
     let wire = sent(&mut there, &rtp(66_000u32 as u16));
