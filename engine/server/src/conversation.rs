@@ -183,7 +183,7 @@ impl<D: Dialogue> Conversation<D> {
                 self.parts.dialog = None;
                 self.tell(CallInput::End(Cause::CALLER_HUNG_UP));
             }
-            DialogEvent::Lost => {
+            DialogEvent::Lost | DialogEvent::Expired => {
                 self.parts.dialog = None;
                 self.tell(CallInput::End(Cause::SIGNALLING_LOST));
             }
@@ -194,6 +194,8 @@ impl<D: Dialogue> Conversation<D> {
             }
             // Already answered; keys by INFO come with the trunk work.
             DialogEvent::Info { .. } => {}
+            // No offer of ours goes in a response; refused by being dropped.
+            DialogEvent::Answer { .. } | DialogEvent::Refer { .. } => {}
         }
     }
 

@@ -93,7 +93,7 @@ pub(crate) async fn place(
     let config = AgentConfig {
         udp: vec![here],
         tcp: vec![here],
-        user_agent: "Antiphon".into(),
+        user_agent: Some("Antiphon".into()),
         ..AgentConfig::default()
     };
     let (agent, _incoming) = Agent::bind(config).await?;
@@ -205,10 +205,14 @@ async fn wait_for_answer(
                     }
                 };
             }
-            OutgoingEvent::Failed { status: 408, reason } => {
+            OutgoingEvent::Failed { status: 408, reason, .. } => {
                 return Err(NotAnswered { cause: Cause::UNREACHABLE, refusal: Some((408, reason)) });
             }
-            OutgoingEvent::Failed { status, reason } => {
+            OutgoingEvent::Redirected { .. } => {
+                let refusal = Some((302, "moved: call the new address".to_owned()));
+                return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal });
+            }
+            OutgoingEvent::Failed { status, reason, .. } => {
                 return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal: Some((status, reason)) });
             }
             OutgoingEvent::TimedOut => return Err(NotAnswered { cause: Cause::NO_ANSWER, refusal: None }),

@@ -5,21 +5,16 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
 use rsipstack::EndpointBuilder;
-use rsipstack::dialog::DialogId;
-use rsipstack::dialog::dialog::Dialog as StackDialog;
-use rsipstack::dialog::dialog_layer::DialogLayer;
 use rsipstack::platform::CancellationToken;
-use rsipstack::sip::prelude::HeadersExt;
+use rsipstack::sip::typed::Via;
 use rsipstack::sip::{Header, Method, Scheme, StatusCode, Transport, Uri};
 use rsipstack::transaction::CallIdFormat;
 use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
-use rsipstack::transaction::key::TransactionRole;
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::channel::ChannelConnection;
 use rsipstack::transport::udp::UdpConnection;
@@ -29,24 +24,29 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::access::{Access, OpenAccess};
-use crate::dialog::{Shared, reason_text};
+use crate::dialog::{DialogControl, inside};
 use crate::digest::{Authenticator, DigestAlgorithm};
+use crate::exchange::{AcknowledgedCalls, Inspector, absorb};
 use crate::flow::{Flows, SipTransport};
 use crate::gate::{ALLOW, RETRY_AFTER, Rules};
 use crate::incoming::{self, IncomingCall};
 use crate::ingress::Ingress;
+use crate::leg::{DialogId, End, Leg, Phase, lock};
 use crate::limits::{LimitConfig, LimitStats, Limits};
 use crate::outgoing::{self, CallRequest, OutgoingCall};
 use crate::registrar::{self, Registrar};
+use crate::targets::Resolver;
 use crate::tls::{self, TlsError, TlsIdentity, TlsTrust};
 use crate::transport::{GatedSocket, Guard, Listener, accept};
 
-/// Requests of one dialog that may wait for an answer at once.
-const MAX_PENDING: usize = 8;
 /// Used nonces remembered against replay; each takes about 120 bytes.
 const MAX_NONCES: usize = 65_536;
 /// How often registrations are looked through for those that ran out.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(2);
+/// Repeated answers that may wait for their ACK; one beyond waits for its next repetition.
+const STRAYS: usize = 256;
+/// A call may ring for as long as its own limit says: the stack's limit (Timer C) is for proxies.
+const TIMER_C: Duration = Duration::from_secs(24 * 3_600);
 
 /// What a call driver needs of a SIP stack, so that tests and other stacks can stand in.
 pub trait SipStack: Send + Sync + 'static {
@@ -81,8 +81,8 @@ pub struct AgentConfig {
     pub tls_clients: Option<TlsTrust>,
     /// Origins of the pages that may connect by WebSocket, like `https://phone.example`; none means all.
     pub ws_origins: Vec<String>,
-    /// Value of the User-Agent header.
-    pub user_agent: String,
+    /// Value of the User-Agent and Server headers; without one there are none.
+    pub user_agent: Option<String>,
     /// Longest message taken, in bytes. Datagrams are cut at 8192 in any case.
     pub max_message: usize,
     /// Calls in any state at once, both ways; one more is refused with 503.
@@ -100,6 +100,11 @@ pub struct AgentConfig {
     pub stream_idle: Duration,
     /// RFC 3261 T1. The other timers follow: no ACK within 64 T1 ends a call.
     pub t1: Duration,
+    /// Session interval asked for and granted (RFC 4028): a side that is gone is noticed within it. `None` asks for
+    /// none; what callers ask for is obeyed all the same.
+    pub session_expires: Option<Duration>,
+    /// Least session interval taken, 90 s at least; a shorter one is refused with 422.
+    pub min_se: Duration,
     /// Who may do what.
     pub access: Arc<dyn Access>,
     /// Where phones register; without one REGISTER is not served. Only users who gave their password may register,
@@ -138,7 +143,7 @@ impl Default for AgentConfig {
             tls_trust: TlsTrust::system(),
             tls_clients: None,
             ws_origins: Vec::new(),
-            user_agent: concat!("antiphon/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: Some(concat!("antiphon/", env!("CARGO_PKG_VERSION")).to_owned()),
             max_message: 8_192,
             max_calls: 1_000,
             max_connections: 1_024,
@@ -147,6 +152,8 @@ impl Default for AgentConfig {
             ring_limit: Duration::from_secs(180),
             stream_idle: Duration::from_secs(3_600),
             t1: Duration::from_millis(500),
+            session_expires: Some(Duration::from_secs(1_800)),
+            min_se: Duration::from_secs(90),
             access: Arc::new(OpenAccess),
             registrar: None,
             limits: LimitConfig::default(),
@@ -202,6 +209,9 @@ pub enum SipError {
     /// The call is already over: cancelled, hung up or refused.
     #[error("the call is over")]
     Over,
+    /// Something of the same kind is still under way: a transfer, or provisional responses.
+    #[error("still waiting for the one before")]
+    Pending,
     /// The stack's own words.
     #[error("sip stack: {0}")]
     Stack(String),
@@ -218,7 +228,7 @@ impl From<rsipstack::Error> for SipError {
 pub struct AgentStats {
     /// Calls in any state.
     pub calls: usize,
-    /// Dialogs the stack keeps.
+    /// Dialogs known, early ones included.
     pub dialogs: usize,
     /// Transactions still running.
     pub transactions: usize,
@@ -313,14 +323,23 @@ impl Agent {
                 ));
             }
         }
+        let (strays_sender, strays) = mpsc::channel(STRAYS);
+        let acknowledged = AcknowledgedCalls::default();
+        let inspector = Inspector {
+            name: config.user_agent.clone(),
+            acknowledged: Arc::clone(&acknowledged),
+            strays: strays_sender,
+        };
         let endpoint = EndpointBuilder::new()
             .with_cancel_token(stop.clone())
             .with_transport_layer(transport)
-            .with_user_agent(&config.user_agent)
+            .with_inspector(Box::new(inspector))
             .with_option(EndpointOption {
                 t1: config.t1,
                 t1x64: config.t1 * 64,
+                timerc: TIMER_C,
                 callid_format: CallIdFormat::Uuid,
+                auto_ack_2xx: false,
                 ..EndpointOption::default()
             })
             .build();
@@ -346,15 +365,17 @@ impl Agent {
         tokio::spawn(serve);
         let (incoming, calls) = mpsc::channel(config.incoming_queue.max(1));
         let core = Arc::new(Core {
-            layer: Arc::new(DialogLayer::new(Arc::clone(&inner))),
             endpoint: inner,
             guard,
             config,
             stop,
-            closing: AtomicBool::new(false),
+            closing: CancellationToken::new(),
             incoming,
-            calls: Mutex::new(HashMap::new()),
+            legs: Mutex::new(HashMap::new()),
+            acknowledged,
+            resolver: Resolver::default(),
         });
+        tokio::spawn(absorb(Arc::clone(&core), strays));
         tokio::spawn(dispatch(Arc::clone(&core), transactions));
         if let Some(registrar) = core.config.registrar.clone() {
             tokio::spawn(expire(registrar, core.stop.clone()));
@@ -400,21 +421,29 @@ impl Agent {
         outgoing::place(&self.core, request).await
     }
 
+    /// The call that a dialog identity names, while it lasts.
+    #[must_use]
+    pub fn dialog(&self, id: &DialogId) -> Option<DialogControl> {
+        self.core.find(id).filter(|leg| leg.phase() != Phase::Ended).map(|leg| DialogControl { leg })
+    }
+
     /// Ends every call (BYE, CANCEL or 503, whatever fits), waits a little for the farewells, and stops listening.
     pub async fn shutdown(&self) {
-        self.core.closing.store(true, Ordering::Relaxed);
+        self.core.closing.cancel();
         let mut farewells = Vec::new();
-        for id in self.core.layer.all_dialog_ids() {
-            if let Some(StackDialog::Invite(dialog)) = self.core.layer.get_dialog_with(&id) {
-                farewells.push(tokio::spawn(async move {
-                    dialog.reject(Some(StatusCode::ServiceUnavailable), None).ok();
-                    dialog.hangup().await.ok();
-                }));
+        let legs: Vec<Arc<Leg>> = lock(&self.core.legs).values().cloned().collect();
+        for leg in legs {
+            if leg.phase() == Phase::Established {
+                farewells.push(tokio::spawn(async move { leg.bye(Vec::new(), End::Lost).await.ok() }));
             }
         }
         let all = async {
             for farewell in farewells {
                 farewell.await.ok();
+            }
+            // Refusals and CANCELs need no answer, but have to leave.
+            while self.stats().calls > 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
         tokio::time::timeout(self.core.config.t1 * 8, all).await.ok();
@@ -424,10 +453,10 @@ impl Agent {
     /// How much is going on.
     #[must_use]
     pub fn stats(&self) -> AgentStats {
-        let Core { endpoint, layer, guard, config, .. } = &*self.core;
+        let Core { endpoint, legs, guard, config, .. } = &*self.core;
         AgentStats {
             calls: config.max_calls - guard.calls.available_permits(),
-            dialogs: layer.len(),
+            dialogs: lock(legs).len(),
             transactions: endpoint.transactions.len(),
             finished: endpoint.finished_transactions.len(),
             timers: endpoint.timers.len(),
@@ -474,55 +503,65 @@ impl Drop for Agent {
 /// What calls and dialogs share.
 pub(crate) struct Core {
     pub(crate) endpoint: EndpointInnerRef,
-    pub(crate) layer: Arc<DialogLayer>,
     pub(crate) guard: Arc<Guard>,
     pub(crate) config: AgentConfig,
     pub(crate) stop: CancellationToken,
-    closing: AtomicBool,
+    /// No new calls; those under way end.
+    pub(crate) closing: CancellationToken,
     pub(crate) incoming: mpsc::Sender<IncomingCall>,
-    calls: Mutex<HashMap<String, Arc<Shared>>>,
+    pub(crate) legs: Mutex<HashMap<DialogId, Arc<Leg>>>,
+    pub(crate) acknowledged: AcknowledgedCalls,
+    pub(crate) resolver: Resolver,
 }
 
 impl Core {
     /// Where the far side reaches this one in a dialog over `transport`.
     pub(crate) fn contact(&self, transport: Transport) -> Result<Uri, SipError> {
+        let mut uri = Uri::from(&self.listener(transport)?);
+        // `sips:` would forbid every hop that is not TLS (RFC 5630 §3.3); the transport parameter says enough.
+        uri.scheme = Some(Scheme::Sip);
+        Ok(uri)
+    }
+
+    /// The Via of a request over `transport`.
+    pub(crate) fn via(&self, transport: Transport) -> Result<Via, SipError> {
+        Ok(self.endpoint.get_via(Some(self.listener(transport)?), None)?)
+    }
+
+    fn listener(&self, transport: Transport) -> Result<SipAddr, SipError> {
         let listeners = self.endpoint.transport_layer.get_listen_addrs();
         let of_kind = listeners.iter().find(|address| address.r#type == Some(transport));
         let mut address = of_kind.or(listeners.first()).ok_or(SipError::NoTransport)?.clone();
         address.r#type = Some(transport);
-        // TLS on this hop is no promise about the others, as `sips` would be (RFC 3261 §26.2.2).
-        Ok(Uri { scheme: Some(Scheme::Sip), ..Uri::from(&address) })
+        Ok(address)
     }
 
-    pub(crate) fn remember(&self, id: &DialogId, shared: &Arc<Shared>) {
-        self.calls().insert(id.to_string(), Arc::clone(shared));
+    /// Value of the Supported header.
+    pub(crate) fn supported(&self) -> &'static str {
+        "100rel, replaces, timer"
+    }
+
+    pub(crate) fn remember(&self, leg: &Arc<Leg>) {
+        lock(&self.legs).insert(leg.id.clone(), Arc::clone(leg));
+    }
+
+    pub(crate) fn find(&self, id: &DialogId) -> Option<Arc<Leg>> {
+        lock(&self.legs).get(id).cloned()
     }
 
     pub(crate) fn forget(&self, id: &DialogId) {
-        self.layer.remove_dialog(id);
-        self.calls().remove(&id.to_string());
+        lock(&self.legs).remove(id);
     }
 
-    /// Whether a BYE of the far side can be handled: its dialog is noted, and answered where we called.
-    fn takes_bye(&self, id: &DialogId) -> bool {
-        matches!(
-            self.layer.get_dialog(id),
-            Some(StackDialog::Invite(dialog))
-                if dialog.state().is_confirmed()
-                    || dialog.state().is_terminated()
-                    || dialog.role() == TransactionRole::Server
-        )
-    }
-
-    fn calls(&self) -> MutexGuard<'_, HashMap<String, Arc<Shared>>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Tells every holder of a call that it is over.
+    fn abandon(&self) {
+        let legs: Vec<Arc<Leg>> = lock(&self.legs).drain().map(|(_, leg)| leg).collect();
+        for leg in legs {
+            leg.finish(End::Lost);
+        }
+        lock(&self.acknowledged).clear();
     }
 }
-
-/// How often and how long apart a dialog is looked for that a BYE came for too early: two tenths of a second in all,
-/// before the far side would repeat itself.
-const EARLY_BYE_LOOKS: u32 = 20;
-const EARLY_BYE_PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) type Replying = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -543,10 +582,13 @@ pub(crate) fn refuse_busy(tx: Transaction) -> Replying {
 async fn dispatch(core: Arc<Core>, mut transactions: mpsc::UnboundedReceiver<Transaction>) {
     loop {
         let tx = tokio::select! {
-            () = core.stop.cancelled() => return,
+            () = core.stop.cancelled() => None,
             tx = transactions.recv() => tx,
         };
-        let Some(tx) = tx else { return };
+        let Some(tx) = tx else {
+            core.abandon();
+            return;
+        };
         // A task a request: the gate bounds how many transactions there are.
         if let Some(task) = route(&core, tx) {
             let stop = core.stop.clone();
@@ -578,104 +620,31 @@ async fn expire(registrar: Arc<Registrar>, stop: CancellationToken) {
 fn route(core: &Arc<Core>, mut tx: Transaction) -> Option<Replying> {
     // First of all: whatever becomes of the request, the mark ends here.
     let entry = core.guard.ingress.entry(&mut tx.original);
-    let Ok(id) = DialogId::try_from(&tx) else {
+    let Some(id) = DialogId::of_request(&tx.original) else {
         return Some(reply(tx, StatusCode::BadRequest, Vec::new()));
     };
-    let method = tx.original.method;
     if !id.local_tag.is_empty() {
-        if method == Method::Bye && !core.takes_bye(&id) {
-            return Some(Box::pin(early_bye(Arc::clone(core), id, tx)));
-        }
-        return in_dialog(core, &id, tx);
+        return Some(inside::route(core, id, tx));
     }
     // Read one way by the gate and another way by the stack: let in by nobody.
     let Some(entry) = entry else { return Some(reply(tx, StatusCode::Forbidden, Vec::new())) };
-    match (method, &core.config.registrar) {
-        (Method::Options, _) => Some(reply(tx, StatusCode::OK, capabilities())),
-        (Method::Invite, _) if core.closing.load(Ordering::Relaxed) => Some(refuse_busy(tx)),
+    match (tx.original.method, &core.config.registrar) {
+        (Method::Options, _) => Some(reply(tx, StatusCode::OK, capabilities(core))),
+        (Method::Invite, _) if core.closing.is_cancelled() => Some(refuse_busy(tx)),
         (Method::Invite, _) => incoming::begin(core, tx, entry),
         (Method::Register, Some(registrar)) => Some(registrar::serve(registrar, &entry, tx)),
         _ => Some(reply(tx, StatusCode::CallTransactionDoesNotExist, Vec::new())),
     }
 }
 
-/// A BYE that came with the answer it ends: the stack notes the dialog a moment later than the datagrams are read.
-async fn early_bye(core: Arc<Core>, id: DialogId, tx: Transaction) {
-    for _ in 0..EARLY_BYE_LOOKS {
-        tokio::time::sleep(EARLY_BYE_PAUSE).await;
-        if core.takes_bye(&id) {
-            break;
-        }
-    }
-    if let Some(task) = in_dialog(&core, &id, tx) {
-        task.await;
-    }
-}
-
-fn in_dialog(core: &Arc<Core>, id: &DialogId, tx: Transaction) -> Option<Replying> {
-    let gone = StatusCode::CallTransactionDoesNotExist;
-    let Some(StackDialog::Invite(dialog)) = core.layer.get_dialog(id) else {
-        return Some(reply(tx, gone, Vec::new()));
-    };
-    let method = tx.original.method;
-    let established = dialog.state().is_confirmed();
-    let shared = core.calls().get(&id.to_string()).cloned();
-    match (method, shared) {
-        (Method::Options, _) => Some(reply(tx, StatusCode::OK, capabilities())),
-        // From the caller at any time: its ACK may be handled before this side has noted its own answer.
-        (Method::Bye, shared) if established || dialog.role() == TransactionRole::Server => {
-            // A called side may hang up before this one has noted its answer.
-            if let Some(shared) = shared {
-                let reason = tx.original.reason_header().and_then(|reason| reason_text(reason.value()));
-                shared.note_reason(reason);
-            }
-            Some(handle(dialog.into_stack(), tx))
-        }
-        (Method::Invite | Method::Info, None) if established => Some(refuse_busy(tx)),
-        // The stack would keep these unanswered for ever before the ACK.
-        (Method::Invite, Some(_)) if !established => Some(reply(tx, StatusCode::RequestPending, Vec::new())),
-        (Method::Invite | Method::Info, Some(shared)) if established => {
-            match shared.begin_request(MAX_PENDING) {
-                Some(pending) => {
-                    let task = handle(dialog.into_stack(), tx);
-                    Some(Box::pin(async move {
-                        task.await;
-                        drop(pending);
-                    }))
-                }
-                None => Some(refuse_busy(tx)),
-            }
-        }
-        _ => Some(reply(tx, gone, Vec::new())),
-    }
-}
-
-trait IntoStack {
-    fn into_stack(self) -> StackDialog;
-}
-
-impl IntoStack for rsipstack::dialog::invite_dialog::InviteDialog {
-    fn into_stack(self) -> StackDialog {
-        StackDialog::Invite(self)
-    }
-}
-
-fn handle(mut dialog: StackDialog, mut tx: Transaction) -> Replying {
-    Box::pin(async move {
-        if let Err(error) = dialog.handle(&mut tx).await {
-            tracing::debug!(%error, "in-dialog request");
-        }
-    })
-}
-
 /// What OPTIONS tells (RFC 3261 §11.2).
-fn capabilities() -> Vec<Header> {
+pub(crate) fn capabilities(core: &Core) -> Vec<Header> {
     vec![
         Header::Allow(ALLOW.into()),
         Header::Accept("application/sdp".into()),
         Header::AcceptEncoding("identity".into()),
         Header::AcceptLanguage("en".into()),
-        Header::Supported("".into()),
+        Header::Supported(core.supported().into()),
     ]
 }
 

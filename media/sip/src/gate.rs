@@ -18,7 +18,9 @@ use rsipstack::transport::SipConnection;
 use crate::message::{Message, content_length};
 
 /// What this user agent understands (RFC 3261 §20.5).
-pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO";
+pub(crate) const ALLOW: &str = "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE, REFER, NOTIFY";
+/// Extensions a request may insist on.
+const EXTENSIONS: [&str; 3] = ["100rel", "replaces", "timer"];
 /// Seconds after which a refused caller may try again.
 pub(crate) const RETRY_AFTER: &str = "5";
 
@@ -153,7 +155,14 @@ fn request(raw: &[u8], message: &Message<'_>, rules: &Rules, load: Load) -> Resu
     if message.single("max-forwards").is_none_or(|hops| !is_number(hops) || hops.parse::<u8>().is_err()) {
         return refuse(400, "Bad Max-Forwards");
     }
-    let required: Vec<&str> = message.values("require").filter(|value| !value.is_empty()).collect();
+    let required: Vec<&str> = message
+        .values("require")
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|option| {
+            !option.is_empty() && !EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(option))
+        })
+        .collect();
     if !required.is_empty() && method != "ACK" && method != "CANCEL" {
         return refuse_with(420, "Bad Extension", "Unsupported", required.join(", "));
     }

@@ -13,28 +13,42 @@
 mod access;
 mod address;
 mod agent;
+mod credentials;
 mod dialog;
 mod digest;
+mod exchange;
 mod flow;
 mod gate;
 mod incoming;
 mod ingress;
+pub mod keys;
+mod leg;
 mod limits;
 mod message;
 mod outgoing;
 mod registrar;
+mod reliable;
+mod replaces;
 pub mod sdp;
+mod targets;
+mod timers;
 mod tls;
 mod transport;
 mod websocket;
 
 pub use access::{Access, Address, Decision, OpenAccess, Peer, RequestFacts, Secret};
 pub use agent::{Agent, AgentConfig, AgentStats, SipError, SipStack};
-pub use dialog::{Dialog, DialogEvent, Responder};
+pub use credentials::Credentials;
+pub use dialog::{
+    Dialog, DialogControl, DialogEvent, NotifySender, ReferEvent, ReferProgress, ReferResponder, ReferResult,
+    ReinviteError, RequestError, Responder,
+};
 pub use digest::DigestAlgorithm;
 pub use flow::SipTransport;
 pub use incoming::{IncomingCall, Party};
+pub use leg::DialogId;
 pub use limits::{LimitConfig, LimitStats, Network, NetworkError};
 pub use outgoing::{CallRequest, OutgoingCall, OutgoingEvent};
 pub use registrar::{Binding, Gone, Registrar, RegistrarConfig, RegistrarEvent};
+pub use replaces::Replaces;
 pub use tls::{TlsError, TlsIdentity, TlsTrust};

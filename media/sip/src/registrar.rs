@@ -426,7 +426,7 @@ fn bind(registrar: &Registrar, user: &str, entry: &Entry, request: &Request) -> 
     let wanted = Wanted {
         user,
         call_id: any("Call-ID", "i").next().unwrap_or_default(),
-        cseq: request.cseq_header().and_then(|cseq| cseq.seq()).unwrap_or_default(),
+        cseq: request.cseq_header().and_then(rsipstack::sip::CSeq::seq).unwrap_or_default(),
         contacts: any("Contact", "m").collect(),
         expires: values("Expires").next(),
         path: values("Path").collect(),

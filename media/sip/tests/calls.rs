@@ -130,7 +130,7 @@ async fn a_refusal_carries_its_status_and_phrase() {
     let (b, mut calls) = agent(|_| {}).await;
     let mut out = a.call(request(b.udp()[0])).await.unwrap();
     take(&mut calls).await.reject(488, "No Codec Here", "no common codec").unwrap();
-    let OutgoingEvent::Failed { status, reason } = next(&mut out).await else { panic!("not refused") };
+    let OutgoingEvent::Failed { status, reason, .. } = next(&mut out).await else { panic!("not refused") };
     assert_eq!((status, reason.as_str()), (488, "No Codec Here"));
     let mut out = a.call(request(b.udp()[0])).await.unwrap();
     drop(take(&mut calls).await);

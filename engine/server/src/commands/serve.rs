@@ -68,7 +68,7 @@ impl Server {
         let agent_config = AgentConfig {
             udp: vec![config.sip.listen],
             tcp: vec![config.sip.listen],
-            user_agent: "Antiphon".into(),
+            user_agent: Some("Antiphon".into()),
             max_calls: config.call.concurrent * 2,
             ring_limit: config.call.ringing_limit.0 + Duration::from_secs(5),
             ..AgentConfig::default()
