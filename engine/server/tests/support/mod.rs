@@ -7,10 +7,12 @@
     reason = "a test owns processes, threads and clocks"
 )]
 
+pub(crate) mod certificate;
 pub(crate) mod rtp;
 pub(crate) mod server;
 pub(crate) mod sipp;
 pub(crate) mod softphone;
+pub(crate) mod tone;
 pub(crate) mod wav;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};

@@ -28,11 +28,17 @@ pub(crate) struct Options<'a> {
     pub(crate) recognizer: &'a str,
     /// Text of the flow; the built-in bank line where there is none.
     pub(crate) flow: Option<&'a str>,
+    /// Lines of `[sip]`.
+    pub(crate) sip: &'a str,
+    /// Tables of their own: trunks, routes, users. `@DIR@` is the folder of the configuration.
+    pub(crate) tables: &'a str,
+    /// Files beside the configuration: name and content.
+    pub(crate) files: &'a [(&'a str, &'a [u8])],
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { engine: "none", call: "", recognizer: "", flow: None }
+        Self { engine: "none", call: "", recognizer: "", flow: None, sip: "", tables: "", files: &[] }
     }
 }
 
@@ -68,12 +74,16 @@ impl Server {
         let sip = SocketAddr::from((HOST, free_port()));
         let http = SocketAddr::from((HOST, free_port()));
         let config = dir.join("antiphon.toml");
-        let Options { engine, call, recognizer, flow } = options;
+        let Options { engine, call, recognizer, flow, sip: more, tables, files } = options;
+        let tables = tables.replace("@DIR@", &dir.display().to_string());
         let text = format!(
-            "data = {:?}\n[sip]\nlisten = \"{sip}\"\n[http]\nlisten = \"{http}\"\n[call]\n{call}\n\
-             [recognizer]\nengine = \"{engine}\"\n{recognizer}\n",
+            "data = {:?}\n[sip]\nlisten = \"{sip}\"\n{more}\n[http]\nlisten = \"{http}\"\n[call]\n{call}\n\
+             [recognizer]\nengine = \"{engine}\"\n{recognizer}\n{tables}\n",
             dir.join("data")
         );
+        for (name, content) in files {
+            std::fs::write(dir.join(name), content).expect("written");
+        }
         std::fs::write(&config, text).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
         command.args(["serve", "--config"]).arg(config).env("NO_COLOR", "1").env_remove("ANTIPHON_TOKEN");
@@ -188,6 +198,13 @@ impl Server {
         Wav::read(&files[0])
     }
 
+    /// The recording of one call.
+    pub(crate) fn recording_of(&self, call: &str) -> Wav {
+        let files = self.recordings(".wav");
+        let file = files.iter().find(|file| file.to_string_lossy().contains(call));
+        Wav::read(file.unwrap_or_else(|| panic!("no recording of {call}: {files:?}")))
+    }
+
     fn recordings(&self, end: &str) -> Vec<PathBuf> {
         let Ok(days) = std::fs::read_dir(self.data().join("recordings")) else { return Vec::new() };
         let files = days.flatten().filter_map(|day| std::fs::read_dir(day.path()).ok()).flatten().flatten();
@@ -202,6 +219,15 @@ impl Server {
         let url = format!("http://{}{path}", self.http);
         let mut response = ureq::get(&url).call().expect("the API answers");
         response.body_mut().read_json().expect("JSON")
+    }
+
+    /// Sends JSON to the API; the status and what came back.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let url = format!("http://{}{path}", self.http);
+        let request = ureq::post(&url).config().http_status_as_error(false).build();
+        let mut response = request.send_json(body).expect("the API answers");
+        let status = response.status().as_u16();
+        (status, response.body_mut().read_json().unwrap_or(Value::Null))
     }
 
     /// Calls under way, as the API lists them.

@@ -16,6 +16,41 @@ use super::{HOST, Process, free_port, free_ports, wait_for};
 /// Debian keeps them here, whatever the architecture.
 const MODULES: &str = "/usr/lib/baresip/modules";
 
+/// What a softphone is like.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup<'a> {
+    /// Its one codec: `G722`, `PCMU`, `PCMA`, `OPUS`.
+    pub(crate) codec: &'a str,
+    /// What it says, over and over, at [`rate_of`] its codec.
+    pub(crate) says: &'a [i16],
+    /// How it keeps sound secret, by baresip's names: nothing, `srtp-mand`, `dtls_srtp`.
+    pub(crate) security: &'a str,
+    /// Whether it looks for a way by ICE.
+    pub(crate) ice: bool,
+    /// Its user, password, and where it registers: `127.0.0.1:5060;transport=tcp`.
+    pub(crate) account: Option<(&'a str, &'a str, &'a str)>,
+    /// Whether it takes calls as soon as they come.
+    pub(crate) answers: bool,
+    /// Certificates it trusts.
+    pub(crate) trust: Option<&'a Path>,
+}
+
+impl Setup<'_> {
+    /// A softphone of this codec with nothing special to it.
+    pub(crate) fn of<'a>(codec: &'a str, says: &'a [i16]) -> Setup<'a> {
+        Setup { codec, says, security: "", ice: false, account: None, answers: false, trust: None }
+    }
+}
+
+/// The rate at which baresip handles a codec's sound.
+pub(crate) fn rate_of(codec: &str) -> u32 {
+    match codec {
+        "G722" => 16_000,
+        "OPUS" => 48_000,
+        _ => 8_000,
+    }
+}
+
 /// A running softphone, with one audio file in place of a microphone and nothing in place of a loudspeaker.
 pub(crate) struct Softphone {
     // Ended before its folder goes.
@@ -24,14 +59,20 @@ pub(crate) struct Softphone {
     unread: Vec<u8>,
     events: Vec<Value>,
     dir: TempDir,
+    port: u16,
 }
 
 impl Softphone {
     /// Starts a softphone that speaks one codec (`G722`, `PCMU`, `PCMA`) and says `pcm`, which has the codec's rate.
     pub(crate) fn start(codec: &str, rate_hz: u32, pcm: &[i16]) -> Self {
+        assert_eq!(rate_hz, rate_of(codec));
+        Self::with(Setup::of(codec, pcm))
+    }
+
+    pub(crate) fn with(setup: Setup<'_>) -> Self {
         let mut said = String::new();
         for _ in 0..3 {
-            match Self::try_start(codec, rate_hz, pcm) {
+            match Self::try_start(setup) {
                 Ok(phone) => return phone,
                 // Somebody else took one of the ports, or it rests after a connection.
                 Err(output) => said = output,
@@ -40,28 +81,44 @@ impl Softphone {
         panic!("baresip did not start: {said}");
     }
 
-    fn try_start(codec: &str, rate_hz: u32, pcm: &[i16]) -> Result<Self, String> {
+    fn try_start(setup: Setup<'_>) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("antiphon-baresip-").tempdir().expect("a folder");
         let path = dir.path();
-        Wav::write(&path.join("says.wav"), rate_hz, pcm);
+        let rate_hz = rate_of(setup.codec);
+        // Opus is stereo in SDP, whatever is in it (RFC 7587 section 7).
+        let channels = if setup.codec == "OPUS" { 2 } else { 1 };
+        Wav::write_alike(&path.join("says.wav"), rate_hz, setup.says, channels);
         // baresip takes the port after the SIP port too, for TLS.
         let (sip, control, rtp) = (free_ports(2), free_port(), free_ports(22));
+        let codec = match setup.codec {
+            "G722" => "g722.so",
+            "OPUS" => "opus.so",
+            _ => "g711.so",
+        };
+        let mut modules = vec![codec];
+        if setup.security.starts_with("srtp") {
+            modules.push("srtp.so");
+        }
+        if setup.security.starts_with("dtls") {
+            modules.push("dtls_srtp.so");
+        }
+        if setup.ice {
+            modules.push("ice.so");
+        }
+        let modules: String = modules.iter().map(|module| format!("module {module}\n")).collect();
+        let trust = setup.trust.map(|path| format!("sip_cafile {}\n", path.display())).unwrap_or_default();
         let config = format!(
-            "poll_method epoll\nsip_listen {HOST}:{sip}\nnet_interface {HOST}\ncall_max_calls 4\n\
+            "poll_method epoll\nsip_listen {HOST}:{sip}\nnet_interface {HOST}\ncall_max_calls 4\n{trust}\
              audio_source aufile,{dir}/says.wav\naudio_player aufile,{dir}/none.wav\naudio_alert aufile,{dir}/none.wav\n\
-             ausrc_srate {rate_hz}\nauplay_srate {rate_hz}\nausrc_channels 1\nauplay_channels 1\naudio_buffer 20-160\n\
-             rtp_ports {rtp}-{last}\nrtcp_mux no\njitter_buffer_delay 1-5\nsnd_path {dir}\nstatmode_default off\n\
-             module_path {MODULES}\nmodule {module}\nmodule aufile.so\nmodule sndfile.so\n\
+             ausrc_srate {rate_hz}\nauplay_srate {rate_hz}\nausrc_channels {channels}\nauplay_channels {channels}\n\
+             audio_buffer 20-160\nrtp_ports {rtp}-{last}\nrtcp_mux no\njitter_buffer_delay 1-5\nsnd_path {dir}\n\
+             statmode_default off\nmodule_path {MODULES}\n{modules}module aufile.so\nmodule sndfile.so\n\
              module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {HOST}:{control}\n",
             dir = path.display(),
             last = rtp + 20,
-            module = if codec == "G722" { "g722.so" } else { "g711.so" },
         );
         std::fs::write(path.join("config"), config).expect("written");
-        // RFC 3551 section 4.5.2 has G.722 at 8000 in SDP; baresip's own name for it has the real rate.
-        let account =
-            format!("<sip:tester@{HOST}>;regint=0;audio_codecs={}/{rate_hz}/1\n", codec.to_ascii_lowercase());
-        std::fs::write(path.join("accounts"), account).expect("written");
+        std::fs::write(path.join("accounts"), account(setup, rate_hz, channels)).expect("written");
         std::fs::write(path.join("contacts"), "").expect("written");
         let output = File::create(path.join("output")).expect("created");
         let child = Command::new("baresip")
@@ -81,7 +138,7 @@ impl Softphone {
             TcpStream::connect(address).ok().map(Ok)
         })?;
         control.set_read_timeout(Some(Duration::from_millis(20))).expect("a valid time");
-        Ok(Self { _process: process, control, unread: Vec::new(), events: Vec::new(), dir })
+        Ok(Self { _process: process, control, unread: Vec::new(), events: Vec::new(), dir, port: sip })
     }
 
     /// Gives a command of baresip's menu: `dial`, `sndcode`, `hold`, `resume`, `hangup`.
@@ -94,9 +151,19 @@ impl Softphone {
         self.events.retain(|event| event["token"] != command);
     }
 
+    /// Its own SIP address, for UDP and TCP.
+    pub(crate) fn sip(&self) -> SocketAddr {
+        SocketAddr::from((HOST, self.port))
+    }
+
     /// Calls and waits until the call is answered.
     pub(crate) fn call(&mut self, server: SocketAddr) {
-        self.command("dial", &format!("sip:bank@{server}"));
+        self.dial(&format!("sip:bank@{server}"));
+    }
+
+    /// Calls an address and waits until the call is answered.
+    pub(crate) fn dial(&mut self, uri: &str) {
+        self.command("dial", uri);
         self.wait_event("CALL_ESTABLISHED", Duration::from_secs(15));
     }
 
@@ -147,13 +214,33 @@ impl Softphone {
         }
     }
 
-    /// What was heard so far: the decoded sound, before any loudspeaker.
+    /// What was heard since the last time its sound was set up: the decoded sound, before any loudspeaker.
     pub(crate) fn heard(&self) -> Wav {
         let files = std::fs::read_dir(self.dir.path()).expect("readable").flatten().map(|file| file.path());
-        let decoded: Vec<PathBuf> =
+        let mut decoded: Vec<PathBuf> =
             files.filter(|path| path.to_string_lossy().ends_with("-dec.wav")).collect();
-        assert_eq!(decoded.len(), 1, "one call was heard: {decoded:?}");
-        Wav::read(&decoded[0])
+        decoded.sort_by_key(|path| path.metadata().and_then(|meta| meta.modified()).ok());
+        Wav::read(decoded.last().expect("a call was heard"))
+    }
+}
+
+fn account(setup: Setup<'_>, rate_hz: u32, channels: u16) -> String {
+    // RFC 3551 section 4.5.2 has G.722 at 8000 in SDP; baresip's own name for it has the real rate.
+    let mut parameters = format!(";audio_codecs={}/{rate_hz}/{channels}", setup.codec.to_ascii_lowercase());
+    if !setup.security.is_empty() {
+        parameters += &format!(";mediaenc={}", setup.security);
+    }
+    if setup.ice {
+        parameters += ";medianat=ice";
+    }
+    if setup.answers {
+        parameters += ";answermode=auto";
+    }
+    match setup.account {
+        None => format!("<sip:tester@{HOST}>;regint=0{parameters}\n"),
+        Some((user, password, registrar)) => {
+            format!("<sip:{user}@{registrar}>;auth_user={user};auth_pass={password};regint=60{parameters}\n")
+        }
     }
 }
 

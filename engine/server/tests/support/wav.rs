@@ -39,16 +39,25 @@ impl Wav {
 
     /// Writes one channel.
     pub(crate) fn write(path: &Path, rate_hz: u32, pcm: &[i16]) {
-        let length = u32::try_from(pcm.len() * 2).expect("a short file");
-        let mut bytes = Vec::with_capacity(pcm.len() * 2 + 44);
+        Self::write_alike(path, rate_hz, pcm, 1);
+    }
+
+    /// Writes so many channels of one sound.
+    pub(crate) fn write_alike(path: &Path, rate_hz: u32, pcm: &[i16], channels: u16) {
+        let frame = channels * 2;
+        let length = u32::try_from(pcm.len() * usize::from(frame)).expect("a short file");
+        let mut bytes = Vec::with_capacity(length as usize + 44);
         bytes.extend(b"RIFF");
         bytes.extend((length + 36).to_le_bytes());
-        bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+        bytes.extend(b"WAVEfmt \x10\0\0\0\x01\0");
+        bytes.extend(channels.to_le_bytes());
         bytes.extend(rate_hz.to_le_bytes());
-        bytes.extend((rate_hz * 2).to_le_bytes());
-        bytes.extend(b"\x02\0\x10\0data");
+        bytes.extend((rate_hz * u32::from(frame)).to_le_bytes());
+        bytes.extend(frame.to_le_bytes());
+        bytes.extend(b"\x10\0data");
         bytes.extend(length.to_le_bytes());
-        bytes.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
+        let alike = |sample: &i16| std::iter::repeat_n(sample.to_le_bytes(), channels.into()).flatten();
+        bytes.extend(pcm.iter().flat_map(alike));
         std::fs::write(path, bytes).expect("written");
     }
 
