@@ -68,6 +68,8 @@ impl Call {
             first_timestamp: 1,
             cname: "bench".into(),
             wallclock: Duration::ZERO,
+            quality: Span::ZERO,
+            ..LegConfig::new(codec)
         };
         let mut encoder = Encoder::new(codec);
         let payloads = speech_like(1, rate, Span::from_secs(20))
@@ -95,7 +97,7 @@ impl Call {
         let mut wire = [0; 256];
         let packet = self.sender.packet(self.codec.payload_type(), 160, &self.payloads[self.n]);
         let length = packet.write(&mut wire).expect("it fits");
-        self.leg.handle_rtp(self.now, self.from, &wire[..length]);
+        self.leg.handle_rtp(self.now, self.from, &mut wire[..length]);
         self.leg.tick(self.now, &mut Nowhere);
         while self.leg.poll_event().is_some() {}
         for reader in &mut self.readers {

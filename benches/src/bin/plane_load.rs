@@ -252,6 +252,7 @@ fn config(remote: SocketAddr, n: u32) -> LegConfig {
         first_timestamp: n,
         cname: format!("load-{n}"),
         wallclock: Duration::ZERO,
+        ..LegConfig::new(CodecKind::Pcmu)
     }
 }
 

@@ -252,6 +252,8 @@ impl<D: Dialogue> Conversation<D> {
             | LegEvent::VoiceEnded { .. }
             | LegEvent::Locked { .. }
             | LegEvent::HearEnded { .. }
+            | LegEvent::Link(_)
+            | LegEvent::Quality { .. }
             | LegEvent::KeysSent => {}
         }
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use antiphon_media_frame::{Direction, Span, TrackReader, TrackWriter};
+use antiphon_media_link::LinkConfig;
 
 use crate::{Clip, Format, HearId, TapId};
 
@@ -72,6 +73,15 @@ pub enum LegCommand {
     /// Another codec or other payload types (re-INVITE). Sent from the next frame on; received from the first packet of
     /// the new payload type on, so that nothing under way is lost. The leg's clock goes on, taps keep their rates.
     Codec(Format),
+    /// The way media takes changes (re-INVITE): other keys, ICE anew. What stays the same goes on undisturbed.
+    Link {
+        /// The whole of it, as it is from here on.
+        link: Box<LinkConfig>,
+        /// Whether RTCP shares the RTP port.
+        rtcp_mux: bool,
+    },
+    /// Listen for keys in the sound, or do so no more. They are told once, however often else they come.
+    InbandKeys(bool),
     /// Which ways media may flow (hold).
     Flow {
         /// We may send.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use antiphon_media_codec::{CodecKind, GateConfig};
 use antiphon_media_frame::Span;
+use antiphon_media_link::LinkConfig;
 
 use crate::Format;
 
@@ -25,6 +26,13 @@ pub struct LegConfig {
     pub remote: Option<SocketAddr>,
     /// Where it receives RTCP.
     pub remote_rtcp: Option<SocketAddr>,
+    /// Whether RTCP shares the RTP port both ways (RFC 5761).
+    pub rtcp_mux: bool,
+    /// How media gets there: plain, SRTP, DTLS, ICE.
+    pub link: LinkConfig,
+    /// Whether packets of another address than `remote` may win the leg (the far side is behind a NAT). Of no account where
+    /// packets prove whose they are.
+    pub nat: bool,
     /// Whether we may send.
     pub send: bool,
     /// Whether we expect to receive.
@@ -35,6 +43,8 @@ pub struct LegConfig {
     pub barge_in: Span,
     /// Nothing received for this long is told as [`LegEvent::Silent`](crate::LegEvent::Silent).
     pub silence: Span,
+    /// How often [`LegEvent::Quality`](crate::LegEvent::Quality) is told; never where it is zero.
+    pub quality: Span,
     /// Our SSRC, first sequence number and first timestamp: random (RFC 3550 section 5.1).
     pub ssrc: u32,
     /// See `ssrc`.
@@ -56,11 +66,15 @@ impl LegConfig {
             format: Format::new(codec),
             remote: None,
             remote_rtcp: None,
+            rtcp_mux: false,
+            link: LinkConfig::default(),
+            nat: true,
             send: true,
             receive: true,
             gate: GateConfig::default(),
             barge_in: Span::from_millis(200),
             silence: Span::from_secs(10),
+            quality: Span::from_secs(5),
             ssrc: 0,
             first_sequence: 0,
             first_timestamp: 0,

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use antiphon_media_frame::{MediaTime, Span};
+use antiphon_media_link::LinkEvent;
 
 use crate::{ClipEnd, ClipId, HearId};
 
@@ -62,6 +63,15 @@ pub enum LegEvent {
         /// Which.
         source: HearId,
     },
+    /// Something happened on the way to the far side: ICE, DTLS.
+    Link(LinkEvent),
+    /// How the leg is doing, every few seconds.
+    Quality {
+        /// When.
+        at: MediaTime,
+        /// What it came to so far; its `mos` is that of the time since the last one.
+        figures: Box<LegFigures>,
+    },
     /// Nothing has come from the far side for the configured time. Told once per silence.
     Silent {
         /// When the last packet came.
@@ -97,6 +107,16 @@ pub struct LegFigures {
     pub strangers: u64,
     /// Datagrams that were no valid RTP or of an unknown payload type.
     pub invalid: u64,
+    /// Packets whose protection was wrong or that came before: nobody with the keys sent them.
+    pub forged: u64,
+    /// How far behind the fastest packets sound is played: the jitter buffer's part of the delay.
+    pub delay: Span,
+    /// The far side's clock against ours in parts per million, positive where it is slow; 0 until known.
+    pub drift_ppm: f32,
+    /// What a listener would say of what we hear, 1 to 4.5 (ITU-T G.107); 0 before the first packet.
+    pub mos: f32,
+    /// The same of what the far side hears of us, where it reports.
+    pub remote_mos: Option<f32>,
     /// Packets sent.
     pub sent: u64,
     /// Payload octets sent.

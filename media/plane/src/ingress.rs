@@ -1,6 +1,6 @@
 //! What a leg receives, from packets to frames on the call's clock; one for each codec the call uses in turn.
 
-use antiphon_media_codec::{Concealer, Decoder};
+use antiphon_media_codec::{Concealer, Decoder, NoiseDecoder};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_media_rtp::{
     JitterConfig, KeyReceiver, Pull, Receiver, ReceiverConfig, ReceiverFigures, RtpPacket,
@@ -28,6 +28,8 @@ pub(crate) struct Ingress {
     pub(crate) receiver: Receiver,
     decoder: Decoder,
     concealer: Concealer,
+    /// What the far side's pauses sound like, where it says so.
+    noise: NoiseDecoder,
     /// Decoded sound not yet a frame.
     pending: Pending,
     scratch: Vec<i16>,
@@ -58,6 +60,7 @@ impl Ingress {
             }),
             decoder: Decoder::new(format.codec),
             concealer: Concealer::new(rate),
+            noise: NoiseDecoder::new(u64::from(format.payload_type)),
             pending: Pending::new(rate, longest + samples, now),
             scratch: vec![0; longest],
             frame: vec![0; samples],
@@ -97,6 +100,12 @@ impl Ingress {
     pub(crate) fn receive(&mut self, now: MediaTime, packet: RtpPacket<'_>) {
         let ticks = self.format.codec.ticks(packet.payload);
         self.receiver.receive(now, packet, ticks);
+    }
+
+    /// Takes a description of the far side's background, which fills its pause.
+    pub(crate) fn comfort(&mut self, now: MediaTime, packet: RtpPacket<'_>) {
+        self.noise.update(packet.payload);
+        self.count(now, packet);
     }
 
     /// Takes note of a packet without sound, which has a number in the sequence all the same.
@@ -169,6 +178,9 @@ impl Ingress {
                     // ticks.
                     let Ok(decoded) = self.decoder.decode(payload, &mut self.scratch) else { continue };
                     self.concealer.good(&mut self.scratch[..decoded]);
+                    if self.noise.is_told() {
+                        self.noise.reset();
+                    }
                     return Some((decoded, at, false));
                 }
                 Pull::Conceal { at, ticks, next } => {
@@ -189,7 +201,10 @@ impl Ingress {
     /// Hands on a frame of `length` samples: `count` decoded ones and silence for the rest.
     fn take(&mut self, count: usize, length: usize, emit: &mut dyn FnMut(AudioFrame<'_>) -> bool) {
         self.frame[..count].copy_from_slice(&self.pending.pcm()[..count]);
-        self.frame[count..length].fill(0);
+        match count {
+            0 if self.noise.is_told() => self.noise.fill(&mut self.frame[..length]),
+            _ => self.frame[count..length].fill(0),
+        }
         // A sender whose clock runs fast brings more sound than time: frames overlap by what its clock is corrected by,
         // instead of sliding away from the truth.
         let at = self.pending.at().unwrap_or(self.until).max(self.at);

@@ -17,7 +17,6 @@ pub(crate) enum Way {
     /// RFC 4733.
     Event,
     /// Two tones in the sound.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the detector is joined to it in the next change"))]
     Sound,
     /// SIP INFO.
     Signalling,

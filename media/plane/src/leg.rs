@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 
-use antiphon_media_codec::{Edge, Gate};
 use antiphon_media_frame::{AudioFrame, Direction, MediaTime, SampleRate, Span};
+use antiphon_media_link::{Input, Link};
 use antiphon_media_rtp::source::{SourceConfig, SourceLock, Verdict};
-use antiphon_media_rtp::{NtpTime, ReceiverFigures, RtcpSession, RtpPacket, is_rtcp, packet};
+use antiphon_media_rtp::{NtpTime, ReceiverFigures, RtcpSession, RtpPacket, mos, packet};
 
 use crate::config::{LegConfig, Transmit};
-use crate::egress::{Egress, Played};
+use crate::ear::Ear;
+use crate::egress::Played;
 use crate::event::Events;
 use crate::ingress::Ingress;
-use crate::keys::{Presses, Way};
+use crate::keys::Way;
 use crate::outgoing::Outgoing;
-use crate::{ClipEnd, Format, LegCommand, LegEvent, LegFigures, Tap, Taps};
+use crate::wire::Wire;
+use crate::{ClipEnd, Format, LegCommand, LegEvent, LegFigures, Taps};
 
 /// What is played, tapped and sent at once.
 pub(crate) const FRAME: Span = Span::from_millis(20);
@@ -27,6 +29,7 @@ const HOLD: u64 = 20;
 /// commands and a change of codec.
 pub struct Leg {
     config: LegConfig,
+    link: Link,
     source: SourceLock,
     ingress: Ingress,
     /// What the far side will send instead, from its first packet on.
@@ -35,7 +38,6 @@ pub struct Leg {
     earlier: ReceiverFigures,
     ear: Ear,
     outgoing: Outgoing,
-    presses: Presses,
     last_packet: MediaTime,
     silence_told: bool,
     /// The lock that was told last.
@@ -45,6 +47,8 @@ pub struct Leg {
     ticked: Option<MediaTime>,
     rtcp: RtcpSession,
     taps: Taps,
+    /// When the last quality was told, and packets received, lost and late by then.
+    rated: (MediaTime, [u64; 3]),
     events: Events,
     closed: bool,
 }
@@ -54,13 +58,16 @@ impl Leg {
     #[must_use]
     pub fn new(config: LegConfig, taps: Taps, now: MediaTime) -> Self {
         Self {
-            source: SourceLock::new(config.remote, SourceConfig::default()),
+            link: Link::new(config.link.clone()),
+            source: SourceLock::new(
+                config.remote,
+                SourceConfig { latch: config.nat, ..SourceConfig::default() },
+            ),
             ingress: Ingress::new(config.format, now),
             next: None,
             earlier: ReceiverFigures::default(),
             ear: Ear::new(&config),
             outgoing: Outgoing::new(&config),
-            presses: Presses::new(),
             last_packet: now,
             silence_told: false,
             locked: None,
@@ -68,6 +75,7 @@ impl Leg {
             ticked: None,
             rtcp: RtcpSession::new(config.ssrc, &config.cname, u64::from(config.ssrc), now),
             taps,
+            rated: (now, [0; 3]),
             events: Events::new(),
             closed: false,
             config,
@@ -85,50 +93,25 @@ impl Leg {
         self.events.pop()
     }
 
-    /// Takes a datagram from the RTP socket.
-    pub fn handle_rtp(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
+    /// Takes a datagram from the RTP socket; what is protected is opened in place.
+    pub fn handle_rtp(&mut self, now: MediaTime, from: SocketAddr, datagram: &mut [u8]) {
         if self.closed {
             return;
         }
-        if is_rtcp(datagram) {
-            self.handle_rtcp(now, from, datagram);
-            return;
-        }
-        let Ok(packet) = packet::parse(datagram) else {
-            self.invalid += 1;
-            return;
-        };
-        let kind = self.kind(packet.payload_type);
-        if kind == Kind::Other {
-            self.handle_other(now, from, packet);
-            return;
-        }
-        if self.source.accept(from, &packet, now) != Verdict::Accepted {
-            return;
-        }
-        self.tell_lock();
-        self.last_packet = now;
-        self.silence_told = false;
-        match kind {
-            Kind::Next => {
-                self.switch(now);
-                self.ingress.receive(now, packet);
-            }
-            Kind::Key => self.handle_key(now, packet),
-            Kind::Sound | Kind::Other => self.ingress.receive(now, packet),
+        match self.link.handle(now, from, datagram) {
+            Input::Rtp(packet) => self.take_rtp(now, from, packet),
+            Input::Rtcp(reports) => self.take_rtcp(now, from, reports),
+            Input::Nothing => {}
         }
     }
 
     /// Takes a datagram from the RTCP socket. Reports of strangers are ignored.
-    pub fn handle_rtcp(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
-        let known = self.source.remote().is_some_and(|remote| remote.ip() == from.ip());
-        if known && self.source.is_locked() && !self.closed {
-            // What is malformed in a report says nothing about the media.
-            let heard = self.rtcp.handle(datagram, self.source.ssrc(), now, self.wall(now));
-            if heard.is_ok() && !self.config.receive {
-                // On hold reports are the only sign of life.
-                self.last_packet = now;
-            }
+    pub fn handle_rtcp(&mut self, now: MediaTime, from: SocketAddr, datagram: &mut [u8]) {
+        if self.closed {
+            return;
+        }
+        if let Input::Rtcp(reports) = self.link.handle(now, from, datagram) {
+            self.take_rtcp(now, from, reports);
         }
     }
 
@@ -182,6 +165,11 @@ impl Leg {
                 }
             }
             LegCommand::Codec(format) => self.change(now, format),
+            LegCommand::Link { link, rtcp_mux } => {
+                self.config.rtcp_mux = rtcp_mux;
+                self.link.change(now, *link);
+            }
+            LegCommand::InbandKeys(on) => self.ear.listen_for_keys(on, self.ingress.rate()),
             LegCommand::Flow { send, receive } => {
                 self.config.send = send;
                 self.config.receive = receive;
@@ -200,15 +188,19 @@ impl Leg {
             return;
         }
         self.pass_missed(now);
+        self.serve_link(now);
         self.listen(|ingress, emit| ingress.play(now, emit), now);
         if let Some(event) = self.ingress.keys.poll(now) {
             self.press(now, Way::Event, event.key, event.at, event.duration);
         }
         // Before the frame, so that the report's timestamp is the one that belongs to `now`.
         self.report(now, transmit);
-        let to = self.source.remote().filter(|to| self.config.send && !to.ip().is_unspecified());
-        self.outgoing.frame(now, to, transmit, &mut self.events, &mut self.taps.sent);
+        let to = self.target().filter(|_| self.config.send);
+        let mut wire = Wire::new(&mut self.link, transmit, self.config.rtcp_mux);
+        wire.flush();
+        self.outgoing.frame(now, to, &mut wire, &mut self.events, &mut self.taps.sent);
         self.watch_silence(now);
+        self.rate_quality(now);
     }
 
     /// Ends everything: clips are told as closed, RTCP says goodbye, the last event is [`LegEvent::Closed`].
@@ -223,7 +215,7 @@ impl Leg {
             let wall = self.wall(now);
             let goodbye =
                 self.rtcp.bye(now, wall, &self.outgoing.sender.figures(), &mut self.ingress.receiver);
-            transmit.rtcp(to, &goodbye);
+            Wire::new(&mut self.link, transmit, self.config.rtcp_mux).rtcp(to, goodbye);
         }
         self.taps = Taps::default();
         self.events.tell(LegEvent::Closed { at: now, figures });
@@ -234,6 +226,7 @@ impl Leg {
     pub fn figures(&self) -> LegFigures {
         let (before, now) = (self.earlier, self.ingress.figures());
         let sent = self.outgoing.sender.figures();
+        let link = self.link.figures();
         LegFigures {
             received: before.received + now.received,
             lost: before.lost + now.lost,
@@ -243,12 +236,59 @@ impl Leg {
             jitter: Span::from_nanos((now.jitter_ms * 1e6) as u64),
             concealed: Span::from_nanos(before.concealed_ticks) + self.ingress.concealed(),
             strangers: self.source.refused(),
-            invalid: self.invalid + before.stray + now.stray,
+            invalid: self.invalid + before.stray + now.stray + link.dropped,
+            forged: link.bad_tags + link.replays,
+            delay: now.delay,
+            drift_ppm: now.drift_ppm as f32,
+            mos: self.mos(
+                share(before.lost + now.lost + before.late + now.late, before.received + now.received),
+                now.delay,
+            ),
+            remote_mos: self.rtcp.remote().map(|remote| self.mos(remote.loss, now.delay)),
             sent: sent.packets,
             sent_octets: sent.octets,
             round_trip: self.rtcp.round_trip(),
             remote_loss: self.rtcp.remote().map(|remote| remote.loss as f32),
             tap_refused: self.taps.refused(),
+        }
+    }
+
+    fn take_rtp(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
+        let Ok(packet) = packet::parse(datagram) else {
+            self.invalid += 1;
+            return;
+        };
+        let kind = self.kind(packet.payload_type);
+        if kind == Kind::Other {
+            self.handle_other(now, from, packet);
+            return;
+        }
+        if !self.believes(now, from, &packet) {
+            return;
+        }
+        self.tell_lock();
+        self.last_packet = now;
+        self.silence_told = false;
+        match kind {
+            Kind::Next => {
+                self.switch(now);
+                self.ingress.receive(now, packet);
+            }
+            Kind::Key => self.handle_key(now, packet),
+            Kind::Sound | Kind::Other => self.ingress.receive(now, packet),
+        }
+    }
+
+    fn take_rtcp(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
+        let known =
+            self.link.authenticates() || self.source.remote().is_some_and(|remote| remote.ip() == from.ip());
+        if known && self.source.is_locked() {
+            // What is malformed in a report says nothing about the media.
+            let heard = self.rtcp.handle(datagram, self.source.ssrc(), now, self.wall(now));
+            if heard.is_ok() && !self.config.receive {
+                // On hold reports are the only sign of life.
+                self.last_packet = now;
+            }
         }
     }
 
@@ -274,11 +314,13 @@ impl Leg {
         if !locked || !comfort {
             self.invalid += 1;
         }
-        if locked && self.source.accept(from, &packet, now) == Verdict::Accepted {
-            self.ingress.count(now, packet);
+        if locked && self.believes(now, from, &packet) {
             if comfort {
+                self.ingress.comfort(now, packet);
                 self.last_packet = now;
                 self.silence_told = false;
+            } else {
+                self.ingress.count(now, packet);
             }
         }
     }
@@ -293,13 +335,7 @@ impl Leg {
 
     /// Tells a press of the far side, unless it was told before.
     fn press(&mut self, now: MediaTime, way: Way, key: char, at: MediaTime, duration: Span) {
-        let key = key.to_ascii_uppercase();
-        if !matches!(key, '0'..='9' | '*' | '#' | 'A'..='D') || !self.presses.is_new(way, key, at, duration) {
-            return;
-        }
-        let events = &mut self.events;
-        self.outgoing.egress.interrupt(now, ClipEnd::Key, |played| events.tell(played.into()));
-        events.tell(LegEvent::Key { key, at, duration });
+        self.ear.press(now, way, key, (at, duration), &mut self.outgoing.egress, &mut self.events);
     }
 
     fn dial(&mut self, keys: &[char], inband: bool) {
@@ -411,12 +447,71 @@ impl Leg {
         if let Some(report) =
             self.rtcp.poll(now, wall, &self.outgoing.sender.figures(), &mut self.ingress.receiver)
         {
-            transmit.rtcp(to, &report);
+            Wire::new(&mut self.link, transmit, self.config.rtcp_mux).rtcp(to, report);
         }
+    }
+
+    /// Where media goes: where it comes from, by what ICE found out or by what was heard.
+    fn target(&self) -> Option<SocketAddr> {
+        let to = if self.link.ready() { self.link.remote().or(self.source.remote()) } else { None };
+        to.filter(|to| !to.ip().is_unspecified() && to.port() != 0)
+    }
+
+    /// Whether a packet belongs to the call.
+    fn believes(&mut self, now: MediaTime, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
+        if self.link.authenticates() || self.link.remote() == Some(from) {
+            self.source.trust(from, packet, now);
+            return true;
+        }
+        self.source.accept(from, packet, now) == Verdict::Accepted
+    }
+
+    fn serve_link(&mut self, now: MediaTime) {
+        if self.link.poll_timeout().is_some_and(|due| due <= now) {
+            self.link.handle_timeout(now);
+        }
+        while let Some(event) = self.link.poll_event() {
+            self.events.tell(LegEvent::Link(event));
+        }
+    }
+
+    /// What a listener would say with this share of packets lost; the jitter buffer's delay, half the round trip and a
+    /// packet make up the way from mouth to ear.
+    fn mos(&self, loss: f64, delay: Span) -> f32 {
+        if self.last_packet_came() {
+            let trip = self.rtcp.round_trip().map_or(0, |trip| trip.nanos() / 2);
+            mos(self.ingress.format.codec.name(), loss, delay + Span::from_nanos(trip) + FRAME) as f32
+        } else {
+            0.0
+        }
+    }
+
+    fn last_packet_came(&self) -> bool {
+        self.earlier.received + self.ingress.figures().received > 0
+    }
+
+    fn rate_quality(&mut self, now: MediaTime) {
+        let (since, before) = self.rated;
+        if self.config.quality == Span::ZERO || now.since(since) < self.config.quality {
+            return;
+        }
+        let mut figures = Box::new(self.figures());
+        let present = [figures.received, figures.lost, figures.late];
+        self.rated = (now, present);
+        let [received, lost, late] = [0, 1, 2].map(|n| present[n].saturating_sub(before[n]));
+        figures.mos =
+            if received + lost > 0 { self.mos(share(lost + late, received), figures.delay) } else { 0.0 };
+        self.events.tell(LegEvent::Quality { at: now, figures });
     }
 
     /// Where the far side takes RTCP: the signalled port at the address its media really comes from.
     fn rtcp_target(&self) -> Option<SocketAddr> {
+        if self.config.rtcp_mux || self.link.remote().is_some() {
+            return self.target();
+        }
+        if !self.link.ready() {
+            return None;
+        }
         let signalled = self.config.remote_rtcp?;
         let to = match self.source.remote() {
             Some(locked) if Some(locked) != self.config.remote => {
@@ -460,57 +555,7 @@ enum Kind {
     Other,
 }
 
-/// Listens for voices in what is received.
-struct Ear {
-    gate: Gate,
-    active: bool,
-    /// Consecutive active frames.
-    voice: Span,
-}
-
-impl Ear {
-    fn new(config: &LegConfig) -> Self {
-        let gate = Gate::new(config.format.codec.sample_rate(), config.gate);
-        Self { gate, active: false, voice: Span::ZERO }
-    }
-
-    /// Listens at another rate from here on; says whether a voice was speaking that would have to speak up again.
-    fn change(&mut self, rate: SampleRate, config: &LegConfig) -> bool {
-        self.gate = Gate::new(rate, config.gate);
-        self.voice = Span::ZERO;
-        std::mem::take(&mut self.active)
-    }
-
-    /// Hears a frame, cuts a prompt where a voice speaks over it, and hands the frame on; says whether somebody speaks.
-    fn hear(
-        &mut self,
-        frame: AudioFrame<'_>,
-        now: MediaTime,
-        config: &LegConfig,
-        egress: &mut Egress,
-        events: &mut Events,
-        taps: &mut [Tap],
-    ) -> bool {
-        let decision = self.gate.push(frame.pcm);
-        self.active = decision.active;
-        match decision.edge {
-            Some(Edge::Start) => events.tell(LegEvent::VoiceStarted { at: frame.at - config.gate.start }),
-            Some(Edge::End) => events.tell(LegEvent::VoiceEnded { at: frame.at - config.gate.hangover }),
-            None => {}
-        }
-        // The gate itself needed `start` of voice before it said so.
-        self.voice = match (decision.active, self.voice) {
-            (false, _) => Span::ZERO,
-            (true, Span::ZERO) => config.gate.start,
-            (true, voice) => voice + frame.span(),
-        };
-        if self.voice >= config.barge_in && egress.interruptible() {
-            // The sound is cut now, some jitter delay after it was interrupted.
-            egress.interrupt(now, ClipEnd::BargeIn, |played| events.tell(played.into()));
-        }
-        for tap in taps {
-            tap.push(AudioFrame { active: decision.active, ..frame });
-        }
-        decision.active
-    }
+/// The share of packets that are missing: `lost` of those and `received` together.
+fn share(lost: u64, received: u64) -> f64 {
+    if lost + received == 0 { 0.0 } else { lost as f64 / (lost + received) as f64 }
 }

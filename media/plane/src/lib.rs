@@ -7,6 +7,7 @@
 mod command;
 mod config;
 mod dial;
+mod ear;
 mod egress;
 mod event;
 mod format;
@@ -19,6 +20,7 @@ mod pending;
 mod ports;
 mod shard;
 mod taps;
+mod wire;
 mod writer;
 
 pub use command::LegCommand;

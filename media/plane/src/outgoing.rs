@@ -4,21 +4,21 @@ use std::net::SocketAddr;
 
 use antiphon_media_codec::{CodecKind, Encoder, mix};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate};
+use antiphon_media_rtp::Sender;
 use antiphon_media_rtp::telephone_event::KeyStep;
-use antiphon_media_rtp::{RtpPacket, Sender};
 
-use crate::config::{LegConfig, Transmit};
+use crate::config::LegConfig;
 use crate::dial::{Dial, DialStep};
 use crate::egress::Egress;
 use crate::event::Events;
 use crate::format::Format;
 use crate::hear::Hearing;
 use crate::leg::FRAME;
+use crate::wire::Wire;
 use crate::{LegEvent, Tap};
 
-/// RTP header and a frame of the widest codec; more than a network takes in one piece is not sent.
-const DATAGRAM: usize = 1_500;
-const PAYLOAD: usize = DATAGRAM - antiphon_media_rtp::packet::HEADER_BYTES;
+/// A frame of the widest codec; more than a network takes in one piece is not sent.
+const PAYLOAD: usize = 1_400;
 
 pub(crate) struct Outgoing {
     format: Format,
@@ -31,8 +31,7 @@ pub(crate) struct Outgoing {
     pub(crate) hearing: Hearing,
     pub(crate) dial: Dial,
     out: Vec<i16>,
-    datagram: Box<[u8; DATAGRAM]>,
-    payload: Box<[u8; PAYLOAD]>,
+    payload: Vec<u8>,
 }
 
 impl Outgoing {
@@ -55,8 +54,7 @@ impl Outgoing {
             hearing: Hearing::new(rate),
             dial: Dial::new(rate, event_hz(&format)),
             out: vec![0; samples],
-            datagram: Box::new([0; DATAGRAM]),
-            payload: Box::new([0; PAYLOAD]),
+            payload: vec![0; format.codec.payload_len(samples).min(PAYLOAD)],
         }
     }
 
@@ -71,6 +69,8 @@ impl Outgoing {
         let before = std::mem::replace(&mut self.format, format);
         if before.codec != format.codec || before.opus != format.opus {
             self.encoder = encoder(&format);
+            let samples = format.codec.sample_rate().samples(FRAME);
+            self.payload.resize(format.codec.payload_len(samples).min(PAYLOAD), 0);
         }
         let rate = format.codec.sample_rate();
         if rate != self.rate {
@@ -100,11 +100,11 @@ impl Outgoing {
         &mut self,
         now: MediaTime,
         to: Option<SocketAddr>,
-        transmit: &mut dyn Transmit,
+        wire: &mut Wire<'_>,
         events: &mut Events,
         taps: &mut [Tap],
     ) {
-        let dialled = if to.is_some() { self.dial(to, transmit, events) } else { Dialled::Nothing };
+        let dialled = if to.is_some() { self.dial(to, wire, events) } else { Dialled::Nothing };
         let mut spoke = dialled == Dialled::Tone;
         if to.is_some() && dialled == Dialled::Nothing {
             spoke = self.egress.fill(&mut self.out, now, |played| events.tell(played.into()));
@@ -123,17 +123,17 @@ impl Outgoing {
             tap.push(frame);
         }
         match to {
-            Some(to) if dialled != Dialled::Event => self.encode(to, transmit),
+            Some(to) if dialled != Dialled::Event => self.encode(to, wire),
             _ => self.sender.skip(self.frame_ticks()),
         }
     }
 
-    fn encode(&mut self, to: SocketAddr, transmit: &mut dyn Transmit) {
+    fn encode(&mut self, to: SocketAddr, wire: &mut Wire<'_>) {
         let ticks = self.frame_ticks();
         match self.encoder.encode(&self.out, &mut self.payload[..]) {
             Ok(length) if length > 0 => {
                 let packet = self.sender.packet(self.format.payload_type, ticks, &self.payload[..length]);
-                send(packet, &mut self.datagram[..], to, transmit);
+                wire.rtp(to, &packet);
             }
             // Silence that the codec leaves unsent, or a codec this build lacks.
             _ => self.sender.skip(ticks),
@@ -141,7 +141,7 @@ impl Outgoing {
     }
 
     /// Does what is due of a key instead of sound.
-    fn dial(&mut self, to: Option<SocketAddr>, transmit: &mut dyn Transmit, events: &mut Events) -> Dialled {
+    fn dial(&mut self, to: Option<SocketAddr>, wire: &mut Wire<'_>, events: &mut Events) -> Dialled {
         let hz = u64::from(self.format.telephone_event_hz);
         let clock = u64::from(self.sender.clock_hz());
         let timestamp = if hz == clock {
@@ -164,7 +164,7 @@ impl Outgoing {
                 if let (Some(to), Some(payload_type)) = (to, self.format.telephone_event) {
                     let timestamp = started.wrapping_add(part.timestamp_offset);
                     let packet = self.sender.stamped(payload_type, part.marker, timestamp, &part.payload);
-                    send(packet, &mut self.datagram[..], to, transmit);
+                    wire.rtp(to, &packet);
                 }
                 Dialled::Event
             }
@@ -192,11 +192,4 @@ fn encoder(format: &Format) -> Encoder {
 
 fn event_hz(format: &Format) -> Option<u32> {
     format.telephone_event.map(|_| format.telephone_event_hz)
-}
-
-fn send(packet: RtpPacket<'_>, datagram: &mut [u8], to: SocketAddr, transmit: &mut dyn Transmit) {
-    // The buffer holds the largest payload, so that only a payload type that cannot be written fails.
-    if let Ok(length) = packet.write(datagram) {
-        transmit.rtp(to, &datagram[..length]);
-    }
 }

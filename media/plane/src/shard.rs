@@ -439,9 +439,9 @@ impl Run {
                     received = true;
                     let now = entry.now(Instant::now());
                     if is_rtcp {
-                        entry.leg.handle_rtcp(now, from, &buffer[..length]);
+                        entry.leg.handle_rtcp(now, from, &mut buffer[..length]);
                     } else {
-                        entry.leg.handle_rtp(now, from, &buffer[..length]);
+                        entry.leg.handle_rtp(now, from, &mut buffer[..length]);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -122,7 +122,7 @@ impl Call {
             let ticks = codec.ticks_of(pcm.len());
             let packet = self.sender.packet(codec.payload_type(), ticks, &payload[..length]);
             let length = packet.write(&mut wire).expect("room");
-            self.leg.handle_rtp(self.now(), phone(), &wire[..length]);
+            self.leg.handle_rtp(self.now(), phone(), &mut wire[..length]);
             self.leg.tick(self.now(), &mut self.ear);
             self.ticks += 1;
             while let Some(event) = self.leg.poll_event() {
@@ -243,7 +243,7 @@ fn payload_types_change_under_way_without_a_loss() {
         let [d0, d1] = (160 * n).to_be_bytes();
         let payload = [5, end, d0, d1];
         let length = call.sender.stamped(97, n == 1, at, &payload).write(&mut wire).expect("room");
-        call.leg.handle_rtp(now, phone(), &wire[..length]);
+        call.leg.handle_rtp(now, phone(), &mut wire[..length]);
     }
     call.run(5);
     assert!(
@@ -302,7 +302,7 @@ fn a_key_that_comes_by_signalling_as_well_is_told_once() {
         let [d0, d1] = (160 * n).to_be_bytes();
         let payload = [7, end, d0, d1];
         let length = call.sender.stamped(101, n == 1, at, &payload).write(&mut wire).expect("room");
-        call.leg.handle_rtp(call.now(), phone(), &wire[..length]);
+        call.leg.handle_rtp(call.now(), phone(), &mut wire[..length]);
     }
     call.run(10);
     let held = Span::from_millis(40);

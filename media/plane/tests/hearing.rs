@@ -61,6 +61,7 @@ impl Call {
             first_timestamp: 1,
             cname: "test".into(),
             wallclock: Duration::ZERO,
+            ..LegConfig::new(codec)
         };
         Self {
             leg: Leg::new(config, Taps::default(), MediaTime::ZERO),
@@ -331,7 +332,7 @@ fn taps_come_and_go_in_mid_call() {
             encoder.encode(pcm, &mut payload).expect("room");
             let packet = sender.packet(CodecKind::Pcma.payload_type(), 160, &payload);
             let length = packet.write(&mut wire).expect("room");
-            call.leg.handle_rtp(call.now(), phone(), &wire[..length]);
+            call.leg.handle_rtp(call.now(), phone(), &mut wire[..length]);
             call.tick();
         }
     };

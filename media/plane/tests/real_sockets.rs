@@ -42,6 +42,7 @@ fn config(codec: CodecKind, remote: SocketAddr) -> LegConfig {
         first_timestamp: 1,
         cname: "test".into(),
         wallclock: Duration::from_secs(1_700_000_000),
+        ..LegConfig::new(codec)
     }
 }
 

@@ -60,6 +60,8 @@ impl Call {
             first_timestamp: 1,
             cname: "test".into(),
             wallclock: Duration::ZERO,
+            quality: Span::ZERO,
+            ..LegConfig::new(codec)
         };
         let mut encoder = Encoder::new(codec);
         let payloads = speech_like(1, rate, Span::from_secs(20))
@@ -98,7 +100,7 @@ impl Call {
         };
         let length = length.expect("it fits");
         if n % 50 != 49 {
-            self.leg.handle_rtp(now, self.from, &wire[..length]);
+            self.leg.handle_rtp(now, self.from, &mut wire[..length]);
         }
         self.leg.tick(now, &mut self.sink);
         while self.leg.poll_event().is_some() {}

@@ -11,6 +11,9 @@ use antiphon_media_frame::{MediaTime, Span};
 
 use crate::packet::RtpPacket;
 
+/// A pause this long ends a run: who sends a few packets to each port and comes round again is nobody's far side.
+const STEADY: Span = Span::from_millis(250);
+
 /// How quickly a source is believed and how long it may be silent before another may replace it.
 #[derive(Clone, Copy, Debug)]
 pub struct SourceConfig {
@@ -67,6 +70,7 @@ struct Candidate {
     sequence: u16,
     run: u32,
     since: MediaTime,
+    last: MediaTime,
 }
 
 /// Learns which address and SSRC speak for the far side and holds on to them.
@@ -182,7 +186,8 @@ impl SourceLock {
     /// Counts a run of packets of a source that is not locked.
     fn probe(&mut self, from: SocketAddr, packet: &RtpPacket<'_>, now: MediaTime) -> Verdict {
         let follows = |c: &Candidate| {
-            c.from == from && c.ssrc == packet.ssrc && c.sequence.wrapping_add(1) == packet.sequence
+            let next = c.sequence.wrapping_add(1) == packet.sequence && now.since(c.last) < STEADY;
+            c.from == from && c.ssrc == packet.ssrc && next
         };
         let before = self.candidate.filter(follows);
         let (run, since) = before.map_or((1, now), |c| (c.run + 1, c.since));
@@ -192,7 +197,8 @@ impl SourceLock {
         if run >= needed && (!same_address || now.since(since) >= self.config.alone) {
             return self.lock(from, packet, now);
         }
-        self.candidate = Some(Candidate { from, ssrc: packet.ssrc, sequence: packet.sequence, run, since });
+        self.candidate =
+            Some(Candidate { from, ssrc: packet.ssrc, sequence: packet.sequence, run, since, last: now });
         Verdict::Probing
     }
 }

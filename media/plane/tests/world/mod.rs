@@ -137,6 +137,7 @@ pub(crate) fn config(codec: CodecKind, remote: SocketAddr, seed: u64, barge_in: 
         first_timestamp: 0xffff_f000,
         cname: "test".into(),
         wallclock: Duration::from_secs(1_700_000_000),
+        ..LegConfig::new(codec)
     }
 }
 
@@ -287,10 +288,10 @@ impl World {
                 return;
             }
             for to in 0..2 {
-                while let Some((at, bytes)) = self.sides[1 - to].wire.network.recv_timed(due) {
+                while let Some((at, mut bytes)) = self.sides[1 - to].wire.network.recv_timed(due) {
                     let from = self.sides[1 - to].address;
                     let now = self.sides[to].clock.shows(at);
-                    self.sides[to].leg.handle_rtp(now, from, &bytes);
+                    self.sides[to].leg.handle_rtp(now, from, &mut bytes);
                 }
             }
             self.now = due;
