@@ -253,6 +253,7 @@ impl<D: Dialogue> Conversation<D> {
             | LegEvent::Locked { .. }
             | LegEvent::HearEnded { .. }
             | LegEvent::Link(_)
+            | LegEvent::LinkRefused { .. }
             | LegEvent::Quality { .. }
             | LegEvent::KeysSent => {}
         }

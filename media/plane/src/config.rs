@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use antiphon_media_codec::{CodecKind, GateConfig};
 use antiphon_media_frame::Span;
-use antiphon_media_link::LinkConfig;
 
 use crate::Format;
 
@@ -28,8 +27,6 @@ pub struct LegConfig {
     pub remote_rtcp: Option<SocketAddr>,
     /// Whether RTCP shares the RTP port both ways (RFC 5761).
     pub rtcp_mux: bool,
-    /// How media gets there: plain, SRTP, DTLS, ICE.
-    pub link: LinkConfig,
     /// Whether packets of another address than `remote` may win the leg (the far side is behind a NAT). Of no account where
     /// packets prove whose they are.
     pub nat: bool,
@@ -67,7 +64,6 @@ impl LegConfig {
             remote: None,
             remote_rtcp: None,
             rtcp_mux: false,
-            link: LinkConfig::default(),
             nat: true,
             send: true,
             receive: true,

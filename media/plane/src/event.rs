@@ -65,6 +65,11 @@ pub enum LegEvent {
     },
     /// Something happened on the way to the far side: ICE, DTLS.
     Link(LinkEvent),
+    /// A change of the way could not be made; all is as it was.
+    LinkRefused {
+        /// What is wrong with it.
+        why: String,
+    },
     /// How the leg is doing, every few seconds.
     Quality {
         /// When.

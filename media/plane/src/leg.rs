@@ -1,6 +1,7 @@
 //! One media endpoint without I/O: packets and ticks in, packets and events out.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use antiphon_media_frame::{AudioFrame, Direction, MediaTime, SampleRate, Span};
 use antiphon_media_link::{Input, Link};
@@ -58,7 +59,7 @@ impl Leg {
     #[must_use]
     pub fn new(config: LegConfig, taps: Taps, now: MediaTime) -> Self {
         Self {
-            link: Link::new(config.link.clone()),
+            link: Link::plain(),
             source: SourceLock::new(
                 config.remote,
                 SourceConfig { latch: config.nat, ..SourceConfig::default() },
@@ -80,6 +81,13 @@ impl Leg {
             closed: false,
             config,
         }
+    }
+
+    /// Sends and receives over `link` instead of plainly.
+    #[must_use]
+    pub fn over(mut self, link: Link) -> Self {
+        self.link = link;
+        self
     }
 
     /// The native rate of what is sent, and of what is received unless the codec is changing just now.
@@ -167,7 +175,9 @@ impl Leg {
             LegCommand::Codec(format) => self.change(now, format),
             LegCommand::Link { link, rtcp_mux } => {
                 self.config.rtcp_mux = rtcp_mux;
-                self.link.change(now, *link);
+                if let Err(error) = self.link.change(*link, now) {
+                    self.events.tell(LegEvent::LinkRefused { why: error.to_string() });
+                }
             }
             LegCommand::InbandKeys(on) => self.ear.listen_for_keys(on, self.ingress.rate()),
             LegCommand::Flow { send, receive } => {
@@ -523,7 +533,7 @@ impl Leg {
     }
 
     fn wall(&self, now: MediaTime) -> NtpTime {
-        NtpTime::from_unix(self.config.wallclock + now.since(MediaTime::ZERO).into())
+        NtpTime::from_unix(self.config.wallclock + Duration::from(now.since(MediaTime::ZERO)))
     }
 
     fn watch_silence(&mut self, now: MediaTime) {

@@ -70,9 +70,13 @@ const STRANGER: u8 = 0x10;
 
 impl Call {
     fn new(config: LegConfig) -> Self {
+        Self::over(config, Link::plain())
+    }
+
+    fn over(config: LegConfig, link: Link) -> Self {
         let (writer, heard) = track_ring(RATE, 512, Span::from_millis(20), Doorbell::new());
         let taps = Taps { received: vec![Tap::new(RATE, writer)], sent: Vec::new() };
-        let mut leg = Leg::new(config, taps, MediaTime::ZERO);
+        let mut leg = Leg::new(config, taps, MediaTime::ZERO).over(link);
         let prompt = Sound::Whole(vec![1_000; 80_000].into(), RATE);
         let clip = Clip { id: ClipId(1), sound: prompt, interruptible: false, repeat: true };
         leg.command(MediaTime::ZERO, LegCommand::Play(clip));
@@ -299,7 +303,8 @@ fn keys(octet: u8) -> SrtpKeys {
 fn srtp_hears_and_answers_nobody_without_the_keys() {
     let protection = Protection::Sdes { local: keys(1), remote: keys(2) };
     let link = LinkConfig { protection, ..LinkConfig::default() };
-    let mut call = Call::new(LegConfig { link: link.clone(), ..config() });
+    let own = Link::new(link.clone(), MediaTime::ZERO).expect("no DTLS");
+    let mut call = Call::over(config(), own);
     let mut far = Link::sdes(keys(2), keys(1));
     let mut wrong = Link::sdes(keys(3), keys(1));
     let seal = |link: &mut Link, mut packet: Vec<u8>| {
