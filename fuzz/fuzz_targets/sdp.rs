@@ -3,11 +3,18 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use antiphon_media_sip::sdp::{LocalMedia, Offer, Preference, accept_answer, answer};
+use antiphon_media_sip::sdp::{
+    Codec, Fingerprint, IceCredentials, LocalIce, LocalMedia, Offer, Preference, Security, accept_answer, answer,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
     let mut local = LocalMedia::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000, 1);
+    local.codecs = Codec::ALL.to_vec();
+    local.comfort_noise = true;
+    local.security = Security::any(Fingerprint([1; 32]));
+    let credentials = IceCredentials { ufrag: "ours".into(), password: "x".repeat(24) };
+    local.ice = Some(LocalIce { credentials, lite: true, candidates: Vec::new() });
     for (preference, rtcp_mux) in [(Preference::Ours, true), (Preference::Offerer, false)] {
         local.preference = preference;
         local.rtcp_mux = rtcp_mux;

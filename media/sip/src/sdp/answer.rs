@@ -198,21 +198,27 @@ fn keys<'a>(
     local: &LocalMedia,
     turn: Turn,
 ) -> Result<(AgreedSecurity, &'a Crypto), &'static str> {
-    let ours = &local.security.sdes;
-    let mut why = "none written";
-    for (key, tag) in ours.iter().zip(1u32..) {
+    let mut why = None;
+    for (key, tag) in local.security.sdes.iter().zip(1u32..) {
         for crypto in &media.crypto {
-            match &crypto.key {
-                Err(reason) => why = reason,
-                Ok(theirs) if theirs.suite() != key.suite() => why = "no common suite",
-                Ok(_) if turn == Turn::Accept && crypto.tag != tag => why = "a tag that was not offered",
-                Ok(theirs) => {
-                    return Ok((AgreedSecurity::Sdes { ours: key.clone(), theirs: theirs.clone() }, crypto));
+            let theirs = match &crypto.key {
+                Ok(theirs) if theirs.suite() == key.suite() => theirs,
+                Ok(_) => {
+                    why.get_or_insert("no common suite");
+                    continue;
                 }
+                Err(reason) => {
+                    why.get_or_insert(*reason);
+                    continue;
+                }
+            };
+            if turn == Turn::Accept && crypto.tag != tag {
+                return Err("a tag that was not offered");
             }
+            return Ok((AgreedSecurity::Sdes { ours: key.clone(), theirs: theirs.clone() }, crypto));
         }
     }
-    Err(why)
+    Err(why.unwrap_or("none written"))
 }
 
 fn remote_ice(media: &Media, local: &LocalMedia) -> Option<RemoteIce> {
