@@ -43,6 +43,8 @@ enum Command {
     /// Place a call with a microphone and a loudspeaker
     #[cfg(feature = "talk")]
     Talk(commands::talk::Args),
+    /// Load a SIP server with many calls, and measure it
+    Load(commands::load::Args),
     /// Turn audio files into words, each channel by itself
     Transcribe(commands::transcribe::Args),
     /// Check a flow, or talk to it by typing
@@ -62,6 +64,7 @@ fn main() -> std::process::ExitCode {
         Command::Call(args) => commands::call::run(&args),
         #[cfg(feature = "talk")]
         Command::Talk(args) => commands::talk::run(&args),
+        Command::Load(args) => commands::load::run(&args),
         Command::Transcribe(args) => commands::transcribe::run(&args),
         Command::Flow(command) => commands::flow::run(&command),
         Command::Demo(args) => commands::demo::run(&args),

@@ -66,7 +66,8 @@ fn host(uri: &str) -> Option<&str> {
     (!host.is_empty()).then_some(host)
 }
 
-fn resolve(uri: &str) -> anyhow::Result<SocketAddr> {
+/// The address that a SIP address names.
+pub(crate) fn resolve(uri: &str) -> anyhow::Result<SocketAddr> {
     let host = host(uri).context("the address has no host")?;
     let mut found = match host.to_socket_addrs() {
         Ok(found) => found,

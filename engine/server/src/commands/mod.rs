@@ -4,6 +4,7 @@ pub(crate) mod call;
 pub(crate) mod demo;
 pub(crate) mod docs;
 pub(crate) mod flow;
+pub(crate) mod load;
 pub(crate) mod output;
 pub(crate) mod serve;
 #[cfg(feature = "talk")]

@@ -1,5 +1,6 @@
 //! Lengths of time as a person writes them.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use antiphon_media_frame::Span;
@@ -33,11 +34,17 @@ impl Serialize for Length {
 impl<'de> Deserialize<'de> for Length {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse_length(&text).map(Self).ok_or_else(|| {
-            serde::de::Error::custom(format!(
-                "`{text}` is no length of time; write \"20ms\", \"5s\", \"2m\" or \"1h\""
-            ))
-        })
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl FromStr for Length {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        parse_length(text)
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no length of time; write \"20ms\", \"5s\", \"2m\" or \"1h\""))
     }
 }
 
