@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_media_codec::CodecKind;
-use antiphon_media_sip::sdp::Codec;
+use antiphon_media_sip::sdp::{Codec, Security};
 use antiphon_media_sip::{Agent, AgentConfig, SipTransport};
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// Codec to offer: PCMU, PCMA, G722 or opus
     #[arg(long, default_value = "PCMU", value_name = "NAME")]
     codec: String,
+    /// Protect the media by SRTP with keys in the descriptions (SDES)
+    #[arg(long)]
+    srtp: bool,
     /// Signalling alone: offer media, but send and count none
     #[arg(long)]
     no_media: bool,
@@ -121,6 +124,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         address: own_address(server)?,
         transport: args.transport,
         codec,
+        // Keys of one call would do for all: this is a load, no secret.
+        security: if args.srtp { Security::sdes(true) } else { Security::plain() },
         rate: args.rate,
         concurrent: args.concurrent,
         total: args.total,
@@ -149,7 +154,7 @@ async fn load(
     let config = AgentConfig {
         udp: vec![here],
         tcp: vec![here],
-        user_agent: "Antiphon load".into(),
+        user_agent: Some("Antiphon load".into()),
         // As many again for the far legs, and for calls that are on their way out.
         max_calls: plan.concurrent as usize * 4,
         max_transactions: 1_000_000,

@@ -4,7 +4,8 @@ use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_media_sip::sdp::{self, Codec, LocalMedia, Negotiated};
+use antiphon_media_link::{Link, SrtpKeys, Suite};
+use antiphon_media_sip::sdp::{self, AgreedSecurity, Codec, LocalMedia, Negotiated, SdesKey, Security};
 use antiphon_media_sip::{Agent, CallRequest, Dialog, DialogEvent, OutgoingEvent, SipTransport};
 use rand::Rng;
 use tokio::sync::{Semaphore, watch};
@@ -28,6 +29,7 @@ pub(super) struct Plan {
     pub(super) address: IpAddr,
     pub(super) transport: SipTransport,
     pub(super) codec: Codec,
+    pub(super) security: Security,
     /// Calls a second.
     pub(super) rate: f64,
     pub(super) concurrent: u32,
@@ -107,7 +109,7 @@ impl Load {
             Ok(socket) => socket,
             Err(error) => return self.tally.fail(Failure::Unsent, Some(error.to_string())),
         };
-        let local = match local_media(&socket, self.plan.codec) {
+        let local = match local_media(&socket, self.plan.codec, &self.plan.security) {
             Ok(local) => local,
             Err(error) => return self.tally.fail(Failure::Unsent, Some(error.to_string())),
         };
@@ -134,6 +136,7 @@ impl Load {
                 OutgoingEvent::Failed { status, .. } => {
                     return self.tally.fail(Failure::Status(status), None);
                 }
+                OutgoingEvent::Redirected { .. } => return self.tally.fail(Failure::Redirected, None),
                 OutgoingEvent::TimedOut => return self.tally.fail(Failure::Unanswered, None),
             }
         };
@@ -182,18 +185,23 @@ async fn told(stop: &mut watch::Receiver<bool>) {
 pub(super) async fn over(dialog: &mut Dialog) {
     loop {
         match dialog.next().await {
-            DialogEvent::Bye { .. } | DialogEvent::Lost => return,
+            DialogEvent::Bye { .. } | DialogEvent::Lost | DialogEvent::Expired => return,
             _ => {}
         }
     }
 }
 
 /// What a call brings to its negotiation.
-pub(super) fn local_media(socket: &UdpSocket, codec: Codec) -> std::io::Result<LocalMedia> {
+pub(super) fn local_media(
+    socket: &UdpSocket,
+    codec: Codec,
+    security: &Security,
+) -> std::io::Result<LocalMedia> {
     let address = socket.local_addr()?;
     let mut local =
         LocalMedia::new(address.ip(), address.port(), rand::rng().random_range(1..=u64::MAX >> 1));
     local.codecs = vec![codec];
+    local.security = security.clone();
     Ok(local)
 }
 
@@ -205,9 +213,14 @@ pub(super) fn talk(
     answered: Instant,
 ) -> Option<Talking> {
     let phones = phones.filter(|_| agreed.direction.sends() && agreed.direction.receives())?;
+    let Some(link) = link(&agreed.security) else {
+        tracing::error!("a phone does not know this kind of protection");
+        return None;
+    };
     let line = Line {
         socket,
         remote: agreed.remote,
+        link,
         payload_type: agreed.payload_type,
         ssrc: rand::rng().random(),
         answered,
@@ -218,5 +231,16 @@ pub(super) fn talk(
             tracing::error!(%error, "a phone cannot talk");
             None
         }
+    }
+}
+
+/// The protection agreed on; nothing for DTLS-SRTP, which is never offered here.
+fn link(security: &AgreedSecurity) -> Option<Link> {
+    let keys =
+        |key: &SdesKey| SrtpKeys::new(Suite::from_name(key.suite().name())?, key.key(), key.salt()).ok();
+    match security {
+        AgreedSecurity::Plain => Some(Link::plain()),
+        AgreedSecurity::Sdes { ours, theirs } => Some(Link::sdes(keys(ours)?, keys(theirs)?)),
+        AgreedSecurity::Dtls { .. } => None,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_media_sip::IncomingCall;
-use antiphon_media_sip::sdp::{self, Codec, Offer};
+use antiphon_media_sip::sdp::{self, Codec, Offer, Security};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -43,7 +43,7 @@ impl FarSide {
             return Ok(call.reject(488, "", "an offer is needed")?);
         };
         let socket = UdpSocket::bind((self.address, 0))?;
-        let local = local_media(&socket, self.codec)?;
+        let local = local_media(&socket, self.codec, &Security::sdes(false))?;
         let (answer, agreed) = match Offer::parse(text).and_then(|offer| sdp::answer(&offer, &local)) {
             Ok(both) => both,
             Err(error) => return Ok(call.reject(error.status(), "", &error.to_string())?),

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use antiphon_media_frame::MediaTime;
+use antiphon_media_link::{Input, Link};
 use antiphon_media_rtp::{Sender, parse};
 
 use super::sound::Loop;
@@ -19,6 +21,8 @@ pub(super) struct Line {
     pub(super) socket: UdpSocket,
     /// Where the far side listens.
     pub(super) remote: SocketAddr,
+    /// How media is protected.
+    pub(super) link: Link,
     /// Payload type of the codec, both ways.
     pub(super) payload_type: u8,
     /// Tells its packets from those of others.
@@ -72,8 +76,9 @@ impl Phone {
         let mut wire = [0; LONGEST];
         let packet = self.sender.packet(self.line.payload_type, sound.ticks, sound.packet(self.next));
         self.next += 1;
-        let sent = packet.write(&mut wire).is_ok_and(|len| self.line.socket.send(&wire[..len]).is_ok());
-        if sent {
+        // The longest packet of any codec leaves room for what protection adds.
+        let len = packet.write(&mut wire).ok().and_then(|len| self.line.link.protect_rtp(&mut wire, len));
+        if len.is_some_and(|len| self.line.socket.send(&wire[..len]).is_ok()) {
             self.sent += 1;
         } else {
             self.unsent += 1;
@@ -85,7 +90,7 @@ impl Phone {
         let mut buffer = [0; LONGEST];
         for _ in 0..most.min(BURST) {
             match self.line.socket.recv(&mut buffer) {
-                Ok(len) => self.take(&buffer[..len]),
+                Ok(len) => self.take(&mut buffer[..len]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // Nobody listens there (any more): the socket goes on.
                 Err(_) => {}
@@ -106,13 +111,16 @@ impl Phone {
         }
     }
 
-    fn take(&mut self, datagram: &[u8]) {
-        let Ok(packet) = parse(datagram) else { return };
+    fn take(&mut self, datagram: &mut [u8]) {
+        let elapsed = self.line.answered.elapsed();
+        let now = MediaTime::ZERO + elapsed.into();
+        let Input::Rtp(packet) = self.line.link.handle(now, self.line.remote, datagram) else { return };
+        let Ok(packet) = parse(packet) else { return };
         if packet.payload_type != self.line.payload_type {
             return;
         }
         if self.first.is_none() {
-            self.first = Some(self.line.answered.elapsed());
+            self.first = Some(elapsed);
         }
         match &mut self.stream {
             Some(stream) if stream.ssrc == packet.ssrc => stream.take(packet.sequence),

@@ -81,7 +81,9 @@ impl Phones {
     pub(super) fn talk(&self, line: Line) -> std::io::Result<Talking> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let phone = Box::new(Phone::new(line, &self.sound)?);
-        self.commands.send(Command::Talk(id, phone)).map_err(std::io::Error::other)?;
+        self.commands
+            .send(Command::Talk(id, phone))
+            .map_err(|_| std::io::Error::from(std::io::ErrorKind::BrokenPipe))?;
         Ok(Talking { id, commands: self.commands.clone() })
     }
 
@@ -164,12 +166,13 @@ mod tests {
     use std::net::UdpSocket;
 
     use antiphon_media_codec::CodecKind;
+    use antiphon_media_link::Link;
 
     use super::*;
 
     fn line(socket: UdpSocket, to: &UdpSocket, ssrc: u32) -> Line {
         let remote = to.local_addr().expect("bound");
-        Line { socket, remote, payload_type: 0, ssrc, answered: Instant::now() }
+        Line { socket, remote, link: Link::plain(), payload_type: 0, ssrc, answered: Instant::now() }
     }
 
     fn socket() -> UdpSocket {

@@ -15,7 +15,7 @@ use super::tally::{Counts, Failure, Heard};
 pub(super) struct Report {
     attempted: u64,
     answered: u64,
-    /// By SIP status, and `unanswered`, `unsent`, `bad_answer`.
+    /// By SIP status, and `redirected`, `unanswered`, `unsent`, `bad_answer`.
     failed: BTreeMap<String, u64>,
     why_unsent: Option<String>,
     /// Calls that the far side ended before their time.
@@ -245,6 +245,7 @@ impl Spread {
 fn name(failure: Failure) -> String {
     match failure {
         Failure::Status(status) => status.to_string(),
+        Failure::Redirected => "redirected".to_owned(),
         Failure::Unanswered => "unanswered".to_owned(),
         Failure::Unsent => "unsent".to_owned(),
         Failure::BadAnswer => "bad_answer".to_owned(),

@@ -17,6 +17,8 @@ const TELLING: Duration = Duration::from_millis(500);
 pub(super) enum Failure {
     /// Refused with this SIP status.
     Status(u16),
+    /// Sent elsewhere (3xx), where we do not go: that is not the address to be loaded.
+    Redirected,
     /// Nobody answered in time.
     Unanswered,
     /// It never left: no socket, no route, no room.
