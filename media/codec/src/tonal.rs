@@ -15,29 +15,54 @@ pub(crate) const PAST: usize = ORDER * SPACING;
 /// How far prediction lowers the level of `pcm`, in dB, by least squares over all but its first [`PAST`] samples.
 /// Zero for silence and for slices with nothing to predict.
 pub(crate) fn prediction_gain_db(pcm: &[i16]) -> f64 {
-    // Normal equations, the last column for the right-hand side.
-    let mut system = [[0f64; ORDER + 1]; ORDER];
-    let mut energy = 0f64;
-    for n in PAST..pcm.len() {
-        let present = f64::from(pcm[n]);
-        let past: [f64; ORDER] = std::array::from_fn(|i| f64::from(pcm[n - (i + 1) * SPACING]));
-        energy += present * present;
-        for (row, delayed) in system.iter_mut().zip(past) {
-            row.iter_mut().zip(past).for_each(|(sum, other)| *sum += delayed * other);
-            row[ORDER] += delayed * present;
+    let Some(last) = pcm.len().checked_sub(PAST) else { return 0.0 };
+    let x = |n: usize| f64::from(pcm[n]);
+    // Each sum of products of two delayed copies; sums of whole numbers this small are exact.
+    let mut sums = [[0f64; ORDER + 1]; ORDER + 1];
+    for (j, sum) in sums[0].iter_mut().enumerate() {
+        *sum = dot(&pcm[PAST..], &pcm[PAST - j * SPACING..][..last]);
+    }
+    for i in 0..ORDER {
+        for j in i..ORDER {
+            // Both delayed by one spacing more: the stretch begins as much earlier, and ends so.
+            let product = |n: usize| x(n - i * SPACING) * x(n - j * SPACING);
+            let come: f64 = (PAST - SPACING..PAST).map(product).sum();
+            let gone: f64 = (pcm.len() - SPACING..pcm.len()).map(product).sum();
+            sums[i + 1][j + 1] = sums[i][j] + come - gone;
         }
     }
-    if energy == 0.0 {
+    let energy = sums[0][0];
+    if energy <= 0.0 {
         return 0.0;
     }
-    let right = system.map(|row| row[ORDER]);
+    // Normal equations, the last column for the right-hand side.
+    let mut system = [[0f64; ORDER + 1]; ORDER];
     for (i, row) in system.iter_mut().enumerate() {
+        for j in 0..ORDER {
+            row[j] = sums[i.min(j) + 1][i.max(j) + 1];
+        }
+        row[ORDER] = sums[0][i + 1];
         // A single sine leaves the system singular; a grain of noise decides among its solutions.
         row[i] += energy * 1e-7;
     }
+    let right = system.map(|row| row[ORDER]);
     let coefficients = solve(system);
     let explained: f64 = coefficients.iter().zip(right).map(|(a, r)| a * r).sum();
     10.0 * (energy / (energy - explained).max(energy * 1e-9)).log10()
+}
+
+fn dot(a: &[i16], b: &[i16]) -> f64 {
+    // Four sums side by side, so that the compiler may use vector registers.
+    let mut sums = [0f64; 4];
+    let (quads, others) = (a.chunks_exact(4), b.chunks_exact(4));
+    let rest: f64 =
+        quads.remainder().iter().zip(others.remainder()).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+    for (a, b) in quads.zip(others) {
+        for lane in 0..4 {
+            sums[lane] += f64::from(a[lane]) * f64::from(b[lane]);
+        }
+    }
+    sums.iter().sum::<f64>() + rest
 }
 
 /// Gauss-Jordan elimination; the matrix is symmetric and positive definite, so that no pivot is sought.
