@@ -10,6 +10,81 @@ pub fn add_into(out: &mut [i16], pcm: &[i16]) {
     }
 }
 
+/// Adds several sources into one frame, without the crackle of clipping.
+///
+/// Sums up to [`Mixer::KNEE`] pass unchanged, a single source of full gain thus bit by bit. Above it the gain falls within
+/// an eighth of the frame, so that at most the first moment of a burst is clipped, and comes back over half a second.
+#[derive(Clone, Debug)]
+pub struct Mixer {
+    sum: Vec<f32>,
+    sources: usize,
+    /// Of the limiter, at the end of the last frame.
+    gain: f32,
+}
+
+impl Mixer {
+    /// Amplitude up to which nothing is changed: -1 dB of full scale.
+    pub const KNEE: f32 = 29_204.0;
+    /// What the gain regains in a frame of 20 ms, as a share of what it lacks.
+    const RELEASE: f32 = 0.2;
+
+    /// A mixer for frames of `samples` samples.
+    #[must_use]
+    pub fn new(samples: usize) -> Self {
+        Self { sum: vec![0.0; samples], sources: 0, gain: 1.0 }
+    }
+
+    /// Adds a source, scaled by `gain` (a factor; 1 leaves it as it is). Samples beyond the mixer's frame are left out.
+    ///
+    /// # Realtime safety
+    /// No allocation.
+    pub fn add(&mut self, pcm: &[i16], gain: f32) {
+        let gain = if gain.is_finite() { gain } else { 0.0 };
+        let sums = self.sum.iter_mut().zip(pcm);
+        if self.sources == 0 {
+            sums.for_each(|(sum, sample)| *sum = f32::from(*sample) * gain);
+            let covered = pcm.len().min(self.sum.len());
+            self.sum[covered..].fill(0.0);
+        } else {
+            sums.for_each(|(sum, sample)| *sum += f32::from(*sample) * gain);
+        }
+        self.sources += 1;
+    }
+
+    /// Writes the frame into the front of `out`, silence where nothing was added, and begins the next.
+    ///
+    /// # Realtime safety
+    /// No allocation.
+    pub fn finish(&mut self, out: &mut [i16]) {
+        let len = out.len().min(self.sum.len());
+        let (mixed, beyond) = out.split_at_mut(len);
+        beyond.fill(0);
+        if std::mem::take(&mut self.sources) == 0 {
+            mixed.fill(0);
+            self.gain = 1.0;
+            return;
+        }
+        let peak = self.sum[..len].iter().fold(0f32, |peak, sum| peak.max(sum.abs()));
+        let allowed = if peak > Self::KNEE { Self::KNEE / peak } else { 1.0 };
+        let goal = allowed.min(self.gain + (1.0 - self.gain) * Self::RELEASE);
+        let goal = if goal > 0.99 && allowed >= 1.0 { 1.0 } else { goal };
+        if self.gain >= 1.0 && goal >= 1.0 {
+            for (sample, sum) in mixed.iter_mut().zip(&self.sum) {
+                *sample = rounded(*sum);
+            }
+        } else {
+            // Down within the first eighth of the frame, up over all of it.
+            let ramp = if goal < self.gain { (len / 8).max(1) } else { len.max(1) };
+            let step = (goal - self.gain) / ramp as f32;
+            for (n, (sample, sum)) in mixed.iter_mut().zip(&self.sum).enumerate() {
+                let gain = self.gain + step * (n + 1).min(ramp) as f32;
+                *sample = rounded(sum * gain);
+            }
+        }
+        self.gain = goal;
+    }
+}
+
 /// Scales by `db` decibels, saturating. A gain that is not a number leaves the samples as they are.
 pub fn gain(pcm: &mut [i16], db: f32) {
     let factor = factor(db);
@@ -70,6 +145,55 @@ mod tests {
         let mut out = [30_000, -30_000, 1, 5];
         add_into(&mut out, &[10_000, -10_000, 2]);
         assert_eq!(out, [i16::MAX, i16::MIN, 3, 5]);
+    }
+
+    fn loud(hz: f32, amplitude: f32) -> Vec<i16> {
+        (0..160)
+            .map(|n| ((n as f32 * hz * std::f32::consts::TAU / 8_000.0).sin() * amplitude) as i16)
+            .collect()
+    }
+
+    #[test]
+    fn a_single_source_and_quiet_sums_pass_bit_by_bit() {
+        let mut mixer = Mixer::new(160);
+        let (a, b) = (loud(400.0, 14_000.0), loud(700.0, 14_000.0));
+        let mut out = [1; 200];
+        mixer.finish(&mut out);
+        assert_eq!(out, [0; 200], "nothing was added");
+        mixer.add(&a, 1.0);
+        mixer.finish(&mut out);
+        assert_eq!((&out[..160], &out[160..]), (&a[..], &[0; 40][..]));
+        mixer.add(&a, 1.0);
+        mixer.add(&b, 0.5);
+        mixer.finish(&mut out);
+        for n in 0..160 {
+            assert!((f32::from(out[n]) - f32::from(a[n]) - f32::from(b[n]) * 0.5).abs() <= 1.0);
+        }
+        mixer.add(&a, f32::NAN);
+        mixer.finish(&mut out);
+        assert_eq!(out, [0; 200]);
+    }
+
+    #[test]
+    fn many_loud_sources_are_turned_down_instead_of_clipped_and_up_again() {
+        let mut mixer = Mixer::new(160);
+        let mut out = [0; 160];
+        for _ in 0..5 {
+            for hz in [400.0, 650.0, 900.0, 1_150.0] {
+                mixer.add(&loud(hz, 20_000.0), 1.0);
+            }
+            mixer.finish(&mut out);
+        }
+        assert!(out.iter().all(|s| s.unsigned_abs() <= Mixer::KNEE as u16 + 1), "{out:?}");
+        let quiet = loud(400.0, 5_000.0);
+        let mut levels = Vec::new();
+        for _ in 0..40 {
+            mixer.add(&quiet, 1.0);
+            mixer.finish(&mut out);
+            levels.push(level_db(&out));
+        }
+        assert!(levels.windows(2).all(|pair| pair[1] >= pair[0] - 0.05), "{levels:?}");
+        assert_eq!(out[..], quiet[..], "back to full gain");
     }
 
     #[test]
