@@ -1,5 +1,7 @@
 //! One decoder and one encoder over all codecs.
 
+#[cfg(feature = "g729")]
+use crate::g729;
 use crate::opus::{self, OpusConfig};
 use crate::{CodecKind, g711, g722};
 
@@ -20,7 +22,7 @@ pub enum CodecError {
         /// Samples passed.
         samples: usize,
     },
-    /// A frame-based codec codes frames of certain lengths.
+    /// A frame-based codec codes frames of certain lengths only.
     #[error("{codec} cannot code {samples} samples at once: pass 10 or 20 ms")]
     FrameLength {
         /// The codec.
@@ -73,6 +75,8 @@ enum Decoding {
     ALaw,
     G722(Box<g722::Decoder>),
     Opus(opus::Decoder),
+    #[cfg(feature = "g729")]
+    G729(g729::Decoder),
     /// Says why at every frame.
     Failed(CodecError),
 }
@@ -89,6 +93,9 @@ impl Decoder {
             CodecKind::Pcma => Decoding::ALaw,
             CodecKind::G722 => Decoding::G722(Box::new(g722::Decoder::new())),
             CodecKind::Opus => Decoding::Opus(opus::Decoder::new()?),
+            #[cfg(feature = "g729")]
+            CodecKind::G729 => Decoding::G729(g729::Decoder::new()?),
+            #[cfg(not(feature = "g729"))]
             CodecKind::G729 => return Err(CodecError::Unavailable { codec: kind }),
         };
         Ok(Self { kind, state })
@@ -118,6 +125,8 @@ impl Decoder {
             Decoding::ALaw => g711::decode(&g711::A_LAW, payload, out),
             Decoding::G722(g722) => g722.decode(payload, out),
             Decoding::Opus(opus) => return opus.decode(payload, &mut out[..needed]),
+            #[cfg(feature = "g729")]
+            Decoding::G729(g729) => return g729.decode(payload, out),
             Decoding::Failed(error) => return Err(*error),
         }
         Ok(needed)
@@ -139,6 +148,8 @@ impl Decoder {
         match &mut self.state {
             Decoding::MuLaw | Decoding::ALaw | Decoding::G722(_) => Ok(0),
             Decoding::Opus(opus) => opus.decode_lost(next, out),
+            #[cfg(feature = "g729")]
+            Decoding::G729(g729) => Ok(g729.decode_lost(out)),
             Decoding::Failed(error) => Err(*error),
         }
     }
@@ -149,6 +160,8 @@ impl Decoder {
             Decoding::MuLaw | Decoding::ALaw | Decoding::Failed(_) => {}
             Decoding::G722(g722) => **g722 = g722::Decoder::new(),
             Decoding::Opus(opus) => opus.reset(),
+            #[cfg(feature = "g729")]
+            Decoding::G729(g729) => g729.reset(),
         }
     }
 
@@ -172,6 +185,8 @@ enum Encoding {
     ALaw,
     G722(Box<g722::Encoder>),
     Opus(opus::Encoder),
+    #[cfg(feature = "g729")]
+    G729(g729::Encoder),
     /// Says why at every frame.
     Failed(CodecError),
 }
@@ -187,6 +202,9 @@ impl Encoder {
             CodecKind::Pcma => Encoding::ALaw,
             CodecKind::G722 => Encoding::G722(Box::new(g722::Encoder::new())),
             CodecKind::Opus => return Self::opus(&OpusConfig::default()),
+            #[cfg(feature = "g729")]
+            CodecKind::G729 => Encoding::G729(g729::Encoder::new()?),
+            #[cfg(not(feature = "g729"))]
             CodecKind::G729 => return Err(CodecError::Unavailable { codec: kind }),
         };
         Ok(Self { kind, state })
@@ -235,6 +253,8 @@ impl Encoder {
             Encoding::ALaw => g711::encode(g711::a_law, pcm, out),
             Encoding::G722(g722) => g722.encode(pcm, out),
             Encoding::Opus(opus) => return opus.encode(pcm, out),
+            #[cfg(feature = "g729")]
+            Encoding::G729(g729) => return g729.encode(pcm, out),
             Encoding::Failed(error) => return Err(*error),
         }
         Ok(needed)
@@ -254,6 +274,8 @@ impl Encoder {
             Encoding::MuLaw | Encoding::ALaw | Encoding::Failed(_) => {}
             Encoding::G722(g722) => **g722 = g722::Encoder::new(),
             Encoding::Opus(opus) => opus.reset(),
+            #[cfg(feature = "g729")]
+            Encoding::G729(g729) => g729.reset(),
         }
     }
 

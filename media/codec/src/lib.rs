@@ -12,6 +12,8 @@ mod conceal;
 mod dtmf;
 mod g711;
 mod g722;
+#[cfg(feature = "g729")]
+mod g729;
 mod gate;
 mod kind;
 pub mod mix;
