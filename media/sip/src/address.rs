@@ -12,12 +12,18 @@ pub(crate) struct NameAddr<'a> {
 }
 
 impl<'a> NameAddr<'a> {
-    /// `None` if quotes or angle brackets do not close, or there is no address.
+    /// `None` if quotes or angle brackets do not close, a name is no name, a parameter is empty, or there is no
+    /// address.
     pub(crate) fn parse(text: &'a str) -> Option<Self> {
         let text = text.trim();
         let open = outside_quotes(text, |c| c == '<')?;
         let (uri, params) = match open {
             Some(open) => {
+                let name = text[..open].trim();
+                // More than tokens is let through, as long as nothing else could be meant.
+                if !name.starts_with('"') && name.contains([',', ';', ':', '"', '>', '@']) {
+                    return None;
+                }
                 let (uri, rest) = text[open + 1..].split_once('>')?;
                 let rest = rest.trim_start();
                 let params = match rest.strip_prefix(';') {
@@ -33,8 +39,11 @@ impl<'a> NameAddr<'a> {
                 None => (text, ""),
             },
         };
-        let fine = !uri.is_empty() && uri.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b));
-        fine.then_some(Self { uri, params })
+        // Without brackets a question mark would be the header's (RFC 3261 §20.10).
+        let fine = is_uri(uri) && (open.is_some() || !has_headers(uri));
+        let whole = params.trim().is_empty() && !text.ends_with(';')
+            || split_outside_quotes(params, ';')?.into_iter().all(|param| !param.trim().is_empty());
+        (fine && whole).then_some(Self { uri, params })
     }
 
     /// The value of a header parameter; empty for one without.
@@ -44,6 +53,30 @@ impl<'a> NameAddr<'a> {
             given.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
         })
     }
+}
+
+/// Whether nothing stands in it that no address may hold.
+pub(crate) fn is_uri(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && !b"<>\"".contains(&b))
+}
+
+/// Whether headers follow the address (RFC 3261 §19.1.1). In a user part a question mark is just a character.
+pub(crate) fn has_headers(uri: &str) -> bool {
+    uri.rsplit_once('@').map_or(uri, |(_, host)| host).contains('?')
+}
+
+/// Whether it is a Via header of one or more hops, each with a protocol, a host and parameters that are not empty.
+pub(crate) fn is_via(value: &str) -> bool {
+    let hop = |hop: &str| {
+        let mut parts = hop.split(';');
+        let sent = parts.next().unwrap_or_default();
+        let mut protocol = sent.splitn(3, '/').map(str::trim);
+        protocol.next().is_some_and(|name| name.eq_ignore_ascii_case("SIP"))
+            && protocol.next() == Some("2.0")
+            && protocol.next().is_some_and(|rest| rest.split_whitespace().count() >= 2)
+            && parts.all(|param| !param.trim().is_empty())
+    };
+    split_outside_quotes(value, ',').is_some_and(|hops| hops.into_iter().all(hop))
 }
 
 /// The elements of a header that may hold a list. `None` if quotes or brackets do not close.
@@ -168,9 +201,24 @@ mod tests {
         assert_eq!(contact.param("+sip.instance"), Some("<urn:x>"));
         assert_eq!(contact.param("q"), None);
         assert_eq!(NameAddr::parse("sip:b@h;expires=9").unwrap().param("expires"), Some("9"));
-        for wrong in ["", "\"b <sip:b@h>", "<sip:b@h", "<>", "<sip:b@h> junk", "<sip:b @h>"] {
+        let wrongs =
+            ["", "\"b <sip:b@h>", "<sip:b@h", "<>", "<sip:b@h> junk", "<sip:b @h>", "a, b <sip:b@h>"];
+        for wrong in wrongs.into_iter().chain(["<sip:b@h>;;", "<sip:b@h>;", "sip:b@h;", "sip:b@h?x=y"]) {
             assert_eq!(NameAddr::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn hops_are_told_from_rubbish() {
+        for right in ["SIP/2.0/UDP h;branch=x", "SIP / 2.0 / TCP  h ; branch = x , SIP/2.0/UDP g"] {
+            assert!(is_via(right), "{right}");
+        }
+        for wrong in
+            ["", "SIP/2.0/UDP h;;,;,,", "SIP/2.0/UDP", "HTTP/1.1/TCP h", "SIP/2.0/UDP h,", "SIP/2.0/UDP h;"]
+        {
+            assert!(!is_via(wrong), "{wrong}");
+        }
+        assert!(has_headers("sip:a@h?x=y") && !has_headers("sip:a?b@h"));
     }
 
     #[test]
@@ -189,6 +237,7 @@ mod tests {
                 parsed.param("q");
             }
             list(&text);
+            is_via(&text);
             address(&text);
         }
     }

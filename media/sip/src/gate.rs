@@ -15,6 +15,7 @@ use rsipstack::sip::{Method, SipMessage, Transport};
 use rsipstack::transaction::key::{TransactionKey, TransactionRole};
 use rsipstack::transport::SipConnection;
 
+use crate::address::{NameAddr, has_headers, is_uri, is_via};
 use crate::message::{Message, content_length};
 
 /// What this user agent understands (RFC 3261 §20.5).
@@ -113,6 +114,7 @@ fn response(raw: &[u8], message: &Message<'_>, max_message: usize) -> Verdict {
         || message.values("via").next().is_none()
         || ["from", "to", "call-id", "cseq"].iter().any(|name| message.single(name).is_none())
         || content_length(message).is_some_and(|n| n.is_err())
+        || raw[..raw.len() - message.body.len()].contains(&0)
     {
         return Verdict::Drop("malformed response");
     }
@@ -137,6 +139,14 @@ fn request(raw: &[u8], message: &Message<'_>, rules: &Rules, load: Load) -> Resu
     {
         return refuse(400, "Missing Or Repeated Header");
     }
+    if !message.values("via").all(is_via)
+        || ["from", "to"].iter().any(|name| message.single(name).and_then(NameAddr::parse).is_none())
+    {
+        return refuse(400, "Bad Via, From Or To");
+    }
+    if !is_uri(uri) || has_headers(uri) {
+        return refuse(400, "Bad Request-URI");
+    }
     let cseq = message.single("cseq").and_then(|cseq| cseq.split_once([' ', '\t']));
     if !cseq.is_some_and(|(n, m)| {
         is_number(n) && n.parse::<u32>().is_ok_and(|n| n < 1 << 31) && m.trim() == method
@@ -147,6 +157,9 @@ fn request(raw: &[u8], message: &Message<'_>, rules: &Rules, load: Load) -> Resu
     let allow = rules.allow();
     if !allow.split(", ").any(|known| known == method) {
         return refuse_with(405, "Method Not Allowed", "Allow", allow);
+    }
+    if raw[..raw.len() - message.body.len()].contains(&0) {
+        return refuse(400, "Null In Header");
     }
     let scheme = uri.split(':').next().unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("sip") && !scheme.eq_ignore_ascii_case("sips") {
@@ -180,7 +193,13 @@ fn request(raw: &[u8], message: &Message<'_>, rules: &Rules, load: Load) -> Resu
         _ => {}
     }
     let bytes = complete(raw, message, body);
-    if stack_accepts(&bytes) { Ok(bytes) } else { refuse(400, "Bad Request") }
+    if stack_accepts(&bytes) {
+        return Ok(bytes);
+    }
+    match Message::scan(&bytes).map(|message| message.plain()) {
+        Some(plain) if stack_accepts(&plain) => Ok(plain),
+        _ => refuse(400, "Bad Request"),
+    }
 }
 
 /// Digits only: `parse` alone would take a plus sign.
@@ -201,7 +220,7 @@ fn body<'a>(message: &Message<'a>) -> Result<&'a [u8], Refusal> {
 }
 
 fn invite(message: &Message<'_>, body: &[u8]) -> Result<(), Refusal> {
-    if message.single("contact").is_none_or(|contact| contact.trim() == "*") {
+    if message.single("contact").and_then(NameAddr::parse).is_none_or(|contact| contact.uri == "*") {
         return refuse(400, "Bad Contact");
     }
     if let Some(encoding) = message.values("content-encoding").next()

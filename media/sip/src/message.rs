@@ -37,6 +37,28 @@ impl<'a> Message<'a> {
         Some(Self { start, headers, body: &raw[end + 4..] })
     }
 
+    /// The same message written plainly: no folded lines, and no white space around separators. What the senders of
+    /// old RFCs may write, the stack cannot read.
+    pub(crate) fn plain(&self) -> Vec<u8> {
+        let mut text = self.start.to_owned();
+        for (name, value) in &self.headers {
+            let value = match name.as_str() {
+                "via" => tight(value, ",;=/"),
+                "from" | "to" | "contact" | "route" | "record-route" => tight(value, ",;=<>"),
+                "cseq" => value.split_ascii_whitespace().collect::<Vec<_>>().join(" "),
+                _ => value.clone(),
+            };
+            text.push_str("\r\n");
+            text.push_str(name);
+            text.push_str(": ");
+            text.push_str(&value);
+        }
+        text.push_str("\r\n\r\n");
+        let mut bytes = text.into_bytes();
+        bytes.extend_from_slice(self.body);
+        bytes
+    }
+
     pub(crate) fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
         self.headers.iter().filter(move |(n, _)| n == name).map(|(_, value)| value.as_str())
     }
@@ -122,12 +144,38 @@ pub(crate) fn content_length(message: &Message<'_>) -> Option<Result<usize, ()>>
     Some(value.and_then(|v| v.parse().ok()).ok_or(()))
 }
 
+/// Without white space beside `separators`, and with single spaces elsewhere. Quoted strings stay.
+fn tight(value: &str, separators: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let (mut quoted, mut escaped, mut space) = (false, false, false);
+    for c in value.chars() {
+        if quoted {
+            quoted = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+            text.push(c);
+            continue;
+        }
+        if c.is_ascii_whitespace() {
+            space = true;
+            continue;
+        }
+        if space && !separators.contains(c) && !text.is_empty() && !text.ends_with(|c| separators.contains(c))
+        {
+            text.push(' ');
+        }
+        space = false;
+        quoted = c == '"';
+        text.push(c);
+    }
+    text
+}
+
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
 fn is_line(line: &str) -> bool {
-    !line.bytes().any(|b| matches!(b, b'\r' | b'\n' | 0))
+    !line.bytes().any(|b| matches!(b, b'\r' | b'\n'))
 }
 
 /// A header's name in lower case; compact forms of RFC 3261 §7.3.3 and of the extensions that matter here made long.
@@ -166,6 +214,18 @@ mod tests {
         assert_eq!(message.single("via"), Some("SIP/2.0/UDP h ;branch=z9hG4bKx"));
         assert_eq!(message.single("to"), Some(" <sip:a@b>"));
         assert_eq!(message.body, b"rest");
+    }
+
+    #[test]
+    fn a_message_is_written_plainly() {
+        let raw = b"OPTIONS sip:a@b SIP/2.0\r\nvia  : SIP  /   2.0\r\n / UDP  h  ;\r\n branch = x , SIP/2.0/TCP g\r\n\
+                    f: \"J ; \\\" R\"   <sip:c@d> ; tag = 1\r\ncseq: 0009\r\n  OPTIONS\r\nXy:  a  ;  b\r\n\r\nbody";
+        let plain = String::from_utf8(Message::scan(raw).unwrap().plain()).unwrap();
+        assert_eq!(
+            plain,
+            "OPTIONS sip:a@b SIP/2.0\r\nvia: SIP/2.0/UDP h;branch=x,SIP/2.0/TCP g\r\n\
+             from: \"J ; \\\" R\"<sip:c@d>;tag=1\r\ncseq: 0009 OPTIONS\r\nxy: a  ;  b\r\n\r\nbody"
+        );
     }
 
     #[test]
