@@ -34,7 +34,9 @@ use crate::ingress::Ingress;
 use crate::leg::{DialogId, End, Leg, Phase, lock};
 use crate::limits::{LimitConfig, LimitStats, Limits};
 use crate::outgoing::{self, CallRequest, OutgoingCall};
+use crate::probe::{self, ProbeError};
 use crate::registrar::{self, Registrar};
+use crate::registration::{self, NAT_REMINDER, Registration, RegistrationConfig};
 use crate::targets::Resolver;
 use crate::tls::{self, TlsError, TlsIdentity, TlsTrust};
 use crate::transport::{GatedSocket, Guard, Listener, accept};
@@ -296,6 +298,7 @@ impl Agent {
             ),
             flows: Flows::default(),
             registrar: config.registrar.clone(),
+            sockets: Mutex::default(),
             start: Instant::now(),
             endpoint: OnceLock::new(),
         });
@@ -378,7 +381,7 @@ impl Agent {
         tokio::spawn(absorb(Arc::clone(&core), strays));
         tokio::spawn(dispatch(Arc::clone(&core), transactions));
         if let Some(registrar) = core.config.registrar.clone() {
-            tokio::spawn(expire(registrar, core.stop.clone()));
+            tokio::spawn(tend(registrar, Arc::clone(&core.guard), core.stop.clone()));
         }
         Ok((Self { core, udp, tcp, tls, ws, wss }, calls))
     }
@@ -425,6 +428,22 @@ impl Agent {
     #[must_use]
     pub fn dialog(&self, id: &DialogId) -> Option<DialogControl> {
         self.core.find(id).filter(|leg| leg.phase() != Phase::Ended).map(|leg| DialogControl { leg })
+    }
+
+    /// Registers with somebody else's registrar, and keeps it up until the handle is dropped or stopped.
+    ///
+    /// # Errors
+    /// If an address or a name in `config` is not valid. What the registrar says is told by the handle.
+    pub fn register(&self, config: RegistrationConfig) -> Result<Registration, SipError> {
+        registration::register(&self.core, config)
+    }
+
+    /// Asks by one OPTIONS whether `target` (`sip:host[:port]`) is there; how long the answer took.
+    ///
+    /// # Errors
+    /// If it cannot be reached, does not answer within eight seconds, or answers that it cannot serve.
+    pub async fn probe(&self, target: &str, transport: SipTransport) -> Result<Duration, ProbeError> {
+        probe::probe(&self.core, target, transport).await
     }
 
     /// Ends every call (BYE, CANCEL or 503, whatever fits), waits a little for the farewells, and stops listening.
@@ -611,9 +630,17 @@ async fn known(transport: SipTransport, address: SocketAddr) -> Result<SipConnec
     Ok(SipConnection::Channel(channel))
 }
 
-async fn expire(registrar: Arc<Registrar>, stop: CancellationToken) {
+/// Looks after the registered phones: forgets those that ran out, and keeps the way open to those behind NAT.
+async fn tend(registrar: Arc<Registrar>, guard: Arc<Guard>, stop: CancellationToken) {
+    let mut reminded = Instant::now();
     while tokio::time::timeout(EXPIRY_INTERVAL, stop.cancelled()).await.is_err() {
         registrar.expire();
+        if reminded.elapsed() >= NAT_REMINDER {
+            reminded = Instant::now();
+            for phone in registrar.behind_nat() {
+                guard.remind(phone).await;
+            }
+        }
     }
 }
 

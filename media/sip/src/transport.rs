@@ -46,6 +46,7 @@ pub(crate) struct Guard {
     pub(crate) ingress: Ingress,
     pub(crate) flows: Flows,
     pub(crate) registrar: Option<Arc<Registrar>>,
+    pub(crate) sockets: Mutex<Vec<Weak<GatedSocket>>>,
     /// When the agent began: the zero of the pure parts' time.
     pub(crate) start: Instant,
     /// Set once the endpoint stands, before anything is received. Weak, because the endpoint owns the sockets.
@@ -55,6 +56,15 @@ pub(crate) struct Guard {
 impl Guard {
     pub(crate) fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// Sends a peer an empty datagram, so that a NAT in between keeps the way open (RFC 5626 §4.4.2).
+    pub(crate) async fn remind(&self, peer: SocketAddr) {
+        let sockets: Vec<_> = self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let socket = sockets.iter().filter_map(Weak::upgrade).find(|s| s.local.is_ipv4() == peer.is_ipv4());
+        if let Some(socket) = socket.and_then(|gated| gated.socket().ok()) {
+            socket.send_to(b"\r\n\r\n", peer).await.ok();
+        }
     }
 
     fn judge(&self, source: SocketAddr, transport: SipTransport, raw: &[u8]) -> Verdict {
@@ -93,6 +103,7 @@ impl GatedSocket {
     ) -> io::Result<Arc<Self>> {
         let local = socket.local_addr()?;
         let gated = Arc::new(Self { socket: Mutex::new(Some(Arc::new(socket))), local, guard });
+        gated.guard.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&gated));
         let closing = Arc::clone(&gated);
         tokio::spawn(async move {
             stop.cancelled().await;
