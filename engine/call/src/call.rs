@@ -11,8 +11,8 @@ use antiphon_models_speech::{Hypothesis, Utterance};
 
 use crate::reveal::Reveal;
 use crate::{
-    ActionId, Cause, Effect, EventBody, HttpOutcome, MediaFigures, Prompt, PromptEnd, PromptId, ResponseTime,
-    SessionInput, Side,
+    ActionId, Cause, Effect, EventBody, HttpOutcome, MediaFigures, MediaSecurity, Prompt, PromptEnd,
+    PromptId, ResponseTime, SessionInput, Side, TransferOutcome,
 };
 
 /// Who decides what to say: a flow's session, or a script.
@@ -50,10 +50,12 @@ pub enum CallInput {
     },
     /// Media flows.
     Answered {
-        /// `PCMU`, `PCMA` or `G722`.
+        /// The codec's name in SDP.
         codec: String,
         /// The native rate.
         sample_rate_hz: u32,
+        /// How the media is protected.
+        security: MediaSecurity,
         /// Variables for the dialogue.
         variables: BTreeMap<String, String>,
     },
@@ -107,6 +109,15 @@ pub enum CallInput {
         /// What came of it.
         outcome: HttpOutcome,
     },
+    /// The far side is with somebody else from here on (or back): the dialogue neither hears nor speaks meanwhile.
+    Away(bool),
+    /// A transfer is over and the caller is back.
+    TransferDone {
+        /// Which action.
+        id: ActionId,
+        /// What came of it.
+        outcome: TransferOutcome,
+    },
     /// The call must end, for this reason: hang-up, cancel, RTP silence, a failure.
     End(&'static Cause),
     /// Everything is torn down: the last input.
@@ -153,6 +164,10 @@ pub struct Call<D> {
     reveal_revision: u32,
     /// The dialogue wants to hang up once its prompts are over.
     leaving: Option<&'static Cause>,
+    /// A transfer that waits for what is being said.
+    transferring: Option<Effect>,
+    /// The far side is with somebody else.
+    away: bool,
     /// End of the far side's speech and arrival of its words, until we answer.
     turn: Option<(MediaTime, MediaTime)>,
 }
@@ -170,6 +185,8 @@ impl<D: Dialogue> Call<D> {
             speaking: None,
             reveal_revision: 0,
             leaving: None,
+            transferring: None,
+            away: false,
             turn: None,
         }
     }
@@ -183,12 +200,12 @@ impl<D: Dialogue> Call<D> {
             CallInput::Offered { from, to, direction } => {
                 self.notify(EventBody::CallStarted { from, to, direction });
             }
-            CallInput::Answered { codec, sample_rate_hz, variables } => {
+            CallInput::Answered { codec, sample_rate_hz, security, variables } => {
                 if self.state != State::Offered {
                     return;
                 }
                 self.state = State::Answered { at: now };
-                self.notify(EventBody::CallAnswered { codec, sample_rate_hz });
+                self.notify(EventBody::CallAnswered { codec, sample_rate_hz, security });
                 self.dialogue.handle(now, SessionInput::Started { variables });
             }
             CallInput::SpeechStarted { at } => {
@@ -216,6 +233,14 @@ impl<D: Dialogue> Call<D> {
             CallInput::PromptStarted { id, at, length } => self.prompt_started(id, at, length),
             CallInput::PromptStopped { id, at, played, end } => self.prompt_stopped(now, id, at, played, end),
             CallInput::HttpDone { id, outcome } => self.tell(now, SessionInput::HttpDone { id, outcome }),
+            CallInput::Away(away) => self.away = away,
+            CallInput::TransferDone { id, outcome } => {
+                let (name, status) = (outcome.name(), outcome.status());
+                self.notify(EventBody::TransferFinished { id, outcome: name, status });
+                // What is said next is no answer to what was heard before.
+                self.turn = None;
+                self.tell(now, SessionInput::TransferDone { id, outcome });
+            }
             CallInput::End(cause) => self.end(now, cause),
             CallInput::Closed { received, sent, recording } => self.close(now, received, sent, recording),
         }
@@ -233,6 +258,7 @@ impl<D: Dialogue> Call<D> {
         }
         self.reveal(now);
         if matches!(self.state, State::Answered { .. })
+            && !self.away
             && self.dialogue.poll_timeout().is_some_and(|at| now >= at)
         {
             self.dialogue.handle_timeout(now);
@@ -251,10 +277,10 @@ impl<D: Dialogue> Call<D> {
             self.speaking.as_ref().and_then(|(_, reveal)| reveal.next_word(self.reveal_revision as usize));
         match self.state {
             State::Offered => Some(self.offered + self.limits.ringing),
-            State::Answered { at } => [Some(at + self.limits.longest), self.dialogue.poll_timeout(), reveal]
-                .into_iter()
-                .flatten()
-                .min(),
+            State::Answered { at } => {
+                let dialogue = self.dialogue.poll_timeout().filter(|_| !self.away);
+                [Some(at + self.limits.longest), dialogue, reveal].into_iter().flatten().min()
+            }
             State::Ending { .. } | State::Closed => None,
         }
     }
@@ -272,8 +298,10 @@ impl<D: Dialogue> Call<D> {
         &self.dialogue
     }
 
+    /// Tells the dialogue. While the far side is away it hears nothing but the end of its own prompts.
     fn tell(&mut self, now: MediaTime, input: SessionInput) {
-        if matches!(self.state, State::Answered { .. }) {
+        let matters = !self.away || matches!(input, SessionInput::PromptEnded { .. });
+        if matters && matches!(self.state, State::Answered { .. }) {
             self.dialogue.handle(now, input);
         }
     }
@@ -353,6 +381,9 @@ impl<D: Dialogue> Call<D> {
     }
 
     fn drain_dialogue(&mut self, now: MediaTime) {
+        if self.away && matches!(self.state, State::Answered { .. }) {
+            return;
+        }
         while let Some(effect) = self.dialogue.poll_effect() {
             match effect {
                 Effect::Notify(body) => {
@@ -372,8 +403,18 @@ impl<D: Dialogue> Call<D> {
                     self.prompts.insert(id, Said { text, interruptible });
                     self.effects.push_back(Effect::Say { id, prompts, interruptible });
                 }
+                Effect::Transfer { .. } => {
+                    self.transferring.get_or_insert(effect);
+                }
                 other => self.effects.push_back(other),
             }
+        }
+        if self.prompts.is_empty()
+            && let Some(Effect::Transfer { id, request }) = self.transferring.take()
+        {
+            let to = Pii::new(request.to.clone());
+            self.notify(EventBody::TransferStarted { id, kind: request.kind, to });
+            self.effects.push_back(Effect::Transfer { id, request });
         }
         if let Some(cause) = self.leaving
             && self.prompts.is_empty()

@@ -68,6 +68,10 @@ catalogue! {
     CALLER_HUNG_UP = "call.hangup.caller", 0, Normal, "The caller hung up.", "";
     FLOW_HUNG_UP = "call.hangup.flow", 0, Normal, "The flow ended the call.", "";
     OPERATOR_HUNG_UP = "call.hangup.operator", 0, Normal, "The call was ended over the API.", "";
+    TRANSFERRED = "call.hangup.transferred", 0, Normal, "The caller was handed on and is no longer our line's.", "";
+    PARTNER_HUNG_UP = "call.hangup.partner", 0, Normal, "The other party of the bridge hung up.", "";
+    SUPERVISOR_HUNG_UP = "call.hangup.supervisor", 0, Normal, "A supervisor ended the call.", "";
+    REPLACED = "call.hangup.replaced", 0, Normal, "Another call took this one's place (Replaces).", "";
     CALLER_CANCELLED = "call.cancelled", 487, Normal, "The caller gave up before the call was answered.", "";
     SHUTDOWN = "call.hangup.shutdown", 503, Warning, "Antiphon was shut down during the call.",
         "Drain calls before stopping the server.";
@@ -97,6 +101,11 @@ catalogue! {
         "Check the free space and the permissions of the data directory.";
     OVERRUN = "call.overrun", 0, Error, "A queue of events that must not be dropped was full.",
         "The machine is overloaded; lower call.concurrent.";
+    SESSION_EXPIRED = "sip.session_expired", 0, Warning, "The far side did not refresh the session in time.",
+        "Check that re-INVITE and UPDATE pass between the far side and us (RFC 4028).";
+    FORBIDDEN = "sip.forbidden", 403, Warning, "The caller may not call that number from here.",
+        "Look at routes, trunk.allow and user.may_dial.";
+    NO_ROUTE = "sip.no_route", 404, Warning, "No route leads to the called number.", "Add a route for it.";
     SIGNALLING_LOST = "sip.lost", 0, Warning, "The far side stopped answering SIP requests.", "Check the network.";
     REFUSED_BY_PEER = "sip.refused", 0, Normal, "The far side refused our call.", "The SIP status says why.";
     NO_ANSWER = "sip.no_answer", 0, Normal, "The far side did not answer in time.", "";

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use antiphon_models_speech::{Hints, Language};
 
-use crate::{Cause, EventBody};
+use crate::{Cause, EventBody, TransferRequest};
 
 /// One prompt of a session, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -87,6 +87,14 @@ pub enum Effect {
         id: ActionId,
         /// The request.
         request: HttpRequest,
+    },
+    /// Hand the caller on once everything said so far has been played. Ends with exactly one
+    /// `SessionInput::TransferDone`, unless the call ends with it.
+    Transfer {
+        /// Names the action in what follows.
+        id: ActionId,
+        /// To whom and how.
+        request: TransferRequest,
     },
     /// Tell whoever watches the call.
     Notify(EventBody),

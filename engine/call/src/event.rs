@@ -4,7 +4,7 @@ use antiphon_media_frame::{CallId, MediaTime, Pii};
 use antiphon_models_speech::Word;
 use serde::{Serialize, Serializer};
 
-use crate::{ActionId, Cause, PromptEnd, PromptId};
+use crate::{ActionId, Cause, PromptEnd, PromptId, TransferKind};
 
 /// Which of the two tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
@@ -37,6 +37,19 @@ pub struct ResponseTime {
     pub first_audio_ms: u64,
 }
 
+/// How media is protected on the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MediaSecurity {
+    /// Plain RTP.
+    #[default]
+    None,
+    /// SRTP with keys from SDP (RFC 4568).
+    Sdes,
+    /// SRTP with keys from DTLS (RFC 5764).
+    Dtls,
+}
+
 /// Media figures of one direction, RFC 3550.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct MediaFigures {
@@ -52,6 +65,12 @@ pub struct MediaFigures {
     pub jitter_ms: f64,
     /// Sound made up by concealment, milliseconds.
     pub concealed_ms: u64,
+    /// Round trip by RTCP, milliseconds; `None` until a report told it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_ms: Option<f64>,
+    /// Estimated listening quality (E-model, ITU-T G.107): 1 to 4.5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mos: Option<f64>,
 }
 
 /// What happened.
@@ -73,10 +92,81 @@ pub enum EventBody {
     /// Media flows.
     #[serde(rename = "call.answered")]
     CallAnswered {
-        /// `PCMU`, `PCMA` or `G722`.
+        /// The codec's name in SDP: `PCMU`, `G722`, `opus`…
         codec: String,
         /// The recording's and the call's native rate.
         sample_rate_hz: u32,
+        /// How the media is protected.
+        security: MediaSecurity,
+    },
+    /// The codec changed in mid-call; the recording goes on at its own rate.
+    #[serde(rename = "codec.changed")]
+    CodecChanged {
+        /// The codec's name in SDP.
+        codec: String,
+    },
+    /// Media stopped flowing by somebody's wish.
+    #[serde(rename = "hold.started")]
+    HoldStarted {
+        /// Whether the far side asked for it, and not we.
+        by_far_side: bool,
+    },
+    /// Media flows again.
+    #[serde(rename = "hold.ended")]
+    HoldEnded {
+        /// As in `hold.started`.
+        by_far_side: bool,
+    },
+    /// The caller is being handed on.
+    #[serde(rename = "transfer.started")]
+    TransferStarted {
+        /// Which.
+        id: ActionId,
+        /// How.
+        kind: TransferKind,
+        /// To whom.
+        #[serde(serialize_with = "exposed")]
+        to: Pii<String>,
+    },
+    /// A transfer is over.
+    #[serde(rename = "transfer.finished")]
+    TransferFinished {
+        /// Which.
+        id: ActionId,
+        /// `completed`, `busy`, `declined`, `no_answer`, `voicemail`, `forbidden` or `failed`.
+        outcome: &'static str,
+        /// SIP status, where there was one.
+        status: Option<u16>,
+    },
+    /// The far side hears another call from here on.
+    #[serde(rename = "bridge.started")]
+    BridgeStarted {
+        /// The other call.
+        #[serde(serialize_with = "shown")]
+        with: CallId,
+    },
+    /// The other call is gone from the bridge, or this one.
+    #[serde(rename = "bridge.ended")]
+    BridgeEnded {
+        /// The other call.
+        #[serde(serialize_with = "shown")]
+        with: CallId,
+    },
+    /// Somebody supervises the call, or does so in another way.
+    #[serde(rename = "supervision.started")]
+    SupervisionStarted {
+        /// The supervisor's call.
+        #[serde(serialize_with = "shown")]
+        by: CallId,
+        /// `listen`, `whisper`, `barge` or `take_over`.
+        mode: &'static str,
+    },
+    /// The supervisor has left.
+    #[serde(rename = "supervision.ended")]
+    SupervisionEnded {
+        /// The supervisor's call.
+        #[serde(serialize_with = "shown")]
+        by: CallId,
     },
     /// A voice began.
     #[serde(rename = "speech.started")]

@@ -6,7 +6,7 @@ use antiphon_media_frame::MediaTime;
 use antiphon_models_speech::Utterance;
 use serde::Serialize;
 
-use crate::{ActionId, PromptId};
+use crate::{ActionId, PromptId, TransferOutcome};
 
 /// How a prompt came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -85,6 +85,13 @@ pub enum SessionInput {
         id: ActionId,
         /// What came of it.
         outcome: HttpOutcome,
+    },
+    /// A transfer is over and the caller is back with the session.
+    TransferDone {
+        /// Which action.
+        id: ActionId,
+        /// What came of it.
+        outcome: TransferOutcome,
     },
     /// The far side is gone. The session ends; effects other than `Notify` are ignored from here on.
     HungUp,

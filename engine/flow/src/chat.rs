@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use antiphon_engine_call::{
     Cause, Effect, EventBody, HttpOutcome, HttpRequest, MediaTime, Prompt, PromptEnd, PromptId, SessionInput,
-    Span,
+    Span, TransferOutcome,
 };
 use antiphon_models_speech::Utterance;
 use serde::{Serialize, Serializer};
@@ -266,6 +266,11 @@ impl<'a> Chat<'a> {
                 let HttpRequest { method, url, body, .. } = request;
                 turn.http.push(ChatRequest { method, url, body, outcome: name, status });
                 self.session.handle(self.now, SessionInput::HttpDone { id, outcome });
+            }
+            Effect::Transfer { id, request } => {
+                turn.said.push(format!("[the caller is put through to {}]", request.to));
+                let outcome = TransferOutcome::Completed;
+                self.session.handle(self.now, SessionInput::TransferDone { id, outcome });
             }
             Effect::Notify(body) => turn.events.push(ChatEvent { at: self.now, body }),
             Effect::HangUp { cause } => {

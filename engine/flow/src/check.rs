@@ -126,6 +126,10 @@ fn successors(source: &Source, step: StepId) -> Vec<StepId> {
                 all.extend(step.next);
             }
         }
+        Action::Transfer(transfer) => {
+            all.extend(transfer.on.iter().map(|(_, step)| *step));
+            all.extend(step.next);
+        }
         Action::Goto(to) => all.push(*to),
         Action::HangUp { .. } => {}
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use antiphon_engine_call::Span;
+use antiphon_engine_call::{Span, TransferKind};
 use regex::Regex;
 use serde_json::Value;
 
@@ -74,6 +74,7 @@ pub(crate) enum Action {
     Branch(Vec<(Option<Expr>, StepId)>),
     Set(Vec<(String, Assign)>),
     Http(Box<Http>),
+    Transfer(Box<Transfer>),
     Goto(StepId),
     HangUp { pieces: Vec<Piece> },
 }
@@ -147,6 +148,19 @@ pub(crate) struct Http {
     pub(crate) on_status: Vec<(u16, StepId)>,
     pub(crate) on_timeout: Option<StepId>,
     pub(crate) on_error: Option<StepId>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) to: Template,
+    pub(crate) kind: TransferKind,
+    pub(crate) ring: Duration,
+    pub(crate) caller_id: Option<Template>,
+    pub(crate) music: Vec<Piece>,
+    pub(crate) announce: Vec<Piece>,
+    pub(crate) screen: bool,
+    /// Where the caller goes on for each outcome but `completed`.
+    pub(crate) on: Vec<(&'static str, StepId)>,
 }
 
 /// A JSON body with variables in its texts. A text that is one variable and nothing else keeps the variable's type.

@@ -1,6 +1,7 @@
 //! The HTTP API: list, watch and end calls, fetch recordings, figures for monitoring. `docs/API.md` tells how to
 //! use it.
 
+mod control;
 mod guard;
 mod listener;
 mod listing;
@@ -21,12 +22,12 @@ use antiphon_models_pool::PoolFigures;
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::calls::Calls;
-use crate::config::Secret;
+use crate::config::{Scope, Token};
 use crate::shared::Shared;
 use problem::{Problem, catalogue};
 
@@ -36,7 +37,16 @@ pub(crate) async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let (calls, token) = (Arc::clone(&shared.calls), shared.config.http.token.clone());
+    let calls = Arc::clone(&shared.calls);
+    let all = shared.config.http.token.clone().map(|secret| Token {
+        name: "http.token".to_owned(),
+        secret: Some(secret),
+        secret_env: None,
+        secret_file: None,
+        scopes: vec![Scope::Admin],
+    });
+    let tokens: Vec<_> = all.into_iter().chain(shared.config.tokens.iter().cloned()).collect();
+    let desk = Arc::clone(&shared);
     let readings = move || Readings {
         shard: shared.shard.figures(),
         pool: shared.pool.figures(),
@@ -44,7 +54,7 @@ pub(crate) async fn serve(
         engine: shared.config.recognizer.engine.clone(),
         calls: shared.config.call.concurrent,
     };
-    run(calls, Box::new(readings), token, Limits::default(), listener, shutdown).await;
+    run(calls, Some(desk), Box::new(readings), tokens, Limits::default(), listener, shutdown).await;
     Ok(())
 }
 
@@ -97,8 +107,11 @@ type Read = Box<dyn Fn() -> Readings + Send + Sync>;
 /// What every handler sees.
 struct Api {
     calls: Arc<Calls>,
+    /// Nothing where only lists are served.
+    desk: Option<Arc<Shared>>,
     readings: Read,
-    token: Option<Secret>,
+    /// None: whoever is on this machine may come in.
+    tokens: Vec<Token>,
     limits: Limits,
     /// One permit a WebSocket.
     watchers: Arc<Semaphore>,
@@ -108,37 +121,55 @@ struct Api {
 
 async fn run(
     calls: Arc<Calls>,
+    desk: Option<Arc<Shared>>,
     readings: Read,
-    token: Option<Secret>,
+    tokens: Vec<Token>,
     limits: Limits,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let watchers = Arc::new(Semaphore::new(limits.watchers));
-    let api = Arc::new(Api { calls, readings, token, limits, watchers: Arc::clone(&watchers), stopping });
+    let api =
+        Arc::new(Api { calls, desk, readings, tokens, limits, watchers: Arc::clone(&watchers), stopping });
     listener::run(router(api), limits, listener, stop, shutdown).await;
     // All permits are back once the last WebSocket has closed; each closes within its own limits.
     let all = u32::try_from(limits.watchers).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(limits.farewell * 2, watchers.acquire_many(all)).await;
 }
 
+impl Api {
+    /// What calls are placed and moved with.
+    fn shared(&self) -> Result<&Arc<Shared>, Problem> {
+        self.desk.as_ref().ok_or_else(|| Problem::of(catalogue::STOPPING))
+    }
+}
+
 type Route = (&'static str, &'static [Method], MethodRouter<Arc<Api>>);
 
 /// Every path, the methods it answers, and what answers it.
-fn routes() -> [Route; 11] {
+fn routes() -> Vec<Route> {
     const GET: &[Method] = &[Method::GET];
-    [
+    const POST: &[Method] = &[Method::POST];
+    vec![
         ("/", GET, get(page::index)),
         ("/healthz", GET, get(page::health)),
         ("/readyz", GET, get(page::readiness)),
         ("/metrics", GET, get(metrics::render)),
         ("/openapi.json", GET, get(page::openapi)),
-        ("/v1/calls", GET, get(listing::list)),
+        ("/v1/calls", &[Method::GET, Method::POST], get(listing::list).post(control::place)),
         ("/v1/calls/{id}", &[Method::GET, Method::DELETE], get(listing::find).delete(listing::end)),
         ("/v1/calls/{id}/events", GET, get(watch::call)),
         ("/v1/calls/{id}/recording", GET, get(listing::recording)),
         ("/v1/calls/{id}/sidecar", GET, get(listing::sidecar)),
+        ("/v1/calls/{id}/transfer", POST, post(control::transfer)),
+        ("/v1/calls/{id}/bridge", POST, post(control::bridge)),
+        ("/v1/calls/{id}/hold", POST, post(control::hold)),
+        ("/v1/calls/{id}/resume", POST, post(control::resume)),
+        ("/v1/calls/{id}/keys", POST, post(control::keys)),
+        ("/v1/calls/{id}/supervise", POST, post(control::supervise)),
+        ("/v1/conferences", GET, get(control::conferences)),
+        ("/v1/conferences/{name}", POST, post(control::confer)),
         ("/v1/events", GET, get(watch::all)),
     ]
 }

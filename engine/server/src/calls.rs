@@ -462,7 +462,14 @@ mod tests {
         let mut log = calls.begin(ID, "inbound", String::new(), Some(&path), end);
         log.write(MediaTime::ZERO, EventBody::NoInput { count: 1 });
         assert!(!path.exists(), "a file begins with the answer");
-        log.write(MediaTime::ZERO, EventBody::CallAnswered { codec: "PCMU".into(), sample_rate_hz: 8_000 });
+        log.write(
+            MediaTime::ZERO,
+            EventBody::CallAnswered {
+                codec: "PCMU".into(),
+                sample_rate_hz: 8_000,
+                security: antiphon_engine_call::MediaSecurity::None,
+            },
+        );
         log.write(MediaTime::from_millis(20), ended());
         drop((log, calls));
         let text = std::fs::read_to_string(path).expect("written");

@@ -26,7 +26,7 @@ pub(crate) use records::{CdrSection, StoreSection, Webhook};
 pub(crate) use route::{Route, Whence};
 pub(crate) use secret::Secret;
 pub(crate) use sections::{
-    CallSection, FlowSection, Http, LogSection, Media, RecognizerSection, Sip, VoiceSection,
+    CallSection, FlowSection, Http, LogSection, Media, RecognizerSection, Sip, Supervision, VoiceSection,
 };
 pub(crate) use template::Template;
 pub(crate) use trunk::Trunk;
@@ -54,6 +54,7 @@ pub(crate) struct Config {
     pub(crate) flow: FlowSection,
     pub(crate) log: LogSection,
     pub(crate) registrar: Registrar,
+    pub(crate) supervision: Supervision,
     pub(crate) security: Security,
     pub(crate) tls: Tls,
     pub(crate) ws: Ws,
@@ -88,6 +89,7 @@ impl Default for Config {
             flow: FlowSection::default(),
             log: LogSection::default(),
             registrar: Registrar::default(),
+            supervision: Supervision::default(),
             security: Security::default(),
             tls: Tls::default(),
             ws: Ws::default(),

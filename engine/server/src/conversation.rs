@@ -3,28 +3,39 @@
 //! Everything that happens to a call comes into one task by one queue, in order; everything the call wants leaves from
 //! there. The task never blocks: speaking, web services and disks have threads of their own.
 
-use std::collections::{BTreeMap, VecDeque};
+mod away;
+mod command;
+mod media;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{
-    ActionId, Call, CallInput, Cause, Dialogue, Effect, EventBody, HttpOutcome, MediaFigures, Prompt,
+    ActionId, Call, CallInput, Cause, Dialogue, Effect, EventBody, HttpOutcome, MediaFigures, Pii, Prompt,
     PromptEnd, PromptId,
 };
-use antiphon_media_frame::{MediaTime, SampleRate, Span};
+use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span};
 use antiphon_media_plane::{Clip, ClipEnd, ClipId, LegCommand, LegEvent, LegFigures, LegHandle};
 use antiphon_media_record::{RecordError, RecordingSummary};
-use antiphon_media_sip::{Dialog, DialogEvent};
+use antiphon_media_sip::{Dialog, DialogEvent, keys};
 use antiphon_models_pool::{StreamEvent, StreamHandle};
+use antiphon_models_speech::Language;
 use tokio::sync::mpsc;
 
+use crate::begin::Joining;
 use crate::calls::EventLog;
 use crate::http_action;
-use crate::mouth::{Mouth, MouthError, Ready};
+use crate::mouth::{MouthError, Ready};
 use crate::renegotiate::Media;
+use crate::shared::Shared;
+use crate::switch::{Notice, Station};
+use crate::trunks::Origin;
 use crate::{shared, sidecar};
+use away::Transfer;
+pub(crate) use command::{Command, Done};
 
 /// What waits for the call's task at most. Interim words are left out beyond half of it; anything else that finds the
 /// queue full ends the call, because it must not be lost.
@@ -42,6 +53,18 @@ pub(crate) enum Happening {
     Prepared { id: PromptId, interruptible: bool, ready: Result<Ready, MouthError> },
     Http { id: ActionId, outcome: HttpOutcome },
     Recorded(Result<RecordingSummary, RecordError>),
+    Room(Notice),
+    Command(Command),
+    Done(ActionId, Done),
+}
+
+/// What ends a call whose far side was with somebody else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaving {
+    /// Its own dialogue, which has it back when the other has hung up.
+    ByItself,
+    /// The other: nobody else wants to speak with it.
+    WithPartner,
 }
 
 /// The way into a call's task for the threads around it.
@@ -72,19 +95,28 @@ pub(crate) fn inlet() -> (Inlet, mpsc::Receiver<Happening>) {
 
 /// The parts of an answered call.
 pub(crate) struct Parts {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: CallId,
+    /// Whom the far side is to us: what it may dial.
+    pub(crate) origin: Origin,
+    /// What the dialogue speaks.
+    pub(crate) language: Language,
+    /// The far side's SIP address; empty where there is none.
+    pub(crate) peer: Pii<String>,
+    pub(crate) leaving: Leaving,
+    /// What is done first.
+    pub(crate) joining: Option<Joining>,
+    /// Nothing where the call did not come by SIP.
     pub(crate) dialog: Option<Dialog>,
     pub(crate) media: Media,
     /// `None` once it is to close.
     pub(crate) leg: Option<LegHandle>,
     pub(crate) ears: Option<StreamHandle>,
-    pub(crate) mouth: Arc<Mouth>,
     pub(crate) rate: SampleRate,
     pub(crate) epoch: Instant,
     pub(crate) inlet: Inlet,
     pub(crate) happenings: mpsc::Receiver<Happening>,
     pub(crate) end: mpsc::Receiver<&'static Cause>,
-    /// Silence that ends an utterance where the flow does not say.
-    pub(crate) endpoint: Duration,
     /// Where the recording goes, if the call is recorded.
     pub(crate) recording: Option<PathBuf>,
 }
@@ -119,6 +151,18 @@ pub(crate) struct Conversation<D> {
     leg_closed: Option<Box<LegFigures>>,
     ears_closed: bool,
     recorded: Option<Result<RecordingSummary, RecordError>>,
+    /// The speakers the far side is joined with.
+    with: BTreeSet<CallId>,
+    transfer: Option<Transfer>,
+    /// The transfer that joined the far side with somebody, until that is over.
+    bridged_by: Option<ActionId>,
+    /// The far side has sent its partner away.
+    referring: bool,
+    held: bool,
+    music_wanted: bool,
+    music_plays: bool,
+    /// Actions that came from outside.
+    outside: u32,
 }
 
 impl<D: Dialogue> Conversation<D> {
@@ -133,11 +177,22 @@ impl<D: Dialogue> Conversation<D> {
             on_leg: BTreeMap::new(),
             leg_closed: None,
             recorded: None,
+            with: BTreeSet::new(),
+            transfer: None,
+            bridged_by: None,
+            referring: false,
+            held: false,
+            music_wanted: false,
+            music_plays: false,
+            outside: 0,
         }
     }
 
-    /// Runs the call to its end.
-    pub(crate) async fn run(mut self) -> Outcome {
+    /// Runs the call from its answer to its end.
+    pub(crate) async fn run(mut self, answered: CallInput) -> Outcome {
+        // Others can reach it before its dialogue says a word.
+        self.enter();
+        self.tell(answered);
         self.obey();
         while self.call.cause().is_none() {
             let due = self.call.poll_timeout().map(|at| {
@@ -154,7 +209,10 @@ impl<D: Dialogue> Conversation<D> {
                 biased;
                 Some(cause) = self.parts.end.recv() => self.tell(CallInput::End(cause)),
                 event = signal(&mut self.parts.dialog) => self.take_signal(event).await,
-                Some(happening) = self.parts.happenings.recv() => self.take(happening),
+                Some(happening) = self.parts.happenings.recv() => match happening {
+                    Happening::Command(command) => self.command(command).await,
+                    other => self.take(other),
+                },
                 () = timer => {
                     let now = self.now();
                     self.call.handle_timeout(now);
@@ -166,6 +224,30 @@ impl<D: Dialogue> Conversation<D> {
             self.obey();
         }
         self.wind_down().await
+    }
+
+    /// From here on others may be joined with this call.
+    fn enter(&mut self) {
+        let Parts { shared, id, dialog, leg, inlet, rate, origin, peer, .. } = &self.parts;
+        if let Some(leg) = leg {
+            let (control, inlet, origin) = (leg.control(), inlet.clone(), origin.clone());
+            shared.switch.enter(*id, Station { control, rate: *rate, inlet, origin });
+        }
+        if let Some(dialog) = dialog {
+            shared.dialogs.enter(*id, dialog, peer.clone());
+        }
+        let joined = match self.parts.joining.clone() {
+            None => Ok(()),
+            Some(Joining::Bridge(with)) => shared.switch.bridge(*id, with),
+            Some(Joining::Confer(name)) => shared.switch.confer(*id, &name),
+            Some(Joining::Supervise { target, mode, hearing }) => {
+                shared.switch.supervise(*id, target, mode, hearing)
+            }
+        };
+        if let Err(error) = joined {
+            tracing::info!(call = %id, %error, "a call finds nobody to be joined with");
+            self.tell(CallInput::End(Cause::PARTNER_HUNG_UP));
+        }
     }
 
     fn now(&self) -> MediaTime {
@@ -187,15 +269,20 @@ impl<D: Dialogue> Conversation<D> {
                 self.parts.dialog = None;
                 self.tell(CallInput::End(Cause::SIGNALLING_LOST));
             }
-            DialogEvent::ReInvite { sdp, responder } => {
-                for command in self.parts.media.renegotiate(sdp.as_deref(), responder).await {
-                    self.send(command);
+            DialogEvent::Expired => {
+                self.parts.dialog = None;
+                self.tell(CallInput::End(Cause::SESSION_EXPIRED));
+            }
+            DialogEvent::ReInvite { sdp, responder } => self.renegotiate(sdp.as_deref(), responder).await,
+            DialogEvent::Answer { sdp } => self.late_answer(&sdp),
+            DialogEvent::Info { content_type, body } => {
+                if let Some((key, held)) = keys::from_info(&content_type, &body) {
+                    self.send(LegCommand::KeyFromSignalling { key, duration: held.into() });
                 }
             }
-            // Already answered; keys by INFO come with the trunk work.
-            DialogEvent::Info { .. } => {}
-            // No offer of ours goes in a response; refused by being dropped.
-            DialogEvent::Answer { .. } | DialogEvent::Refer { .. } => {}
+            DialogEvent::Refer { target, replaces, responder, .. } => {
+                self.referred(&target, replaces.as_ref(), responder);
+            }
         }
     }
 
@@ -211,6 +298,10 @@ impl<D: Dialogue> Conversation<D> {
                 }
                 self.recorded = Some(result);
             }
+            Happening::Room(notice) => self.room(notice),
+            Happening::Done(id, done) => self.done(id, done),
+            // Taken by the loop; one that comes later comes too late.
+            Happening::Command(_) => {}
         }
     }
 
@@ -315,9 +406,11 @@ impl<D: Dialogue> Conversation<D> {
                 Effect::Listen { hints, endpoint, .. } => {
                     if let Some(ears) = &self.parts.ears {
                         ears.hint(hints);
-                        ears.set_endpoint(shared::endpoint(endpoint.unwrap_or(self.parts.endpoint)));
+                        let usual = self.parts.shared.config.recognizer.endpoint.0;
+                        ears.set_endpoint(shared::endpoint(endpoint.unwrap_or(usual)));
                     }
                 }
+                Effect::Transfer { id, request } => self.transfer(id, request),
                 Effect::SendKeys { keys } => self.send(LegCommand::Keys(keys)),
                 Effect::Http { id, request } => {
                     let inlet = self.parts.inlet.clone();
@@ -350,7 +443,8 @@ impl<D: Dialogue> Conversation<D> {
         }
         let Some(Said { id, prompts, interruptible }) = self.waiting.pop_front() else { return };
         self.preparing = Some(Preparing { interruptible, discard: false });
-        let (mouth, rate, inlet) = (Arc::clone(&self.parts.mouth), self.parts.rate, self.parts.inlet.clone());
+        let mouth = Arc::clone(&self.parts.shared.mouth);
+        let (rate, inlet) = (self.parts.rate, self.parts.inlet.clone());
         tokio::spawn(async move {
             let work = tokio::task::spawn_blocking(move || mouth.prepare(&prompts, rate));
             // A voice that panics or hangs must not leave the call mute.
@@ -389,6 +483,9 @@ impl<D: Dialogue> Conversation<D> {
     /// Hangs up, lets every part say its last, closes the call.
     async fn wind_down(mut self) -> Outcome {
         let cause = self.call.cause().unwrap_or(Cause::SIGNALLING_LOST);
+        self.abandon_transfer();
+        self.parts.shared.switch.leave(self.parts.id);
+        self.parts.shared.dialogs.leave(self.parts.id);
         if let Some(dialog) = self.parts.dialog.take() {
             tokio::spawn(async move {
                 if let Err(error) = dialog.hang_up(Some((16, cause.text))).await {
@@ -465,6 +562,8 @@ fn received(figures: &LegFigures) -> MediaFigures {
         duplicate: figures.duplicate,
         jitter_ms: (figures.jitter.secs_f64() * 1e5).round() / 100.0,
         concealed_ms: figures.concealed.millis(),
+        round_trip_ms: figures.round_trip.map(|trip| (trip.secs_f64() * 1e5).round() / 100.0),
+        mos: None,
     }
 }
 

@@ -1,21 +1,30 @@
-//! Answers a call that comes in.
+//! Takes calls that come in: who they come from, where they go, and what answers them.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use antiphon_engine_call::{Call, CallInput, Cause, Dialogue, Effect, Limits, SessionInput};
+use antiphon_engine_call::{
+    Cause, Dialogue, Effect, Pii, SessionInput, TransferKind, TransferOutcome, TransferRequest,
+};
 use antiphon_engine_flow::{Flow, Session};
-use antiphon_media_frame::{MediaTime, Pii};
-use antiphon_media_sip::sdp::{self, Negotiated, Offer, SdpError};
-use antiphon_media_sip::{IncomingCall, SipError};
-use tokio::sync::mpsc;
+use antiphon_media_frame::{CallId, MediaTime};
+use antiphon_media_plane::SocketPair;
+use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer, SdpError};
+use antiphon_media_sip::{Dialog, DialogEvent, IncomingCall, Peer, SipError};
+use antiphon_models_speech::Language;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::calls::EventLog;
-use crate::conversation::{Conversation, Parts};
+use crate::begin::{Begun, Joining, Line, Parties, begin};
+use crate::conversation::{Command, Happening, Leaving};
+use crate::dial;
+use crate::line::Profile;
+use crate::quiet::Quiet;
 use crate::renegotiate::{self, Media};
-use crate::setup::{Place, Setup, SetupError, set_up};
-use crate::shared::{Shared, new_call_id};
+use crate::setup::{Place, SetupError, set_up};
+use crate::shared::Shared;
+use crate::trunks::{LimitError, Origin, Target};
 
 /// A flow's session as the call sees it.
 pub(crate) struct FlowDialogue(pub(crate) Session);
@@ -41,94 +50,341 @@ impl Dialogue for FlowDialogue {
 /// From our 200 to the first word: telephones open their ears when they have read the answer, and some lose what comes
 /// with it.
 const OPENING: Duration = Duration::from_millis(100);
+/// How long the ACK of a delayed offer may take: as long as the 200 is repeated (RFC 3261 section 13.3.1.4).
+const LATE_ANSWER: Duration = Duration::from_secs(32);
 
 /// Takes calls until the queue of the SIP agent closes.
 pub(crate) async fn accept(shared: Arc<Shared>, mut incoming: mpsc::Receiver<IncomingCall>) {
     while let Some(call) = incoming.recv().await {
         let shared = Arc::clone(&shared);
-        tokio::spawn(async move { answer(shared, call).await });
+        tokio::spawn(async move { take(shared, call).await });
     }
 }
 
-/// Handles one call from its INVITE to its end.
-async fn answer(shared: Arc<Shared>, mut incoming: IncomingCall) {
-    let epoch = Instant::now();
-    let id = new_call_id();
-    let (end_sender, mut end) = mpsc::channel(4);
-    let called = incoming.to().user.into_inner();
-    let flow = shared.flows().of(&called);
-    let config = &shared.config.call;
-    let recording = config.record.then(|| shared.recording_path(id));
-    let limits = Limits { ringing: config.ringing_limit.span(), longest: config.longest.span() };
-    let events = recording.as_ref().map(|path| path.with_extension("events.jsonl"));
-    let over_limit = shared.calls.active() >= config.concurrent;
-    let mut log =
-        shared.calls.begin(id, "inbound", jiff::Timestamp::now().to_string(), events.as_deref(), end_sender);
-    let mut call = Call::new(FlowDialogue(Session::new(Arc::clone(&flow))), limits, MediaTime::ZERO);
-    let from = incoming.from();
-    let offered =
-        CallInput::Offered { from: from.user.clone(), to: Pii::new(called.clone()), direction: "inbound" };
-    call.handle(MediaTime::ZERO, offered);
-    drain(&mut call, &mut log, epoch);
-    tracing::info!(call = %id, from = %incoming.source(), flow = flow.name(), "a call came in");
+/// A call on its way to whatever answers it.
+struct Arrival {
+    origin: Origin,
+    called: String,
+    caller: Pii<String>,
+    profile: Profile,
+}
 
-    let outcome = async {
-        if over_limit {
-            return Err(Refusal::of(Cause::BUSY));
-        }
-        if shared.calls.stopping() {
-            return Err(Refusal::of(Cause::SHUTDOWN));
-        }
-        let agreed = negotiate(&shared, &incoming)?;
-        let ringing = incoming.ring();
-        if ringing.is_err() {
-            return Err(Refusal::of(Cause::CALLER_CANCELLED));
-        }
-        let place = Place {
-            id,
-            agreed: agreed.agreed.clone(),
-            language: flow.language().clone(),
-            recording: recording.clone(),
-            listener: None,
-        };
-        let limit = tokio::time::sleep(config.ringing_limit.0);
-        let ready = tokio::select! {
-            ready = set_up(&shared, place, agreed.pair, epoch) => ready.map_err(|e| Refusal::failed(&e))?,
-            () = incoming.cancelled() => return Err(Refusal::of(Cause::CALLER_CANCELLED)),
-            () = limit => return Err(Refusal::of(Cause::RINGING_TOO_LONG)),
-            Some(cause) = end.recv() => return Err(Refusal::of(cause)),
-        };
-        Ok((agreed.answer, Media::new(agreed.local, agreed.agreed.clone()), agreed.agreed, ready))
+/// Handles one call from its INVITE to its end.
+async fn take(shared: Arc<Shared>, incoming: IncomingCall) {
+    if let Some(replaces) = incoming.replaces().cloned() {
+        return replace(&shared, incoming, &replaces);
+    }
+    let origin = match incoming.peer() {
+        Peer::Anonymous => Origin::Anonymous,
+        Peer::Trunk(name) => Origin::Trunk(name.clone()),
+        Peer::User(name) => Origin::User(name.clone()),
     };
-    let (answer, media, agreed, ready) = match outcome.await {
-        Ok(ready) => ready,
-        Err(refusal) => return refuse(incoming, call, log, epoch, &refusal),
+    let called = called(&incoming);
+    let profile = shared.profile(&origin);
+    let arrival = Arrival { origin, called, caller: incoming.from().user, profile };
+    tracing::info!(from = %incoming.source(), origin = arrival.origin.kind(), "a call came in");
+    if let Some(supervision) = shared.supervision(&arrival.origin, &arrival.called) {
+        let begun = arrival.begin(&shared, Quiet::new(Vec::new(), false, None));
+        return match supervision {
+            Ok(joining) => quietly(begun, incoming, arrival, joining).await,
+            Err(cause) => refuse(incoming, begun, &Refusal::of(cause)),
+        };
+    }
+    let target = shared.router.inbound(&arrival.origin, &arrival.called, arrival.caller.expose());
+    let flow = match &target {
+        Target::Flow(path) => shared.flows().at(path),
+        Target::DefaultFlow => Some(shared.flows().of(&arrival.called)),
+        _ => None,
     };
-    let variables = variables(&incoming, &flow, id);
-    let dialog = match incoming.answer(&answer) {
-        Ok(dialog) => dialog,
-        Err(error) => {
-            drop(ready);
-            discard(recording);
-            if matches!(error, SipError::Over) {
-                return finish(call, log, epoch, Cause::CALLER_CANCELLED);
+    if let Some(flow) = flow {
+        let begun = arrival.begin(&shared, FlowDialogue(Session::new(Arc::clone(&flow))));
+        return by_flow(begun, incoming, arrival, &flow).await;
+    }
+    let begun = arrival.begin(&shared, Quiet::new(Vec::new(), false, None));
+    match target {
+        Target::Conference(name) => quietly(begun, incoming, arrival, Joining::Confer(name)).await,
+        Target::User(name) => connect(begun, incoming, arrival, format!("user:{name}")).await,
+        Target::Trunk(_) => {
+            let called = arrival.called.clone();
+            connect(begun, incoming, arrival, called).await;
+        }
+        Target::Reject { status } => {
+            let cause = if status == 404 { Cause::NO_ROUTE } else { Cause::FORBIDDEN };
+            refuse(incoming, begun, &Refusal { cause, status, warning: cause.text.to_owned() });
+        }
+        // A flow that left the configuration between two looks.
+        Target::Flow(_) | Target::DefaultFlow => refuse(incoming, begun, &Refusal::of(Cause::NO_ROUTE)),
+    }
+}
+
+impl Arrival {
+    fn begin<D: Dialogue>(&self, shared: &Arc<Shared>, dialogue: D) -> Begun<D> {
+        let parties = Parties {
+            direction: "inbound",
+            from: self.caller.clone(),
+            to: Pii::new(self.called.clone()),
+            ringing: shared.config.call.ringing_limit.0,
+            parent: None,
+            origin: self.origin.clone(),
+        };
+        begin(shared, parties, dialogue)
+    }
+}
+
+/// A flow answers.
+async fn by_flow(begun: Begun<FlowDialogue>, incoming: IncomingCall, arrival: Arrival, flow: &Arc<Flow>) {
+    let mut variables = variables(&incoming, flow, begun.id, &arrival.called);
+    if let Origin::Trunk(trunk) = &arrival.origin {
+        let header = |name: &str| incoming.headers(name).next().map(str::to_owned);
+        variables.extend(begun.shared.router.variables(trunk, header));
+    }
+    let answering =
+        Answering { language: flow.language().clone(), leaving: Leaving::ByItself, joining: None, variables };
+    answer(begun, incoming, arrival, answering).await;
+}
+
+/// A person or several are to be heard, and nothing else.
+async fn quietly(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, joining: Joining) {
+    let answering = Answering {
+        language: Language::english(),
+        leaving: Leaving::WithPartner,
+        joining: Some(joining),
+        variables: BTreeMap::new(),
+    };
+    answer(begun, incoming, arrival, answering).await;
+}
+
+/// Somebody else is to answer: nothing is answered before they have.
+async fn connect(mut begun: Begun<Quiet>, mut incoming: IncomingCall, arrival: Arrival, to: String) {
+    if incoming.ring().is_err() {
+        return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
+    }
+    let (cancel, cancelled) = oneshot::channel();
+    let request = TransferRequest {
+        to,
+        kind: TransferKind::Bridge,
+        ring: begun.shared.config.call.ringing_limit.0,
+        caller_id: Some(arrival.caller.expose().clone()),
+        music: Vec::new(),
+        announce: Vec::new(),
+        screen: false,
+    };
+    let asked = dial::Asked {
+        origin: arrival.origin.clone(),
+        parent: begun.id,
+        language: Language::english(),
+        request,
+    };
+    let dialling = dial::leg(Arc::clone(&begun.shared), asked, cancelled);
+    let outcome = tokio::select! {
+        outcome = dialling => outcome,
+        () = incoming.cancelled() => {
+            drop(cancel);
+            return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
+        }
+        Some(cause) = begun.end.recv() => {
+            drop(cancel);
+            return refuse(incoming, begun, &Refusal::of(cause));
+        }
+    };
+    match outcome {
+        Ok(other) => {
+            let shared = Arc::clone(&begun.shared);
+            quietly(begun, incoming, arrival, Joining::Bridge(other)).await;
+            // Where this side could not be answered, nobody is left to speak with.
+            if shared.switch.partners(other).is_empty()
+                && let Some(inlet) = shared.switch.inlet(other)
+            {
+                inlet.tell(Happening::Command(Command::End(Cause::PARTNER_HUNG_UP)));
             }
-            tracing::warn!(call = %id, %error, "a call could not be answered");
-            return finish(call, log, epoch, Cause::SIGNALLING_LOST);
+        }
+        Err(outcome) => refuse(incoming, begun, &Refusal::unreached(&outcome)),
+    }
+}
+
+/// A call that takes the place of another (RFC 3891): that call's own task answers it.
+fn replace(shared: &Arc<Shared>, incoming: IncomingCall, replaces: &antiphon_media_sip::Replaces) {
+    let found = shared.dialogs.find(replaces).and_then(|call| shared.switch.inlet(call));
+    match found {
+        Some(inlet) => inlet.tell(Happening::Command(Command::Replace(Box::new(incoming)))),
+        None => {
+            if let Err(error) = incoming.reject(481, "", "there is no such call to replace") {
+                tracing::debug!(%error, "a call could not be refused");
+            }
+        }
+    }
+}
+
+/// What answers, and what follows.
+struct Answering {
+    language: Language,
+    leaving: Leaving,
+    joining: Option<Joining>,
+    variables: BTreeMap<String, String>,
+}
+
+/// Answers a call and runs it to its end.
+async fn answer<D: Dialogue>(
+    mut begun: Begun<D>,
+    mut incoming: IncomingCall,
+    arrival: Arrival,
+    answering: Answering,
+) {
+    let shared = Arc::clone(&begun.shared);
+    let permit = match admit(&shared, &arrival) {
+        Ok(permit) => permit,
+        Err(refusal) => return refuse(incoming, begun, &refusal),
+    };
+    let negotiated = match negotiate(&shared, &incoming, &arrival.profile) {
+        Ok(negotiated) => negotiated,
+        Err(refusal) => return refuse(incoming, begun, &refusal),
+    };
+    if incoming.ring().is_err() {
+        return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
+    }
+    let from = incoming.from();
+    let peer = Pii::new(format!("sip:{}@{}", from.user.expose(), from.host));
+    let Negotiating { answer, agreed, local, pair } = negotiated;
+    let answered = match agreed {
+        Some(agreed) => {
+            let ready =
+                get_ready(&mut begun, &mut incoming, &agreed, &local, pair, &answering.language).await;
+            let setup = match ready {
+                Ok(setup) => setup,
+                Err(refusal) => return refuse(incoming, begun, &refusal),
+            };
+            match incoming.answer(&answer) {
+                Ok(dialog) => Ok((dialog, agreed, setup)),
+                Err(error) => {
+                    drop(setup);
+                    Err(error)
+                }
+            }
+        }
+        None => match late(&mut begun, incoming, &answer, &local, pair, &answering.language).await {
+            Ok(answered) => Ok(answered),
+            Err(Late::Sip(error)) => Err(error),
+            Err(Late::Cause(cause)) => return begun.finish(cause),
+        },
+    };
+    let (dialog, agreed, setup) = match answered {
+        Ok(answered) => answered,
+        Err(error) => {
+            discard(begun.recording.clone());
+            if matches!(error, SipError::Over) {
+                return begun.finish(Cause::CALLER_CANCELLED);
+            }
+            tracing::warn!(call = %begun.id, %error, "a call could not be answered");
+            return begun.finish(Cause::SIGNALLING_LOST);
         }
     };
     tokio::time::sleep(OPENING).await;
-    let Setup { leg, ears, rate, inlet, happenings } = ready;
-    let codec = agreed.codec.name().to_owned();
-    let now = MediaTime::ZERO + epoch.elapsed().into();
-    call.handle(now, CallInput::Answered { codec, sample_rate_hz: rate.hz(), variables });
-    let mouth = Arc::clone(&shared.mouth);
-    let dialog = Some(dialog);
-    let (leg, endpoint) = (Some(leg), shared.config.recognizer.endpoint.0);
-    let parts =
-        Parts { dialog, media, leg, ears, mouth, rate, epoch, inlet, happenings, end, endpoint, recording };
-    let outcome = Conversation::new(call, log, parts).run().await;
+    let id = begun.id;
+    let line = Line {
+        origin: arrival.origin,
+        language: answering.language,
+        peer,
+        leaving: answering.leaving,
+        joining: answering.joining,
+        dialog: Some(dialog),
+        media: Media::new(local, agreed),
+        setup,
+        variables: answering.variables,
+        inband_keys: arrival.profile.inband_keys,
+    };
+    let outcome = begun.converse(line).await;
+    drop(permit);
     tracing::info!(call = %id, cause = outcome.cause.code, "the call is over");
+}
+
+/// Whether there is room for one call more.
+fn admit(shared: &Shared, arrival: &Arrival) -> Result<Option<crate::trunks::Permit>, Refusal> {
+    // This call is counted already.
+    if shared.calls.active() > shared.config.call.concurrent {
+        return Err(Refusal::of(Cause::BUSY));
+    }
+    if shared.calls.stopping() {
+        return Err(Refusal::of(Cause::SHUTDOWN));
+    }
+    let Origin::Trunk(trunk) = &arrival.origin else { return Ok(None) };
+    match shared.router.admit(trunk, std::time::Instant::now()) {
+        Some(Ok(permit)) => Ok(Some(permit)),
+        Some(Err(error)) => Err(Refusal::limited(&error)),
+        None => Ok(None),
+    }
+}
+
+/// Opens ears, recording and leg while it rings.
+async fn get_ready<D: Dialogue>(
+    begun: &mut Begun<D>,
+    incoming: &mut IncomingCall,
+    agreed: &Negotiated,
+    local: &LocalMedia,
+    pair: SocketPair,
+    language: &Language,
+) -> Result<crate::setup::Setup, Refusal> {
+    let place = Place {
+        id: begun.id,
+        agreed: agreed.clone(),
+        local: local.clone(),
+        language: language.clone(),
+        recording: begun.recording.clone(),
+        listener: None,
+    };
+    let limit = tokio::time::sleep(begun.shared.config.call.ringing_limit.0);
+    tokio::select! {
+        ready = set_up(&begun.shared, place, pair, begun.epoch) => ready.map_err(|error| Refusal::failed(&error)),
+        () = incoming.cancelled() => Err(Refusal::of(Cause::CALLER_CANCELLED)),
+        () = limit => Err(Refusal::of(Cause::RINGING_TOO_LONG)),
+        Some(cause) = begun.end.recv() => Err(Refusal::of(cause)),
+    }
+}
+
+enum Late {
+    Sip(SipError),
+    Cause(&'static Cause),
+}
+
+/// Answers an INVITE without an offer: ours goes with the 200, and media starts with the answer in the ACK.
+async fn late<D: Dialogue>(
+    begun: &mut Begun<D>,
+    incoming: IncomingCall,
+    offer: &str,
+    local: &LocalMedia,
+    pair: SocketPair,
+    language: &Language,
+) -> Result<(Dialog, Negotiated, crate::setup::Setup), Late> {
+    let mut dialog = incoming.answer(offer).map_err(Late::Sip)?;
+    let answer = tokio::time::timeout(LATE_ANSWER, async {
+        loop {
+            match dialog.next().await {
+                DialogEvent::Answer { sdp } => return Ok(sdp),
+                DialogEvent::Bye { .. } => return Err(Cause::CALLER_HUNG_UP),
+                DialogEvent::Lost | DialogEvent::Expired => return Err(Cause::SIGNALLING_LOST),
+                // Unanswered, what it asks for is refused.
+                _ => {}
+            }
+        }
+    });
+    // Dropping the dialog hangs up.
+    let answer = answer.await.unwrap_or(Err(Cause::SDP_MISSING)).map_err(Late::Cause)?;
+    let agreed = sdp::accept_answer(local, &answer).map_err(|error| {
+        tracing::info!(%error, "the late answer of a call cannot be used");
+        Late::Cause(Cause::SDP_UNSUPPORTED)
+    })?;
+    let place = Place {
+        id: begun.id,
+        agreed: agreed.clone(),
+        local: local.clone(),
+        language: language.clone(),
+        recording: begun.recording.clone(),
+        listener: None,
+    };
+    let setup = set_up(&begun.shared, place, pair, begun.epoch).await.map_err(|error| {
+        tracing::error!(%error, "a call could not be set up");
+        Late::Cause(error.cause())
+    })?;
+    Ok((dialog, agreed, setup))
 }
 
 /// Removes the recording of a call that was never answered, once its writer has closed it.
@@ -142,11 +398,13 @@ fn discard(recording: Option<std::path::PathBuf>) {
     }
 }
 
-struct Agreed {
+struct Negotiating {
+    /// Our answer, or our offer where there was none.
     answer: String,
-    agreed: Negotiated,
-    local: sdp::LocalMedia,
-    pair: antiphon_media_plane::SocketPair,
+    /// Nothing yet where ours is the offer.
+    agreed: Option<Negotiated>,
+    local: LocalMedia,
+    pair: SocketPair,
 }
 
 /// Why a call is not answered: the cause, and words for the far side.
@@ -167,6 +425,25 @@ impl Refusal {
         tracing::error!(%error, "a call could not be set up");
         Self::of(error.cause())
     }
+
+    fn limited(error: &LimitError) -> Self {
+        Self { warning: error.to_string(), ..Self::of(Cause::BUSY) }
+    }
+
+    /// Whoever was to answer did not.
+    fn unreached(outcome: &TransferOutcome) -> Self {
+        let (cause, status) = match outcome {
+            TransferOutcome::Busy => (Cause::REFUSED_BY_PEER, 486),
+            TransferOutcome::Declined => (Cause::REFUSED_BY_PEER, 603),
+            TransferOutcome::NoAnswer | TransferOutcome::Voicemail | TransferOutcome::Completed => {
+                (Cause::NO_ANSWER, 480)
+            }
+            TransferOutcome::Forbidden => (Cause::FORBIDDEN, 403),
+            TransferOutcome::Failed { status: 404, .. } => (Cause::NO_ROUTE, 404),
+            TransferOutcome::Failed { .. } => (Cause::UNREACHABLE, 480),
+        };
+        Self { cause, status, warning: cause.text.to_owned() }
+    }
 }
 
 impl From<SdpError> for Refusal {
@@ -180,37 +457,49 @@ impl From<SdpError> for Refusal {
     }
 }
 
-fn negotiate(shared: &Shared, incoming: &IncomingCall) -> Result<Agreed, Refusal> {
-    let text = incoming.offer().ok_or_else(|| Refusal::of(Cause::SDP_MISSING))?;
-    let offer = Offer::parse(text)?;
+fn negotiate(shared: &Shared, incoming: &IncomingCall, profile: &Profile) -> Result<Negotiating, Refusal> {
+    let offer = incoming.offer().map(Offer::parse).transpose()?;
     let address = shared.media_address(incoming.source()).map_err(|error| {
         tracing::error!(%error, "no media address for a call");
         Refusal::of(Cause::NO_PORTS)
     })?;
+    let mut local = shared.media(SocketAddr::new(address, 9), profile);
     // The offer is judged before a port is taken for it.
-    let mut local = shared.local_media(address, 9);
-    renegotiate::answer(&offer, &local)?;
+    if let Some(offer) = &offer {
+        renegotiate::answer(offer, &local)?;
+    }
     let bind = shared.config.sip.listen.ip();
     let pair = shared.ports.bind(bind).map_err(|error| {
         tracing::error!(%error, "no RTP port for a call");
         Refusal::of(Cause::NO_PORTS)
     })?;
     local.port = pair.address().map_err(|_| Refusal::of(Cause::NO_PORTS))?.port();
-    let (answer, agreed) = renegotiate::answer(&offer, &local)?;
-    Ok(Agreed { answer, agreed, local, pair })
+    Ok(match offer {
+        Some(offer) => {
+            let (answer, agreed) = renegotiate::answer(&offer, &local)?;
+            Negotiating { answer, agreed: Some(agreed), local, pair }
+        }
+        None => Negotiating { answer: sdp::offer(&local), agreed: None, local, pair },
+    })
 }
 
-fn variables(
-    incoming: &IncomingCall,
-    flow: &Flow,
-    id: antiphon_media_frame::CallId,
-) -> BTreeMap<String, String> {
+/// What was called: the user of the Request-URI, which is where the call was really sent to, else that of the To header.
+fn called(incoming: &IncomingCall) -> String {
+    let uri = incoming.request_uri();
+    let rest = uri.expose().split_once(':').map_or("", |(_, rest)| rest);
+    match rest.split_once('@').map(|(user, _)| user.split([';', ':']).next().unwrap_or_default()) {
+        Some(user) if !user.is_empty() => user.to_owned(),
+        _ => incoming.to().user.into_inner(),
+    }
+}
+
+fn variables(incoming: &IncomingCall, flow: &Flow, id: CallId, called: &str) -> BTreeMap<String, String> {
     let from = incoming.from();
     let name = from.display_name.map(Pii::into_inner).unwrap_or_default();
     BTreeMap::from([
         ("caller".to_owned(), from.user.into_inner()),
         ("caller_name".to_owned(), name),
-        ("called".to_owned(), incoming.to().user.into_inner()),
+        ("called".to_owned(), called.to_owned()),
         ("call_id".to_owned(), id.to_string()),
         ("sip_call_id".to_owned(), incoming.call_id().to_owned()),
         ("flow".to_owned(), flow.name().to_owned()),
@@ -218,13 +507,7 @@ fn variables(
     ])
 }
 
-fn refuse(
-    incoming: IncomingCall,
-    call: Call<FlowDialogue>,
-    log: EventLog,
-    epoch: Instant,
-    refusal: &Refusal,
-) {
+fn refuse<D: Dialogue>(incoming: IncomingCall, begun: Begun<D>, refusal: &Refusal) {
     // Where the caller gave up there is nobody to refuse.
     if refusal.cause != Cause::CALLER_CANCELLED
         && let Err(error) = incoming.reject(refusal.status, "", &refusal.warning)
@@ -232,28 +515,5 @@ fn refuse(
         tracing::debug!(%error, "a call could not be refused");
     }
     tracing::info!(cause = refusal.cause.code, "a call was not answered");
-    finish(call, log, epoch, refusal.cause);
-}
-
-/// Ends a call that was never answered.
-pub(crate) fn finish<D: Dialogue>(
-    mut call: Call<D>,
-    mut log: EventLog,
-    epoch: Instant,
-    cause: &'static Cause,
-) {
-    let now = MediaTime::ZERO + epoch.elapsed().into();
-    call.handle(now, CallInput::End(cause));
-    let none = antiphon_engine_call::MediaFigures::default();
-    call.handle(now, CallInput::Closed { received: none, sent: none, recording: None });
-    drain(&mut call, &mut log, epoch);
-}
-
-/// Publishes what an unanswered call has to say; it asks for nothing else that could be done.
-pub(crate) fn drain<D: Dialogue>(call: &mut Call<D>, log: &mut EventLog, epoch: Instant) {
-    while let Some(effect) = call.poll_effect() {
-        if let Effect::Notify(body) = effect {
-            log.write(MediaTime::ZERO + epoch.elapsed().into(), body);
-        }
-    }
+    begun.finish(refusal.cause);
 }

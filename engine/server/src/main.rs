@@ -7,19 +7,25 @@
 )]
 
 mod api;
+mod begin;
 mod caller;
 mod calls;
 mod commands;
 mod config;
 mod conversation;
+mod dial;
 mod http_action;
 mod inbound;
+mod line;
 mod mouth;
 mod place;
+mod quiet;
 mod renegotiate;
 mod setup;
 mod shared;
 mod sidecar;
+mod sip;
+mod switch;
 mod telemetry;
 #[allow(dead_code, unused_imports, reason = "the call driver takes it in next")]
 mod trunks;

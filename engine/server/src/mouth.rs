@@ -106,6 +106,26 @@ impl Mouth {
         Ok(Ready { sound: Sound::Stream(reader), length })
     }
 
+    /// All of a prompt's sound, for one that is played over and over. Blocks until it is made.
+    pub(crate) fn whole(
+        self: &Arc<Self>,
+        prompts: &[Prompt],
+        rate: SampleRate,
+    ) -> Result<Arc<[i16]>, MouthError> {
+        match self.prepare(prompts, rate)?.sound {
+            Sound::Whole(pcm, _) => Ok(pcm),
+            Sound::Stream(mut reader) => {
+                let mut all = Vec::new();
+                while !reader.finished() {
+                    if reader.pop(|frame| all.extend_from_slice(frame.pcm)).is_none() {
+                        std::thread::sleep(Duration::from_millis(5));
+                    }
+                }
+                Ok(all.into())
+            }
+        }
+    }
+
     fn open(&self, piece: &Piece) -> Result<Source, MouthError> {
         match piece {
             Piece::File(path) => read_prompt(path).map(Source::Whole),

@@ -1,12 +1,13 @@
 //! Places a call and runs it with a script.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use antiphon_engine_call::{Call, CallInput, Cause, Event, Limits};
-use antiphon_media_frame::{CallId, MediaTime, Pii, SampleRate, Span, TrackReader, TrackWriter};
-use antiphon_media_plane::{Clip, ClipId, LegCommand, Sound};
+use antiphon_engine_call::{Cause, Event};
+use antiphon_media_frame::{Pii, SampleRate, TrackReader, TrackWriter};
+use antiphon_media_plane::{Clip, ClipId, LegCommand, SocketPair, Sound};
 use antiphon_media_sip::sdp::{self, Negotiated};
 use antiphon_media_sip::{
     Agent, AgentConfig, CallRequest, Dialog, OutgoingCall, OutgoingEvent, SipTransport,
@@ -15,13 +16,13 @@ use antiphon_models_speech::Language;
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
+use crate::begin::{Begun, Line, Parties, begin};
 use crate::caller::{Caller, Script};
-use crate::calls::EventLog;
-use crate::conversation::{Conversation, Parts};
-use crate::inbound::{drain, finish};
+use crate::conversation::Leaving;
 use crate::renegotiate::Media;
-use crate::setup::{Place, Setup, set_up};
-use crate::shared::{Shared, new_call_id};
+use crate::setup::{Place, set_up};
+use crate::shared::Shared;
+use crate::trunks::Origin;
 
 /// A person's end of a call instead of a script: a microphone and a loudspeaker.
 pub(crate) trait Handset {
@@ -113,57 +114,50 @@ async fn attempt(
     handset: Option<Box<dyn Handset>>,
     tell: &mut impl FnMut(&str),
 ) -> anyhow::Result<Placed> {
-    let epoch = Instant::now();
-    let id = new_call_id();
-    let (end_sender, mut end) = mpsc::channel(4);
-    let recording = shared.config.call.record.then(|| shared.recording_path(id));
-    let events = recording.as_ref().map(|path| path.with_extension("events.jsonl"));
-    let mut log =
-        shared.calls.begin(id, "outbound", jiff::Timestamp::now().to_string(), events.as_deref(), end_sender);
     let language = script.language.clone();
-    let limits = Limits {
-        ringing: Span::from(target.ring_timeout) + Span::from_secs(5),
-        longest: shared.config.call.longest.span(),
-    };
     let caller = if handset.is_some() { Caller::silent(script) } else { Caller::new(script) };
-    let mut call = Call::new(caller, limits, MediaTime::ZERO);
-    let (from, to) = (Pii::new(target.from.clone()), Pii::new(target.uri.clone()));
-    call.handle(MediaTime::ZERO, CallInput::Offered { from, to, direction: "outbound" });
-    drain(&mut call, &mut log, epoch);
-
+    let parties = Parties {
+        direction: "outbound",
+        from: Pii::new(target.from.clone()),
+        to: Pii::new(target.uri.clone()),
+        ringing: target.ring_timeout + Duration::from_secs(5),
+        parent: None,
+        origin: Origin::Api,
+    };
+    let mut begun = begin(shared, parties, caller);
+    let id = begun.id;
     let pair = match shared.ports.bind(address) {
         Ok(pair) => pair,
         Err(error) => {
-            finish(call, log, epoch, Cause::NO_PORTS);
+            begun.finish(Cause::NO_PORTS);
             return Err(error.into());
         }
     };
-    let local = shared.local_media(address, pair.address()?.port());
+    let profile = shared.profile(&Origin::Api);
+    let local = shared.offer_media(SocketAddr::new(address, pair.address()?.port()), &profile);
     let mut request = CallRequest::new(&target.uri, &target.from, sdp::offer(&local));
     request.ring_timeout = target.ring_timeout;
     request.transport = target.transport;
     let mut outgoing = match agent.call(request).await {
         Ok(outgoing) => outgoing,
         Err(error) => {
-            finish(call, log, epoch, Cause::UNREACHABLE);
+            begun.finish(Cause::UNREACHABLE);
             return Err(error.into());
         }
     };
-    let answered = wait_for_answer(&mut outgoing, &local, &mut end, tell).await;
-    let placed = match answered {
+    let answered = wait_for_answer(&mut outgoing, &local, &mut begun.end, tell).await;
+    let (cause, refusal) = match answered {
         Ok((dialog, agreed)) => {
-            let media = Media::new(local, agreed.clone());
-            let line = Line { shared, call, log, epoch, id, end, recording, language, handset };
-            let cause = line.talk(dialog, media, agreed, pair).await?;
-            Placed { cause, refusal: None, events: Vec::new() }
+            let answered = Answered { dialog, agreed, local, pair, peer: Pii::new(target.uri), language };
+            (talk(begun, answered, handset).await?, None)
         }
         Err(NotAnswered { cause, refusal }) => {
-            finish(call, log, epoch, cause);
-            Placed { cause, refusal, events: Vec::new() }
+            begun.finish(cause);
+            (cause, refusal)
         }
     };
     let history = shared.calls.watch(id).map(|(history, _)| history).unwrap_or_default();
-    Ok(Placed { events: history.iter().map(|event| Event::clone(event)).collect(), ..placed })
+    Ok(Placed { cause, refusal, events: history.iter().map(|event| Event::clone(event)).collect() })
 }
 
 struct NotAnswered {
@@ -206,12 +200,12 @@ async fn wait_for_answer(
                     }
                 };
             }
+            OutgoingEvent::Redirected { .. } => {
+                let refusal = Some((302, "the far side redirects the call".to_owned()));
+                return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal });
+            }
             OutgoingEvent::Failed { status: 408, reason, .. } => {
                 return Err(NotAnswered { cause: Cause::UNREACHABLE, refusal: Some((408, reason)) });
-            }
-            OutgoingEvent::Redirected { .. } => {
-                let refusal = Some((302, "moved: call the new address".to_owned()));
-                return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal });
             }
             OutgoingEvent::Failed { status, reason, .. } => {
                 return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal: Some((status, reason)) });
@@ -221,83 +215,73 @@ async fn wait_for_answer(
     }
 }
 
-struct Line<'a> {
-    shared: &'a Arc<Shared>,
-    call: Call<Caller>,
-    log: EventLog,
-    epoch: Instant,
-    id: CallId,
-    end: mpsc::Receiver<&'static Cause>,
-    recording: Option<std::path::PathBuf>,
+/// The far side has answered.
+struct Answered {
+    dialog: Dialog,
+    agreed: Negotiated,
+    local: sdp::LocalMedia,
+    pair: SocketPair,
+    peer: Pii<String>,
     language: Language,
-    handset: Option<Box<dyn Handset>>,
 }
 
-impl Line<'_> {
-    async fn talk(
-        mut self,
-        dialog: Dialog,
-        media: Media,
-        agreed: Negotiated,
-        pair: antiphon_media_plane::SocketPair,
-    ) -> anyhow::Result<&'static Cause> {
-        let mut place = Place {
-            id: self.id,
-            agreed: agreed.clone(),
-            language: self.language,
-            recording: self.recording.clone(),
-            listener: None,
-        };
-        let mut handset = None;
-        if let Some(held) = &self.handset {
-            let (microphone, loudspeaker, running) = held.attach(agreed.codec.sample_rate())?;
-            place.listener = Some(loudspeaker);
-            handset = Some((microphone, running));
-        }
-        let ready = match set_up(self.shared, place, pair, self.epoch).await {
-            Ok(ready) => ready,
-            Err(error) => {
-                finish(self.call, self.log, self.epoch, error.cause());
-                return Err(error.into());
-            }
-        };
-        let Setup { leg, ears, rate, inlet, happenings } = ready;
-        let mut devices = None;
-        if let Some((mut microphone, running)) = handset {
-            // What was said while the models loaded would be heard late, and everything after it.
-            while microphone.ready() > 2 {
-                microphone.pop(|_| ());
-            }
-            leg.send(LegCommand::Play(Clip {
-                id: MICROPHONE,
-                sound: Sound::Stream(microphone),
-                interruptible: false,
-                repeat: false,
-            }))?;
-            devices = Some(running);
-        }
-        let now = MediaTime::ZERO + self.epoch.elapsed().into();
-        let codec = agreed.codec.name().to_owned();
-        let variables = std::collections::BTreeMap::new();
-        self.call.handle(now, CallInput::Answered { codec, sample_rate_hz: rate.hz(), variables });
-        let parts = Parts {
-            dialog: Some(dialog),
-            media,
-            leg: Some(leg),
-            ears,
-            mouth: Arc::clone(&self.shared.mouth),
-            rate,
-            epoch: self.epoch,
-            inlet,
-            happenings,
-            end: self.end,
-            endpoint: self.shared.config.recognizer.endpoint.0,
-            recording: self.recording,
-        };
-        let outcome = Conversation::new(self.call, self.log, parts).run().await;
-        drop(devices);
-        Ok(outcome.cause)
+async fn talk(
+    begun: Begun<Caller>,
+    answered: Answered,
+    held: Option<Box<dyn Handset>>,
+) -> anyhow::Result<&'static Cause> {
+    let Answered { dialog, agreed, local, pair, peer, language } = answered;
+    let shared = Arc::clone(&begun.shared);
+    let mut place = Place {
+        id: begun.id,
+        agreed: agreed.clone(),
+        local: local.clone(),
+        language: language.clone(),
+        recording: begun.recording.clone(),
+        listener: None,
+    };
+    let mut handset = None;
+    if let Some(held) = &held {
+        let (microphone, loudspeaker, running) = held.attach(agreed.codec.sample_rate())?;
+        place.listener = Some(loudspeaker);
+        handset = Some((microphone, running));
     }
+    let setup = match set_up(&shared, place, pair, begun.epoch).await {
+        Ok(setup) => setup,
+        Err(error) => {
+            begun.finish(error.cause());
+            return Err(error.into());
+        }
+    };
+    let mut devices = None;
+    if let Some((mut microphone, running)) = handset {
+        // What was said while the models loaded would be heard late, and everything after it.
+        while microphone.ready() > 2 {
+            microphone.pop(|_| ());
+        }
+        setup.leg.send(LegCommand::Play(Clip {
+            id: MICROPHONE,
+            sound: Sound::Stream(microphone),
+            interruptible: false,
+            repeat: false,
+        }))?;
+        devices = Some(running);
+    }
+    let line = Line {
+        origin: Origin::Api,
+        language,
+        peer,
+        leaving: Leaving::ByItself,
+        joining: None,
+        dialog: Some(dialog),
+        media: Media::new(local, agreed),
+        setup,
+        variables: BTreeMap::new(),
+        inband_keys: false,
+    };
+    let outcome = begun.converse(line).await;
+    drop(devices);
+    Ok(outcome.cause)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! The media of an established call: what was agreed, and what a re-INVITE may change.
+//! The media of an established call: what was agreed, and what offers change about it, theirs and ours.
 
 use antiphon_media_codec::{CodecKind, OpusConfig};
 use antiphon_media_plane::{Format, LegCommand};
 use antiphon_media_sip::Responder;
-use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer, SdpError};
+use antiphon_media_sip::sdp::{self, LocalMedia, MediaDirection, Negotiated, Offer, SdpError};
 
 /// Answers an offer, unless it wants shorter packets than are sent.
 pub(crate) fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, Negotiated), SdpError> {
@@ -14,66 +14,116 @@ pub(crate) fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, Negot
     Ok((text, agreed))
 }
 
+/// What a leg sends and takes by an agreement; `None` for a codec that this build cannot code.
+pub(crate) fn format_of(agreed: &Negotiated) -> Option<Format> {
+    let codec = CodecKind::from_name(agreed.codec.name()).filter(|codec| codec.is_available())?;
+    let usual = OpusConfig::default();
+    let bitrate = agreed.opus.max_average_bitrate.map_or(usual.bitrate, |most| most.min(usual.bitrate));
+    Some(Format {
+        codec,
+        payload_type: agreed.payload_type,
+        telephone_event: agreed.telephone_event,
+        telephone_event_hz: agreed.telephone_event_hz,
+        comfort_noise: agreed.comfort_noise,
+        opus: OpusConfig { bitrate, fec: agreed.opus.fec, ..usual },
+    })
+}
+
 /// What both sides agreed on, and our side of it.
 pub(crate) struct Media {
     local: LocalMedia,
     agreed: Negotiated,
 }
 
+/// What a new agreement changes.
+#[derive(Default)]
+pub(crate) struct Change {
+    /// What the leg has to do.
+    pub(crate) commands: Vec<LegCommand>,
+    /// The codec from here on, where it is another.
+    pub(crate) codec: Option<&'static str>,
+    /// Whether the far side holds us from here on, where that is new.
+    pub(crate) held: Option<bool>,
+    /// Whether the far side sends anything, where that is new.
+    pub(crate) sends: Option<bool>,
+}
+
 impl Media {
     pub(crate) fn new(mut local: LocalMedia, agreed: Negotiated) -> Self {
-        // The recording has one rate: a re-INVITE may move or hold the call, not change its codec.
-        local.codecs = vec![agreed.codec];
+        local.settle(&agreed);
         Self { local, agreed }
     }
 
-    /// Answers a re-INVITE; returns what the leg has to do.
-    pub(crate) async fn renegotiate(&mut self, offer: Option<&str>, responder: Responder) -> Vec<LegCommand> {
+    pub(crate) fn agreed(&self) -> &Negotiated {
+        &self.agreed
+    }
+
+    /// Our description as it stands: the offer where the far side asks us to repeat ourselves (RFC 3261 section 14.2).
+    pub(crate) fn offer(&mut self) -> String {
         self.local.session_version += 1;
+        sdp::offer(&self.local)
+    }
+
+    /// Answers a re-INVITE or UPDATE; a refused one leaves the call as it was.
+    pub(crate) async fn renegotiate(&mut self, offer: Option<&str>, responder: Responder) -> Change {
         let Some(offer) = offer else {
-            // A request to repeat ourselves (RFC 3261 section 14.2): our description is the offer.
-            if let Err(error) = responder.answer(&sdp::offer(&self.local)).await {
+            if let Err(error) = responder.answer(&self.offer()).await {
                 tracing::warn!(%error, "a re-INVITE without an offer could not be answered");
             }
-            return Vec::new();
+            return Change::default();
         };
-        let result = Offer::parse(offer).and_then(|offer| answer(&offer, &self.local));
-        let (answer, agreed) = match result {
-            Ok(agreed) => agreed,
+        match self.answer(offer) {
+            Ok((answer, agreed)) => {
+                if let Err(error) = responder.answer(&answer).await {
+                    tracing::warn!(%error, "a re-INVITE could not be answered");
+                    return Change::default();
+                }
+                self.settle(agreed)
+            }
             Err(error) => {
                 tracing::info!(%error, "a re-INVITE is refused; the call goes on as it was");
                 if let Err(error) = responder.reject(error.status()).await {
                     tracing::warn!(%error, "a re-INVITE could not be refused");
                 }
-                return Vec::new();
+                Change::default()
             }
-        };
-        if let Err(error) = responder.answer(&answer).await {
-            tracing::warn!(%error, "a re-INVITE could not be answered");
-            return Vec::new();
         }
-        let mut commands =
-            vec![LegCommand::Flow { send: agreed.direction.sends(), receive: agreed.direction.receives() }];
-        let format = |agreed: &Negotiated| {
-            let codec = CodecKind::from_name(agreed.codec.name())?;
-            Some(Format {
-                codec,
-                payload_type: agreed.payload_type,
-                telephone_event: agreed.telephone_event,
-                telephone_event_hz: agreed.telephone_event_hz,
-                comfort_noise: agreed.comfort_noise,
-                opus: OpusConfig::default(),
-            })
-        };
-        if let Some(now) = format(&agreed)
-            && Some(now) != format(&self.agreed)
+    }
+
+    /// Our answer to an offer; nothing changes before [`Media::settle`].
+    pub(crate) fn answer(&mut self, offer: &str) -> Result<(String, Negotiated), SdpError> {
+        self.local.session_version += 1;
+        answer(&Offer::parse(offer)?, &self.local)
+    }
+
+    /// Takes the answer to [`Media::offer`].
+    pub(crate) fn accept(&mut self, answer: &str) -> Result<Change, SdpError> {
+        let agreed = sdp::accept_answer(&self.local, answer)?;
+        Ok(self.settle(agreed))
+    }
+
+    /// Keeps to what was agreed; says what that changes.
+    pub(crate) fn settle(&mut self, agreed: Negotiated) -> Change {
+        let mut change = Change::default();
+        let before = &self.agreed;
+        let flow = |direction: MediaDirection| (direction.sends(), direction.receives());
+        if flow(agreed.direction) != flow(before.direction) {
+            let (send, receive) = flow(agreed.direction);
+            change.commands.push(LegCommand::Flow { send, receive });
+            change.held = (send != before.direction.sends()).then_some(!send);
+            change.sends = (receive != before.direction.receives()).then_some(receive);
+        }
+        if let Some(format) = format_of(&agreed)
+            && Some(format) != format_of(before)
         {
-            commands.push(LegCommand::Codec(now));
+            change.codec = (agreed.codec != before.codec).then(|| agreed.codec.name());
+            change.commands.push(LegCommand::Codec(format));
         }
-        if agreed.remote != self.agreed.remote && !agreed.remote.ip().is_unspecified() {
-            commands.push(LegCommand::Remote { rtp: agreed.remote, rtcp: agreed.remote_rtcp });
+        if agreed.remote != before.remote && !agreed.remote.ip().is_unspecified() {
+            change.commands.push(LegCommand::Remote { rtp: agreed.remote, rtcp: agreed.remote_rtcp });
         }
+        self.local.settle(&agreed);
         self.agreed = agreed;
-        commands
+        change
     }
 }

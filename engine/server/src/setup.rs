@@ -7,7 +7,7 @@ use std::time::Instant;
 use antiphon_engine_call::Cause;
 use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span, TrackWriter, track_ring};
 use antiphon_media_plane::{Leg, LegHandle, ShardError, SocketPair, Tap, Taps, WriterError};
-use antiphon_media_sip::sdp::Negotiated;
+use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
 use antiphon_models_pool::{OpenStream, PoolError, StreamHandle};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig};
 
@@ -24,6 +24,8 @@ const EARS_FRAME: Span = Span::from_millis(25);
 pub(crate) struct Place {
     pub(crate) id: CallId,
     pub(crate) agreed: Negotiated,
+    /// Our side of what was agreed.
+    pub(crate) local: LocalMedia,
     pub(crate) language: Language,
     pub(crate) recording: Option<PathBuf>,
     /// Somebody who hears the far side.
@@ -71,8 +73,9 @@ pub(crate) async fn set_up(
     pair: SocketPair,
     epoch: Instant,
 ) -> Result<Setup, SetupError> {
-    let config =
-        shared.leg_config(&place.agreed, place.id).map_err(|error| SetupError::Other(error.to_string()))?;
+    let config = shared
+        .leg_config(&place.agreed, &place.local, place.id)
+        .map_err(|error| SetupError::Other(error.to_string()))?;
     let rate = config.format.codec.sample_rate();
     let (inlet, happenings) = inlet();
     let mut taps = Taps::default();

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use antiphon_engine_flow::Flow;
-use antiphon_media_codec::{GateConfig, OpusConfig};
+use antiphon_media_codec::GateConfig;
 use antiphon_media_frame::{CallId, SampleRate, Span};
-use antiphon_media_plane::{Format, LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
-use antiphon_media_sip::sdp::{Codec, LocalMedia, Negotiated};
+use antiphon_media_link::Identity;
+use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
+use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
+use antiphon_media_sip::{Agent, Registrar};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
 use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
 use antiphon_models_speech::{Engine, Hints, StreamConfig, Synthesizer};
@@ -19,7 +21,12 @@ use rand::Rng;
 
 use crate::calls::Calls;
 use crate::config::Config;
+use crate::line::Dialogs;
 use crate::mouth::Mouth;
+use crate::renegotiate::format_of;
+use crate::sip;
+use crate::switch::Switch;
+use crate::trunks::Router;
 
 /// The flow that answers where none is configured.
 pub(crate) const BANK: &str = include_str!("../../../examples/flows/bank.yaml");
@@ -36,6 +43,18 @@ pub(crate) struct Shared {
     pub(crate) engine: Option<Arc<dyn Engine>>,
     pub(crate) mouth: Arc<Mouth>,
     pub(crate) flows: RwLock<Arc<Flows>>,
+    /// Who may call whom over what.
+    pub(crate) router: Router,
+    /// Where telephones register, if they may.
+    pub(crate) registrar: Option<Arc<Registrar>>,
+    /// Calls joined with calls.
+    pub(crate) switch: Switch,
+    /// Calls by their SIP dialogs.
+    pub(crate) dialogs: Dialogs,
+    /// Our certificate for DTLS, made at the start.
+    pub(crate) identity: Identity,
+    /// Set once SIP listens.
+    agent: OnceLock<Arc<Agent>>,
     pub(crate) started: Instant,
 }
 
@@ -43,6 +62,8 @@ pub(crate) struct Shared {
 pub(crate) struct Flows {
     default: Arc<Flow>,
     numbers: BTreeMap<String, Arc<Flow>>,
+    /// Those that routes lead to, by their files.
+    routed: BTreeMap<PathBuf, Arc<Flow>>,
 }
 
 impl Flows {
@@ -61,11 +82,19 @@ impl Flows {
             None => Arc::new(Flow::parse(BANK, Path::new("bank.yaml")).context("the built-in flow")?),
         };
         let numbers = config.flow.numbers.iter().map(|(number, path)| Ok((number.clone(), load(path)?)));
-        Ok(Self { default, numbers: numbers.collect::<anyhow::Result<_>>()? })
+        let numbers = numbers.collect::<anyhow::Result<_>>()?;
+        let routed = config.routes.iter().filter_map(|route| route.flow.as_ref());
+        let routed = routed.map(|path| Ok((path.clone(), load(path)?))).collect::<anyhow::Result<_>>()?;
+        Ok(Self { default, numbers, routed })
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Flow>> {
-        std::iter::once(&self.default).chain(self.numbers.values())
+        std::iter::once(&self.default).chain(self.numbers.values()).chain(self.routed.values())
+    }
+
+    /// The flow of a file that a route names.
+    pub(crate) fn at(&self, path: &Path) -> Option<Arc<Flow>> {
+        self.routed.get(path).cloned()
     }
 
     pub(crate) fn of(&self, called: &str) -> Arc<Flow> {
@@ -94,9 +123,26 @@ impl Shared {
             engine,
             mouth: Mouth::new(voices(&config)?),
             flows: RwLock::new(Arc::new(flows)),
+            router: Router::new(&config),
+            registrar: sip::registrar(&config),
+            switch: Switch::default(),
+            dialogs: Dialogs::default(),
+            identity: Identity::generate().context("cannot make a certificate for DTLS")?,
+            agent: OnceLock::new(),
             started: Instant::now(),
             config,
         }))
+    }
+
+    /// The SIP agent, once it listens.
+    pub(crate) fn agent(&self) -> Option<&Arc<Agent>> {
+        self.agent.get()
+    }
+
+    /// SIP listens from here on.
+    pub(crate) fn set_agent(&self, agent: Arc<Agent>) {
+        // A server starts once.
+        let _ = self.agent.set(agent);
     }
 
     pub(crate) fn flows(&self) -> Arc<Flows> {
@@ -125,27 +171,18 @@ impl Shared {
         Ok(probe.local_addr()?.ip())
     }
 
-    pub(crate) fn local_media(&self, address: IpAddr, port: u16) -> LocalMedia {
-        let mut local = LocalMedia::new(address, port, rand::rng().random_range(1..=i64::MAX as u64));
-        local.codecs = self.config.media.codecs.iter().filter_map(|name| codec(name)).collect();
-        local
-    }
-
-    pub(crate) fn leg_config(&self, agreed: &Negotiated, call: CallId) -> anyhow::Result<LegConfig> {
-        let name = agreed.codec.name();
-        let Some(codec) = antiphon_media_codec::CodecKind::from_name(name) else {
-            bail!("{name} was agreed on but cannot be coded");
+    pub(crate) fn leg_config(
+        &self,
+        agreed: &Negotiated,
+        _local: &LocalMedia,
+        call: CallId,
+    ) -> anyhow::Result<LegConfig> {
+        let Some(format) = format_of(agreed) else {
+            bail!("{} was agreed on but cannot be coded", agreed.codec.name());
         };
         let mut random = rand::rng();
         Ok(LegConfig {
-            format: Format {
-                codec,
-                payload_type: agreed.payload_type,
-                telephone_event: agreed.telephone_event,
-                telephone_event_hz: agreed.telephone_event_hz,
-                comfort_noise: agreed.comfort_noise,
-                opus: OpusConfig::default(),
-            },
+            format,
             remote: Some(agreed.remote),
             remote_rtcp: Some(agreed.remote_rtcp),
             send: agreed.direction.sends(),
@@ -198,11 +235,6 @@ pub(crate) fn recognizer(config: &Config) -> anyhow::Result<Option<Arc<dyn Engin
         whisper: config.recognizer.whisper.clone(),
     };
     Ok(Some(open_engine(name, &settings)?))
-}
-
-/// The codec of a configured name; the configuration has been checked.
-fn codec(name: &str) -> Option<Codec> {
-    [Codec::G722, Codec::Pcmu, Codec::Pcma].into_iter().find(|codec| codec.name().eq_ignore_ascii_case(name))
 }
 
 /// Opens a stream for every language once: the first one loads its model, and no caller should wait for that.

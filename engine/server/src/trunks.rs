@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, Host, Network, Route, Trunk, User, Whence};
-pub(crate) use dialling::{Attempt, Caller, DialError, Dialling};
+pub(crate) use dialling::{Attempt, Caller, DialError, Dialling, Places};
 use health::Health;
 pub(crate) use health::HostState;
 use limits::Gate;
@@ -35,6 +35,18 @@ pub(crate) enum Origin {
     Anonymous,
     /// The API, by a token.
     Api,
+}
+
+impl Origin {
+    /// What kind it is, for logs: names are left out.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Trunk(_) => "trunk",
+            Self::User(_) => "user",
+            Self::Anonymous => "anonymous",
+            Self::Api => "api",
+        }
+    }
 }
 
 /// Where a call goes.

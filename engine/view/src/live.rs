@@ -121,7 +121,7 @@ impl<W: Write> LiveView<W> {
                     done.push(Block::heads());
                 }
             }
-            EventBody::CallAnswered { codec, sample_rate_hz } => {
+            EventBody::CallAnswered { codec, sample_rate_hz, .. } => {
                 done.push(Block::wide(at, &format!("answered: {codec}, {sample_rate_hz} Hz"), Style::Mark));
             }
             EventBody::SpeechPartial { side, text, start, .. } if !self.known(*side) => {

@@ -160,7 +160,7 @@ impl Summary {
             EventBody::CallStarted { from, to, .. } => {
                 (self.from, self.to) = (from.expose().clone(), to.expose().clone());
             }
-            EventBody::CallAnswered { codec, sample_rate_hz } => {
+            EventBody::CallAnswered { codec, sample_rate_hz, .. } => {
                 self.codec = Some((codec.clone(), *sample_rate_hz));
             }
             EventBody::SpeechFinal { side: Side::Caller, .. } => self.utterances += 1,

@@ -76,7 +76,15 @@ fn answered() -> Call<Parrot> {
     let (from, to) = (Pii::new("alice".into()), Pii::new("bank".into()));
     call.handle(at(0), CallInput::Offered { from, to, direction: "inbound" });
     let variables = BTreeMap::new();
-    call.handle(at(100), CallInput::Answered { codec: "G722".into(), sample_rate_hz: 16_000, variables });
+    call.handle(
+        at(100),
+        CallInput::Answered {
+            codec: "G722".into(),
+            sample_rate_hz: 16_000,
+            security: MediaSecurity::None,
+            variables,
+        },
+    );
     call
 }
 
@@ -228,4 +236,90 @@ fn a_dialogue_is_woken_at_its_time() {
     assert_eq!(call.poll_timeout(), Some(at(700)));
     call.handle_timeout(at(700));
     assert!(matches!(effects(&mut call)[0], Effect::Say { id: PromptId(2), .. }));
+}
+
+/// Asks for a transfer in the same breath as its last words.
+struct Operator {
+    effects: VecDeque<Effect>,
+    outcome: Option<TransferOutcome>,
+}
+
+impl Dialogue for Operator {
+    fn handle(&mut self, _: MediaTime, input: SessionInput) {
+        match input {
+            SessionInput::Started { .. } => {
+                let text = "one moment".to_owned();
+                let prompts = vec![Prompt::Text { text, language: Language::english(), voice: None }];
+                self.effects.push_back(Effect::Say { id: PromptId(1), prompts, interruptible: true });
+                let request = crate::TransferRequest {
+                    to: "1001".into(),
+                    kind: crate::TransferKind::Bridge,
+                    ring: std::time::Duration::from_secs(20),
+                    caller_id: None,
+                    music: Vec::new(),
+                    announce: Vec::new(),
+                    screen: false,
+                };
+                self.effects.push_back(Effect::Transfer { id: ActionId(1), request });
+            }
+            SessionInput::TransferDone { outcome, .. } => self.outcome = Some(outcome),
+            _ => {}
+        }
+    }
+
+    fn handle_timeout(&mut self, _: MediaTime) {}
+
+    fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    fn poll_timeout(&self) -> Option<MediaTime> {
+        None
+    }
+}
+
+#[test]
+fn a_transfer_begins_when_everything_has_been_said() {
+    let operator = Operator { effects: VecDeque::new(), outcome: None };
+    let mut call = Call::new(operator, LIMITS, MediaTime::ZERO);
+    let answered = CallInput::Answered {
+        codec: "PCMU".into(),
+        sample_rate_hz: 8_000,
+        security: MediaSecurity::None,
+        variables: BTreeMap::new(),
+    };
+    call.handle(at(0), answered);
+    let begins = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Transfer { .. }));
+    let first: Vec<_> = std::iter::from_fn(|| call.poll_effect()).collect();
+    assert!(!begins(&first), "not while the caller is still spoken to");
+    let end = PromptEnd::Completed;
+    call.handle(
+        at(900),
+        CallInput::PromptStopped { id: PromptId(1), at: at(900), played: Span::from_millis(900), end },
+    );
+    let then: Vec<_> = std::iter::from_fn(|| call.poll_effect()).collect();
+    assert!(begins(&then));
+    assert!(then.iter().any(|e| matches!(e, Effect::Notify(EventBody::TransferStarted { .. }))));
+    call.handle(at(9_000), CallInput::TransferDone { id: ActionId(1), outcome: TransferOutcome::Busy });
+    assert_eq!(call.dialogue().outcome, Some(TransferOutcome::Busy));
+    let told: Vec<_> = std::iter::from_fn(|| call.poll_effect()).collect();
+    assert!(told.iter().any(|e| matches!(
+        e,
+        Effect::Notify(EventBody::TransferFinished { outcome: "busy", status: None, .. })
+    )));
+}
+
+#[test]
+fn a_dialogue_is_deaf_and_mute_while_the_caller_is_with_somebody_else() {
+    let mut call = answered();
+    while call.poll_effect().is_some() {}
+    call.handle(at(2_000), CallInput::Away(true));
+    call.handle(at(3_000), CallInput::Final(utterance("goodbye", 2_900)));
+    let meanwhile: Vec<_> = std::iter::from_fn(|| call.poll_effect()).collect();
+    assert!(meanwhile.iter().all(|e| matches!(e, Effect::Notify(_))), "{meanwhile:?}");
+    assert!(meanwhile.iter().any(|e| matches!(e, Effect::Notify(EventBody::SpeechFinal { .. }))));
+    call.handle(at(4_000), CallInput::Away(false));
+    call.handle(at(5_000), CallInput::Final(utterance("hello again", 4_900)));
+    let back: Vec<_> = std::iter::from_fn(|| call.poll_effect()).collect();
+    assert!(back.iter().any(|e| matches!(e, Effect::Say { .. })), "{back:?}");
 }

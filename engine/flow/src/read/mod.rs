@@ -1,6 +1,7 @@
 //! From YAML nodes to the model: shape, names and texts, with every problem reported where it stands.
 
 mod steps;
+mod transfer;
 mod understanding;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -172,6 +173,9 @@ impl Reader<'_> {
             match (entry.key.as_str(), &entry.node.value) {
                 ("set", Value::Map(assigned)) => {
                     self.known.extend(assigned.iter().map(|entry| entry.key.clone()));
+                }
+                ("transfer", _) => {
+                    self.known.insert("transfer_outcome".to_owned());
                 }
                 ("save", Value::Scalar { text, .. }) => {
                     self.known.insert(text.clone());

@@ -13,7 +13,7 @@ use crate::problem::nearest;
 use crate::template::{Template, TemplateError};
 use crate::yaml::{Entry, Node, Value};
 
-const ACTIONS: [&str; 7] = ["say", "ask", "branch", "set", "http", "goto", "hang_up"];
+const ACTIONS: [&str; 8] = ["say", "ask", "branch", "set", "http", "transfer", "goto", "hang_up"];
 const KEYS: &str = "0123456789*#ABCD";
 const LONGEST_COLLECTION: u32 = 32;
 const MOST_PROMPT_CHARS: usize = 2_000;
@@ -65,6 +65,16 @@ impl Reader<'_> {
             "branch" => &["branch"],
             "set" => &["set", "next"],
             "http" => &["http", "save", "on_ok", "on_status", "on_timeout", "on_error", "next"],
+            "transfer" => &[
+                "transfer",
+                "on_busy",
+                "on_declined",
+                "on_no_answer",
+                "on_voicemail",
+                "on_forbidden",
+                "on_failed",
+                "next",
+            ],
             "goto" => &["goto"],
             _ => &["hang_up"],
         };
@@ -87,6 +97,7 @@ impl Reader<'_> {
             "branch" => self.branch(node, follows)?,
             "set" => Action::Set(self.assignments(node)?),
             "http" => Action::Http(Box::new(self.http(node, &fields)?)),
+            "transfer" => Action::Transfer(Box::new(self.transfer(node, &fields)?)),
             "goto" => Action::Goto(self.step_name(node)?),
             _ => Action::HangUp { pieces: self.pieces(node) },
         };
@@ -94,6 +105,8 @@ impl Reader<'_> {
             Action::Say { .. } | Action::Set(_) => true,
             Action::Ask(ask) => ask.slot.is_some(),
             Action::Http(http) => http.on_ok.is_none() || http.on_error.is_none(),
+            // Where nothing follows, the call ends with the bridge; only a failure has to lead somewhere.
+            Action::Transfer(transfer) => transfer.on.iter().all(|(outcome, _)| *outcome != "failed"),
             Action::Branch(_) | Action::Goto(_) | Action::HangUp { .. } => false,
         };
         if falls_through && next.is_none() && fields.get("next").is_none() {
@@ -419,7 +432,7 @@ impl Reader<'_> {
     }
 
     /// What is said: a text, a recording, or a list of both.
-    fn pieces(&mut self, node: &Node) -> Vec<Piece> {
+    pub(super) fn pieces(&mut self, node: &Node) -> Vec<Piece> {
         let mut pieces = Vec::new();
         for item in items(node) {
             if let Value::Map(_) = item.value {
@@ -468,7 +481,7 @@ impl Reader<'_> {
         Some(Piece::Recording { path, text: words })
     }
 
-    fn template(&mut self, node: &Node, secrets_allowed: bool) -> Option<Template> {
+    pub(super) fn template(&mut self, node: &Node, secrets_allowed: bool) -> Option<Template> {
         let Some(source) = text(node) else {
             self.problems.error(node.at, format!("expected a text, found {}", node.kind()));
             return None;

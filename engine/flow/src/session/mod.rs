@@ -3,6 +3,7 @@
 mod hints;
 mod question;
 mod speak;
+mod transfer;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -65,6 +66,11 @@ enum State {
     Asking(Box<Question>),
     /// Waiting for a web service.
     Acting {
+        id: ActionId,
+        step: StepId,
+    },
+    /// The caller is with somebody else, or on the way there.
+    Transferring {
         id: ActionId,
         step: StepId,
     },
@@ -154,6 +160,7 @@ impl Session {
             }
             SessionInput::PromptEnded { id, end } => self.prompt_ended(now, id, end),
             SessionInput::HttpDone { id, outcome } => self.action_done(now, id, outcome),
+            SessionInput::TransferDone { id, outcome } => self.transfer_done(now, id, &outcome),
             SessionInput::HungUp => {
                 self.effects.retain(|effect| matches!(effect, Effect::Notify(_)));
                 self.finish();
@@ -174,7 +181,7 @@ impl Session {
         match self.state {
             State::Acting { id, .. } => self.action_done(now, id, HttpOutcome::TimedOut),
             State::Asking(_) => self.question_timeout(now),
-            State::New | State::Finished => {}
+            State::New | State::Transferring { .. } | State::Finished => {}
         }
     }
 
@@ -251,6 +258,7 @@ impl Session {
                     return self.hang_up(Cause::FLOW_HUNG_UP);
                 }
                 Action::Http(http) => return self.act(now, id, http),
+                Action::Transfer(transfer) => return self.transfer(id, transfer),
                 Action::Ask(ask) => {
                     let filled = ask.slot.as_ref().is_some_and(|target| {
                         self.variables.get(&target.variable).is_some_and(|value| !value.is_null())

@@ -11,17 +11,20 @@ use subtle::ConstantTimeEq;
 
 use super::Api;
 use super::problem::{Problem, catalogue};
-use crate::config::Secret;
+use crate::config::{Scope, Token};
 
 /// The subprotocol by which a browser's WebSocket brings the token: it can set no header of its own.
 pub(super) const BEARER: &str = "bearer.";
-/// No request needs a body; what HTTP libraries send unasked is well below this.
+/// The largest body that is read.
 const BODY: u64 = 64 * 1024;
 
 /// Lets a request through, or answers in its place.
-pub(super) async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
+pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let mut response = match check(&api, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(rights) => {
+            request.extensions_mut().insert(rights);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
@@ -37,28 +40,84 @@ pub(super) fn wants_websocket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
-fn check(api: &Api, request: &Request) -> Result<(), Problem> {
-    let headers = request.headers();
-    match &api.token {
-        Some(_) if request.uri().path() == "/healthz" => {}
-        Some(token) => check_token(headers, token)?,
-        None => check_site(request)?,
+/// What the client of a request may do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rights(Arc<[Scope]>);
+
+impl Rights {
+    fn everything() -> Self {
+        Self(Arc::new([Scope::Admin]))
     }
+
+    /// # Errors
+    /// If the token does not have the scope.
+    pub(super) fn need(&self, scope: Scope) -> Result<(), Problem> {
+        if self.0.contains(&Scope::Admin) || self.0.contains(&scope) {
+            return Ok(());
+        }
+        let name = serde_json::to_value(scope).ok().and_then(|name| name.as_str().map(str::to_owned));
+        Err(Problem::because(catalogue::SCOPE_MISSING, name.unwrap_or_default()))
+    }
+}
+
+/// What a request needs, besides what its own handler asks for; `None` for what everybody with a token may see.
+fn needed(method: &Method, path: &str) -> Option<Scope> {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let under =
+        |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if under("/v1/cdr") || under("/v1/webhooks") {
+        return Some(if reads { Scope::CdrRead } else { Scope::Admin });
+    }
+    if under("/v1/calls") || under("/v1/events") || under("/v1/conferences") {
+        // How a call may be supervised, its handler asks.
+        return match (reads, path.ends_with("/supervise")) {
+            (true, _) => Some(Scope::CallsRead),
+            (false, true) => None,
+            (false, false) => Some(Scope::CallsWrite),
+        };
+    }
+    under("/v1").then_some(if reads { Scope::CallsRead } else { Scope::Admin })
+}
+
+fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
+    let headers = request.headers();
+    let rights = match &api.tokens[..] {
+        [] => {
+            check_site(request)?;
+            Rights::everything()
+        }
+        _ if request.uri().path() == "/healthz" => Rights::default(),
+        tokens => {
+            let rights = check_token(headers, tokens)?;
+            if let Some(scope) = needed(request.method(), request.uri().path()) {
+                rights.need(scope)?;
+            }
+            rights
+        }
+    };
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > BODY) {
         return Err(Problem::of(catalogue::BODY_TOO_LARGE));
     }
-    Ok(())
+    Ok(rights)
 }
 
-fn check_token(headers: &HeaderMap, token: &Secret) -> Result<(), Problem> {
+fn check_token(headers: &HeaderMap, tokens: &[Token]) -> Result<Rights, Problem> {
     let mut found = false;
     for given in bearer(headers).chain(subprotocols(headers)) {
         found = true;
-        // In constant time, so that the time of the answer tells nothing about how much of a guess was right.
-        if bool::from(given.as_bytes().ct_eq(token.expose().as_bytes())) {
-            return Ok(());
+        let mut rights = None;
+        for token in tokens {
+            let secret = token.secret.as_ref().map_or("", |secret| secret.expose());
+            // In constant time, and all of them, so that the time of the answer tells nothing about how much of a guess
+            // was right.
+            if !secret.is_empty() && bool::from(given.as_bytes().ct_eq(secret.as_bytes())) {
+                rights = Some(Rights(token.scopes.clone().into()));
+            }
+        }
+        if let Some(rights) = rights {
+            return Ok(rights);
         }
     }
     Err(Problem::of(if found { catalogue::TOKEN_WRONG } else { catalogue::TOKEN_MISSING }))

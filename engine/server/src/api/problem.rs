@@ -35,6 +35,13 @@ kinds! {
         "Take ids from GET /v1/calls or from the events.";
     CALL_UNKNOWN = NOT_FOUND, "call.unknown", "There is no such call.",
         "Calls that ended long ago leave the list; their files stay in the data folder.";
+    CALL_NOT_ANSWERED = CONFLICT, "call.not_answered", "The call is not answered yet, or already over.",
+        "Wait for the event call.answered.";
+    NOT_JOINED = CONFLICT, "call.not_joined", "The calls cannot be joined like that.", "The detail says why.";
+    TARGET_REFUSED = UNPROCESSABLE_ENTITY, "target.refused", "The target cannot be called.",
+        "Look at routes, users and trunk.allow.";
+    BODY_INVALID = BAD_REQUEST, "body.invalid", "The body of the request cannot be understood.",
+        "Send JSON as /openapi.json describes it.";
     CALL_ENDED = CONFLICT, "call.ended", "The call has already ended.", "Nothing is left to do.";
     QUERY_INVALID = BAD_REQUEST, "query.invalid", "The query cannot be understood.",
         "Parameters are state (ringing, answered or ended), limit (1 to 1000) and after (a call id).";
@@ -50,10 +57,12 @@ kinds! {
     ROUTE_METHOD = METHOD_NOT_ALLOWED, "route.method", "The path does not answer this method.",
         "See the header Allow.";
     BODY_TOO_LARGE = PAYLOAD_TOO_LARGE, "body.too_large", "The body of the request is too large.",
-        "No request of this API needs a body.";
+        "Bodies of this API are below 64 KiB.";
     TOKEN_MISSING = UNAUTHORIZED, "token.missing", "The request carries no token.",
         "Send the header `Authorization: Bearer TOKEN`; a browser's WebSocket sends the subprotocol bearer.TOKEN.";
     TOKEN_WRONG = UNAUTHORIZED, "token.wrong", "The token is not the configured one.", "Compare it with http.token.";
+    SCOPE_MISSING = FORBIDDEN, "token.scope", "The token may not do this.",
+        "Give it the scope named in the detail, or use another.";
     HOST_REFUSED = MISDIRECTED_REQUEST, "host.refused", "Without a token the API answers to loopback names only.",
         "Use localhost, 127.0.0.1 or [::1] as host, or configure http.token.";
     ORIGIN_REFUSED = FORBIDDEN, "origin.refused", "A web page from elsewhere may not do this.",

@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 use super::{Limits, Readings, run};
 use crate::calls::{Calls, EventLog};
-use crate::config::Secret;
+use crate::config::{Scope, Secret, Token};
 
 /// Whatever a test waits for comes well before this.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,12 +45,26 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel();
-        let token = token.map(|token| Secret::new(token.to_owned()));
+        let tokens = token.map(|token| Token {
+            name: "test".into(),
+            secret: Some(Secret::new(token.to_owned())),
+            secret_env: None,
+            secret_file: None,
+            scopes: vec![Scope::Admin],
+        });
+        let tokens = tokens.into_iter().collect();
         let shutdown = async {
             let _ = stopped.await;
         };
-        let done =
-            tokio::spawn(run(Arc::clone(&calls), Box::new(readings), token, limits, listener, shutdown));
+        let done = tokio::spawn(run(
+            Arc::clone(&calls),
+            None,
+            Box::new(readings),
+            tokens,
+            limits,
+            listener,
+            shutdown,
+        ));
         Self { address, calls, stop, done }
     }
 

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use antiphon_engine_call::Cause;
 use antiphon_media_record::recover;
-use antiphon_media_sip::{Agent, AgentConfig};
+use antiphon_media_sip::Agent;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Overrides};
 use crate::shared::Shared;
-use crate::{api, inbound, telemetry};
+use crate::{api, inbound, sip, telemetry};
 
 /// How long calls may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(15);
@@ -53,7 +53,7 @@ pub(crate) struct Server {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sip: SocketAddr,
     pub(crate) http: SocketAddr,
-    agent: Agent,
+    agent: Arc<Agent>,
     stop_api: tokio::sync::oneshot::Sender<()>,
     api: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -65,15 +65,9 @@ impl Server {
             .with_context(|| format!("cannot make the data folder {}", config.data.display()))?;
         let shared = tokio::task::spawn_blocking(move || Shared::open(config)).await??;
         let config = &shared.config;
-        let agent_config = AgentConfig {
-            udp: vec![config.sip.listen],
-            tcp: vec![config.sip.listen],
-            user_agent: Some("Antiphon".into()),
-            max_calls: config.call.concurrent * 2,
-            ring_limit: config.call.ringing_limit.0 + Duration::from_secs(5),
-            ..AgentConfig::default()
-        };
-        let (agent, incoming) = Agent::bind(agent_config).await?;
+        let (agent, incoming) = Agent::bind(sip::agent_config(&shared)?).await?;
+        let agent = Arc::new(agent);
+        shared.set_agent(Arc::clone(&agent));
         let sip = agent.udp().first().copied().unwrap_or(config.sip.listen);
         let listener = TcpListener::bind(config.http.listen)
             .await
@@ -82,6 +76,7 @@ impl Server {
         // Not before the ports are ours: a second server on the same folder must not touch what the first one writes.
         repair(config);
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
+        sip::keep_up(&shared);
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();
         let api = tokio::spawn(api::serve(Arc::clone(&shared), listener, async {
             // Sent or dropped: either way the server is stopping.

@@ -92,6 +92,28 @@ pub(crate) struct VoiceSection {
     pub(crate) cache_mib: u64,
 }
 
+/// `[supervision]`: what a user with `supervise = true` dials before another user's name to supervise that user's call.
+/// An empty code switches it off.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Supervision {
+    /// To listen.
+    pub(crate) listen: String,
+    /// To speak to the user alone.
+    pub(crate) whisper: String,
+    /// To speak to both.
+    pub(crate) barge: String,
+    /// To take the user's place.
+    pub(crate) take_over: String,
+}
+
+impl Default for Supervision {
+    fn default() -> Self {
+        let [listen, whisper, barge, take_over] = ["*81*", "*82*", "*83*", "*84*"].map(Into::into);
+        Self { listen, whisper, barge, take_over }
+    }
+}
+
 /// `[flow]`
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

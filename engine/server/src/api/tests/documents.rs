@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_engine_call::{
-    ActionId, Decision, Event, MediaFigures, PromptEnd, PromptId, ResponseTime, Side,
+    ActionId, Decision, Event, MediaFigures, MediaSecurity, PromptEnd, PromptId, ResponseTime, Side,
+    TransferKind,
 };
 use antiphon_models_speech::Word;
 
@@ -24,11 +25,32 @@ fn examples() -> Vec<(EventBody, &'static str)> {
         end: MediaTime::from_millis(end),
         confidence: 0.5,
     };
-    let figures =
-        MediaFigures { packets: 1_250, lost: 3, late: 1, duplicate: 0, jitter_ms: 2.5, concealed_ms: 80 };
+    let figures = MediaFigures {
+        packets: 1_250,
+        lost: 3,
+        late: 1,
+        duplicate: 0,
+        jitter_ms: 2.5,
+        concealed_ms: 80,
+        round_trip_ms: Some(21.5),
+        mos: Some(4.3),
+    };
     let bodies = vec![
         EventBody::CallStarted { from: text("13800138000"), to: text("bank"), direction: "inbound" },
-        EventBody::CallAnswered { codec: "G722".into(), sample_rate_hz: 16_000 },
+        EventBody::CallAnswered {
+            codec: "G722".into(),
+            sample_rate_hz: 16_000,
+            security: MediaSecurity::Sdes,
+        },
+        EventBody::CodecChanged { codec: "PCMA".into() },
+        EventBody::HoldStarted { by_far_side: true },
+        EventBody::HoldEnded { by_far_side: true },
+        EventBody::TransferStarted { id: ActionId(1), kind: TransferKind::Bridge, to: text("1001") },
+        EventBody::TransferFinished { id: ActionId(1), outcome: "no_answer", status: None },
+        EventBody::BridgeStarted { with: CallId(0x0b0b) },
+        EventBody::BridgeEnded { with: CallId(0x0b0b) },
+        EventBody::SupervisionStarted { by: CallId(0x0c0c), mode: "listen" },
+        EventBody::SupervisionEnded { by: CallId(0x0c0c) },
         EventBody::SpeechStarted { side: Side::Caller },
         EventBody::SpeechPartial { side: Side::Caller, text: text("my card"), revision: 2, start: 4.1 },
         EventBody::SpeechFinal {
@@ -72,7 +94,20 @@ fn examples() -> Vec<(EventBody, &'static str)> {
 fn meaning(body: &EventBody) -> &'static str {
     match body {
         EventBody::CallStarted { .. } => "A call came in or was placed.",
-        EventBody::CallAnswered { .. } => "Media flows.",
+        EventBody::CallAnswered { .. } => "Media flows. `security` is `none`, `sdes` or `dtls`.",
+        EventBody::CodecChanged { .. } => "The codec changed; the recording goes on at its own rate.",
+        EventBody::HoldStarted { .. } => "Media stopped flowing, by the far side's wish or by ours.",
+        EventBody::HoldEnded { .. } => "Media flows again.",
+        EventBody::TransferStarted { .. } => "The caller is being handed on: `bridge` or `refer`.",
+        EventBody::TransferFinished { .. } => {
+            "It is over: `completed`, `busy`, `declined`, `no_answer`, `voicemail`, `forbidden` or `failed`."
+        }
+        EventBody::BridgeStarted { .. } => "The far side hears another call, and is heard there.",
+        EventBody::BridgeEnded { .. } => "The two are apart.",
+        EventBody::SupervisionStarted { .. } => {
+            "Somebody supervises the call: `listen`, `whisper`, `barge` or `take_over`."
+        }
+        EventBody::SupervisionEnded { .. } => "The supervisor has left.",
         EventBody::SpeechStarted { .. } => "A voice began. `side` is `caller` or `machine`.",
         EventBody::SpeechPartial { .. } => "Interim words; each replaces the one before. `start` in seconds.",
         EventBody::SpeechFinal { .. } => "Final words, each with its times in seconds on the call's clock.",
@@ -90,7 +125,7 @@ fn meaning(body: &EventBody) -> &'static str {
         EventBody::ActionStarted { .. } => "A web service is asked.",
         EventBody::ActionFinished { .. } => "It answered or did not: `ok`, `status`, `timeout` or `failed`.",
         EventBody::Response(_) => "We answered; both times count from the end of the caller's speech.",
-        EventBody::Media { .. } => "Figures of one direction, at the end of the call.",
+        EventBody::Media { .. } => "Figures of one direction, every ten seconds and at the end of the call.",
         EventBody::Recording { .. } => "The recording is complete.",
         EventBody::CallEnded { .. } => "The call is over; nothing follows. Causes are in ERRORS.md.",
     }

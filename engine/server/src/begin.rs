@@ -1,0 +1,167 @@
+//! The beginning of every call, whoever places it: its name, its log, its state machine, and the way into its
+//! conversation.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use antiphon_engine_call::{
+    Call, CallInput, Cause, Dialogue, Effect, Hearing, Limits, MediaFigures, MediaSecurity, Pii,
+};
+use antiphon_media_frame::{CallId, MediaTime, Span};
+use antiphon_media_sip::Dialog;
+use antiphon_media_sip::sdp::AgreedSecurity;
+use antiphon_models_speech::Language;
+use tokio::sync::mpsc;
+
+use crate::calls::EventLog;
+use crate::conversation::{Conversation, Leaving, Outcome, Parts};
+use crate::renegotiate::Media;
+use crate::setup::Setup;
+use crate::shared::{Shared, new_call_id};
+use crate::switch::Mode;
+use crate::trunks::Origin;
+
+/// A call that is not answered yet.
+pub(crate) struct Begun<D> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) id: CallId,
+    pub(crate) epoch: Instant,
+    pub(crate) call: Call<D>,
+    pub(crate) log: EventLog,
+    /// What ends it from outside.
+    pub(crate) end: mpsc::Receiver<&'static Cause>,
+    /// Where its recording goes, if it is recorded.
+    pub(crate) recording: Option<PathBuf>,
+}
+
+/// Who calls whom.
+pub(crate) struct Parties {
+    pub(crate) direction: &'static str,
+    pub(crate) from: Pii<String>,
+    pub(crate) to: Pii<String>,
+    /// How long it may ring.
+    pub(crate) ringing: Duration,
+    /// The call for whose sake this one is.
+    pub(crate) parent: Option<CallId>,
+    /// Where it comes from.
+    pub(crate) origin: Origin,
+}
+
+/// What an answered call does first.
+#[derive(Clone, Debug)]
+pub(crate) enum Joining {
+    /// It is joined with another.
+    Bridge(CallId),
+    /// It enters a conference.
+    Confer(String),
+    /// It supervises another.
+    Supervise { target: CallId, mode: Mode, hearing: Hearing },
+}
+
+/// What a call has once it is answered.
+pub(crate) struct Line {
+    pub(crate) origin: Origin,
+    pub(crate) language: Language,
+    /// The far side's SIP address; empty where there is none.
+    pub(crate) peer: Pii<String>,
+    pub(crate) leaving: Leaving,
+    pub(crate) joining: Option<Joining>,
+    /// Nothing where the call did not come by SIP.
+    pub(crate) dialog: Option<Dialog>,
+    pub(crate) media: Media,
+    pub(crate) setup: Setup,
+    /// Variables for the dialogue.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Keys come as tones.
+    pub(crate) inband_keys: bool,
+}
+
+/// Begins a call and tells those who watch.
+pub(crate) fn begin<D: Dialogue>(shared: &Arc<Shared>, parties: Parties, dialogue: D) -> Begun<D> {
+    let epoch = Instant::now();
+    let id = new_call_id();
+    let (end_sender, end) = mpsc::channel(4);
+    let config = &shared.config.call;
+    let recording = config.record.then(|| shared.recording_path(id));
+    let events = recording.as_ref().map(|path| path.with_extension("events.jsonl"));
+    let Parties { direction, from, to, ringing, parent: _, origin: _ } = parties;
+    let started = jiff::Timestamp::now().to_string();
+    let log = shared.calls.begin(id, direction, started, events.as_deref(), end_sender);
+    let limits = Limits { ringing: Span::from(ringing), longest: config.longest.span() };
+    let mut call = Call::new(dialogue, limits, MediaTime::ZERO);
+    call.handle(MediaTime::ZERO, CallInput::Offered { from, to, direction });
+    let mut begun = Begun { shared: Arc::clone(shared), id, epoch, call, log, end, recording };
+    begun.drain();
+    begun
+}
+
+impl<D: Dialogue> Begun<D> {
+    /// Ends the call, which was never answered.
+    pub(crate) fn finish(mut self, cause: &'static Cause) {
+        let now = self.now();
+        self.call.handle(now, CallInput::End(cause));
+        let none = MediaFigures::default();
+        self.call.handle(now, CallInput::Closed { received: none, sent: none, recording: None });
+        self.drain();
+    }
+
+    /// Runs the answered call to its end.
+    pub(crate) async fn converse(self, line: Line) -> Outcome {
+        let Line {
+            origin,
+            language,
+            peer,
+            leaving,
+            joining,
+            dialog,
+            media,
+            setup,
+            variables,
+            inband_keys: _,
+        } = line;
+        let Setup { leg, ears, rate, inlet, happenings } = setup;
+        let security = match media.agreed().security {
+            AgreedSecurity::Plain => MediaSecurity::None,
+            AgreedSecurity::Sdes { .. } => MediaSecurity::Sdes,
+            AgreedSecurity::Dtls { .. } => MediaSecurity::Dtls,
+        };
+        let codec = media.agreed().codec.name().to_owned();
+        let answered = CallInput::Answered { codec, sample_rate_hz: rate.hz(), security, variables };
+        let parts = Parts {
+            shared: self.shared,
+            id: self.id,
+            origin,
+            language,
+            peer,
+            leaving,
+            joining,
+            dialog,
+            media,
+            leg: Some(leg),
+            ears,
+            rate,
+            epoch: self.epoch,
+            inlet,
+            happenings,
+            end: self.end,
+            recording: self.recording,
+        };
+        Conversation::new(self.call, self.log, parts).run(answered).await
+    }
+
+    fn now(&self) -> MediaTime {
+        MediaTime::ZERO + self.epoch.elapsed().into()
+    }
+
+    /// Publishes what an unanswered call has to say; it asks for nothing else that could be done.
+    fn drain(&mut self) {
+        while let Some(effect) = self.call.poll_effect() {
+            if let Effect::Notify(body) = effect {
+                let now = self.now();
+                self.log.write(now, body);
+            }
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Who is at the other end of a line, and how he is reached: profiles of media, plans of calls, dialogs by name.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use antiphon_engine_call::{Cause, Hearing, Pii, TransferOutcome};
+use antiphon_media_frame::CallId;
+use antiphon_media_sip::sdp::{Codec, Fingerprint, LocalMedia, Security};
+use antiphon_media_sip::{Binding, CallRequest, Credentials, Dialog, DialogControl, Replaces, SipTransport};
+use rand::Rng;
+
+use crate::begin::Joining;
+use crate::config::{Dtmf, Srtp, Trunk};
+use crate::shared::Shared;
+use crate::switch::Mode;
+use crate::trunks::{Attempt, Caller, DialError, Dialling, Origin, Places, Target as Way};
+
+/// Which media a line carries.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    /// Codecs, best first.
+    pub(crate) codecs: Vec<Codec>,
+    pub(crate) protection: Protection,
+    /// Keys travel as tones.
+    pub(crate) inband_keys: bool,
+}
+
+/// How the media of a line may be protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protection {
+    /// Offers are plain; whatever is offered is answered.
+    Any,
+    /// Never.
+    Plain,
+    /// Keys in SDP where the far side can.
+    Optional,
+    /// Keys in SDP, or no call.
+    Required,
+    /// Keys by DTLS with ICE: a web page.
+    Web,
+}
+
+/// Somebody who can be rung.
+pub(crate) struct Target {
+    pub(crate) request: CallRequest,
+    pub(crate) profile: Profile,
+    /// Where it is, for logs and for our own address towards it.
+    pub(crate) host: String,
+    pub(crate) peer: Option<SocketAddr>,
+    /// Whom the far side is to us once it has answered.
+    pub(crate) origin: Origin,
+    pub(crate) ring_limit: Duration,
+    /// How long it may say nothing at all.
+    pub(crate) try_limit: Duration,
+    /// What is limited by trunk and user; kept as long as the call lasts.
+    pub(crate) _places: Option<Places>,
+}
+
+/// In what order targets are rung.
+pub(crate) enum Plan {
+    /// All at once: the first who answers has the call.
+    Together(Vec<Target>),
+    /// One host of a trunk after another.
+    Over(Box<Dialling>),
+}
+
+/// How long telephones and addresses without a trunk may say nothing at all.
+const TRY: Duration = Duration::from_secs(8);
+/// The longest that anybody rings.
+const RING: Duration = Duration::from_secs(180);
+
+impl Shared {
+    /// Which media calls from there carry.
+    pub(crate) fn profile(&self, origin: &Origin) -> Profile {
+        match origin {
+            Origin::Trunk(name) => match self.router.trunk(name) {
+                Some(trunk) => self.profile_of(&trunk),
+                None => self.profile_with(Protection::Any),
+            },
+            _ => self.profile_with(Protection::Any),
+        }
+    }
+
+    /// Our side of a negotiation; the port is filled in where it is not known yet.
+    pub(crate) fn media(&self, at: SocketAddr, profile: &Profile) -> LocalMedia {
+        let session = rand::rng().random_range(1..=i64::MAX as u64);
+        let mut local = LocalMedia::new(at.ip(), at.port(), session);
+        local.codecs.clone_from(&profile.codecs);
+        local.comfort_noise = true;
+        local.rtcp_mux = true;
+        local.security = match profile.protection {
+            Protection::Any | Protection::Plain => Security::plain(),
+            Protection::Optional => Security::sdes(false),
+            Protection::Required => Security::sdes(true),
+            Protection::Web => Security::dtls(Fingerprint(self.identity.fingerprint().0)),
+        };
+        local
+    }
+
+    /// Our side of an offer: protection that the far side may not know is left out unless it is wanted.
+    pub(crate) fn offer_media(&self, at: SocketAddr, profile: &Profile) -> LocalMedia {
+        let mut local = self.media(at, profile);
+        if profile.protection == Protection::Any {
+            local.security = Security::plain();
+            // Old telephones take the attribute for an error.
+            local.rtcp_mux = false;
+        }
+        local
+    }
+
+    /// How `to` is reached on behalf of `origin`: a number as routes know it, `user:NAME` or a SIP address.
+    pub(crate) fn plan(
+        &self,
+        origin: &Origin,
+        to: &str,
+        caller: Option<&str>,
+    ) -> Result<Plan, TransferOutcome> {
+        if let Some(user) = to.strip_prefix("user:") {
+            return self.telephones(user, caller);
+        }
+        let number = match (to.strip_prefix("sip:"), origin) {
+            // What flows and operators write down is theirs to answer for.
+            (Some(_), Origin::Api) => return Ok(Plan::Together(vec![self.direct(to, caller)])),
+            // What anybody else sends us is dialled as a number, by the routes that are his.
+            (Some(address), _) => address.split(['@', ';', '?']).next().unwrap_or_default(),
+            (None, _) => to,
+        };
+        match self.router.inbound(origin, number, caller.unwrap_or_default()) {
+            Way::User(name) => self.telephones(&name, caller),
+            Way::Trunk(outlet) => {
+                let caller = Caller { number: caller.unwrap_or_default(), ..Caller::default() };
+                let dialling =
+                    self.router.outbound(&outlet, &caller, Instant::now()).map_err(|e| forbidden(&e))?;
+                Ok(Plan::Over(Box::new(dialling)))
+            }
+            Way::Reject { status: 403 } => Err(TransferOutcome::Forbidden),
+            Way::Reject { status } => {
+                let reason = "a route refuses the number".to_owned();
+                Err(TransferOutcome::Failed { status, reason })
+            }
+            Way::Flow(_) | Way::DefaultFlow | Way::Conference(_) => {
+                let reason = "no route leads to a telephone".to_owned();
+                Err(TransferOutcome::Failed { status: 404, reason })
+            }
+        }
+    }
+
+    /// How a number is reached over a trunk that an operator names.
+    pub(crate) fn plan_over(
+        &self,
+        trunk: &str,
+        number: &str,
+        caller: Option<&str>,
+    ) -> Result<Plan, TransferOutcome> {
+        let Some(outlet) = self.router.over(trunk, number) else {
+            let reason = "there is no such trunk".to_owned();
+            return Err(TransferOutcome::Failed { status: 404, reason });
+        };
+        let caller = Caller { number: caller.unwrap_or_default(), ..Caller::default() };
+        let dialling = self.router.outbound(&outlet, &caller, Instant::now()).map_err(|e| forbidden(&e))?;
+        Ok(Plan::Over(Box::new(dialling)))
+    }
+
+    /// What a trunk's host is rung with.
+    pub(crate) fn target_of(&self, attempt: Attempt) -> Target {
+        let Attempt { trunk, host, request_uri, from, display_name, asserted, headers, login, places } =
+            attempt;
+        let mut request = CallRequest::new(request_uri.expose(), from.expose(), String::new());
+        request.display_name = display_name;
+        request.asserted_identity = asserted;
+        request.headers = headers.into_iter().map(|(name, value)| (name, value.into_inner())).collect();
+        request.transport = host.transport;
+        request.credentials =
+            login.map(|login| Credentials::new(login.user, login.password.expose().to_owned()));
+        let port = host.port.unwrap_or_else(|| host.transport.default_port());
+        Target {
+            request,
+            profile: self.profile_of(&trunk),
+            peer: host.ip().map(|ip| SocketAddr::new(ip, port)),
+            host: host.authority(),
+            origin: Origin::Trunk(trunk.name.clone()),
+            ring_limit: trunk.ring_limit.0,
+            try_limit: trunk.try_limit.0,
+            _places: Some(places),
+        }
+    }
+
+    /// Whether a call may send its partner elsewhere by REFER: users may, and trunks that are trusted. Where to, the
+    /// routes decide.
+    pub(crate) fn may_refer(&self, origin: &Origin) -> bool {
+        match origin {
+            Origin::User(_) => true,
+            Origin::Trunk(name) => self.router.trunk(name).is_some_and(|trunk| trunk.trusted),
+            Origin::Anonymous | Origin::Api => false,
+        }
+    }
+
+    /// What supervises by dialling a code: the code, then the user whose call it is.
+    pub(crate) fn supervision(
+        &self,
+        origin: &Origin,
+        called: &str,
+    ) -> Option<Result<Joining, &'static Cause>> {
+        let codes = &self.config.supervision;
+        let (mode, user) = [
+            (&codes.listen, Mode::Listen),
+            (&codes.whisper, Mode::Whisper),
+            (&codes.barge, Mode::Barge),
+            (&codes.take_over, Mode::TakeOver),
+        ]
+        .into_iter()
+        .filter(|(code, _)| !code.is_empty())
+        .find_map(|(code, mode)| Some((mode, called.strip_prefix(code.as_str())?)))
+        .filter(|(_, user)| !user.is_empty())?;
+        let allowed = match origin {
+            Origin::User(name) => self.router.user(name).is_some_and(|user| user.supervise),
+            _ => false,
+        };
+        if !allowed {
+            return Some(Err(Cause::FORBIDDEN));
+        }
+        // The agent's leg, or the caller's where the caller is the user.
+        let target = self.switch.call_of(&Origin::User(user.to_owned()));
+        Some(target.map_or(Err(Cause::NO_ROUTE), |target| {
+            Ok(Joining::Supervise { target, mode, hearing: Hearing::Both })
+        }))
+    }
+
+    fn profile_of(&self, trunk: &Trunk) -> Profile {
+        let protection = match trunk.srtp {
+            Srtp::Off => Protection::Plain,
+            Srtp::Optional => Protection::Optional,
+            Srtp::Required => Protection::Required,
+        };
+        let mut profile = self.profile_with(protection);
+        if !trunk.codecs.is_empty() {
+            profile.codecs = trunk.codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
+        }
+        profile.inband_keys = trunk.dtmf == Dtmf::Inband;
+        profile
+    }
+
+    fn profile_with(&self, protection: Protection) -> Profile {
+        let codecs = self.config.media.codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
+        Profile { codecs, protection, inband_keys: false }
+    }
+
+    fn telephones(&self, user: &str, caller: Option<&str>) -> Result<Plan, TransferOutcome> {
+        if self.router.user(user).is_none() {
+            let reason = "there is no such user".to_owned();
+            return Err(TransferOutcome::Failed { status: 404, reason });
+        }
+        let bindings = self.registrar.as_ref().map(|registrar| registrar.lookup(user)).unwrap_or_default();
+        if bindings.is_empty() {
+            return Err(TransferOutcome::NoAnswer);
+        }
+        let targets = bindings.into_iter().map(|binding| self.telephone(user, binding, caller)).collect();
+        Ok(Plan::Together(targets))
+    }
+
+    fn telephone(&self, user: &str, binding: Binding, caller: Option<&str>) -> Target {
+        let mut request =
+            CallRequest::new(binding.contact.expose(), &self.own_address(caller), String::new());
+        request.transport = binding.transport;
+        request.destination = Some(binding.destination);
+        let web = matches!(binding.transport, SipTransport::Ws | SipTransport::Wss);
+        Target {
+            request,
+            profile: self.profile_with(if web { Protection::Web } else { Protection::Any }),
+            host: binding.destination.ip().to_string(),
+            peer: Some(binding.destination),
+            origin: Origin::User(user.to_owned()),
+            ring_limit: RING,
+            try_limit: TRY,
+            _places: None,
+        }
+    }
+
+    fn direct(&self, to: &str, caller: Option<&str>) -> Target {
+        let request = CallRequest::new(to, &self.own_address(caller), String::new());
+        Target {
+            request,
+            profile: self.profile_with(Protection::Any),
+            host: host_of(to).to_owned(),
+            peer: None,
+            origin: Origin::Anonymous,
+            ring_limit: RING,
+            try_limit: TRY,
+            _places: None,
+        }
+    }
+
+    /// The From address of calls that are no trunk's.
+    fn own_address(&self, caller: Option<&str>) -> String {
+        let host = self.config.sip.advertise.unwrap_or_else(|| self.config.sip.listen.ip());
+        let host = if host.is_ipv6() { format!("[{host}]") } else { host.to_string() };
+        match caller.filter(|caller| crate::trunks::normal(caller).is_ok()) {
+            Some(caller) => format!("sip:{caller}@{host}"),
+            None => format!("sip:antiphon@{host}"),
+        }
+    }
+}
+
+/// The address a REFER names: what the flow wrote, or a number at the far side's own host.
+pub(crate) fn refer_target(peer: &Pii<String>, to: &str) -> Pii<String> {
+    if to.starts_with("sip:") {
+        return Pii::new(to.to_owned());
+    }
+    let number = to.strip_prefix("user:").unwrap_or(to);
+    Pii::new(format!("sip:{number}@{}", host_of(peer.expose())))
+}
+
+/// The host of a SIP address.
+pub(crate) fn host_of(address: &str) -> &str {
+    let rest = address.strip_prefix("sip:").or_else(|| address.strip_prefix("sips:")).unwrap_or(address);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    rest.split([';', '?', '>']).next().unwrap_or(rest)
+}
+
+fn forbidden(error: &DialError) -> TransferOutcome {
+    match error {
+        DialError::Forbidden { .. } => TransferOutcome::Forbidden,
+        other => TransferOutcome::Failed { status: other.status(), reason: other.to_string() },
+    }
+}
+
+/// Calls by their SIP dialogs.
+#[derive(Default)]
+pub(crate) struct Dialogs {
+    known: Mutex<BTreeMap<CallId, (DialogControl, Pii<String>)>>,
+}
+
+impl Dialogs {
+    pub(crate) fn enter(&self, call: CallId, dialog: &Dialog, peer: Pii<String>) {
+        self.lock().insert(call, (dialog.control(), peer));
+    }
+
+    pub(crate) fn leave(&self, call: CallId) {
+        self.lock().remove(&call);
+    }
+
+    /// The call that a Replaces header means, whichever side wrote it.
+    pub(crate) fn find(&self, replaces: &Replaces) -> Option<CallId> {
+        let known = self.lock();
+        let same = |own: &Replaces| {
+            own.call_id == replaces.call_id
+                && ((own.to_tag == replaces.to_tag && own.from_tag == replaces.from_tag)
+                    || (own.to_tag == replaces.from_tag && own.from_tag == replaces.to_tag))
+        };
+        known.iter().find(|(_, (control, _))| same(&control.replaces())).map(|(call, _)| *call)
+    }
+
+    /// What a third side is told so that it can take our place in a call: the far side's address, and the dialog.
+    pub(crate) fn target(&self, call: CallId) -> Option<(Pii<String>, Replaces)> {
+        self.lock().get(&call).map(|(control, peer)| (peer.clone(), control.replaces()))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<CallId, (DialogControl, Pii<String>)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_referred_to_at_the_far_sides_host() {
+        let peer = Pii::new("sip:1001@pbx.example:5070;transport=tcp".to_owned());
+        assert_eq!(refer_target(&peer, "2002").expose(), "sip:2002@pbx.example:5070");
+        assert_eq!(refer_target(&peer, "user:bob").expose(), "sip:bob@pbx.example:5070");
+        assert_eq!(refer_target(&peer, "sip:desk@other.example").expose(), "sip:desk@other.example");
+        assert_eq!(host_of("sip:pbx.example"), "pbx.example");
+    }
+}
