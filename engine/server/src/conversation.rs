@@ -265,7 +265,7 @@ impl<D: Dialogue> Conversation<D> {
                 self.parts.dialog = None;
                 self.tell(CallInput::End(Cause::CALLER_HUNG_UP));
             }
-            DialogEvent::Lost | DialogEvent::Expired => {
+            DialogEvent::Lost => {
                 self.parts.dialog = None;
                 self.tell(CallInput::End(Cause::SIGNALLING_LOST));
             }

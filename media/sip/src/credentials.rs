@@ -39,7 +39,8 @@ enum Algorithm {
 impl Algorithm {
     fn read(name: &str) -> Option<(Self, bool)> {
         let lower = name.to_ascii_lowercase();
-        let (base, session) = lower.strip_suffix("-sess").map_or((lower.as_str(), false), |base| (base, true));
+        let (base, session) =
+            lower.strip_suffix("-sess").map_or((lower.as_str(), false), |base| (base, true));
         let algorithm = match base {
             "md5" => Self::Md5,
             "sha-256" => Self::Sha256,
@@ -120,7 +121,16 @@ impl Challenge {
         if session && !qop_auth {
             return None;
         }
-        Some(Self { realm: realm?, nonce: nonce?, stale, opaque, algorithm, session, algorithm_given, qop_auth })
+        Some(Self {
+            realm: realm?,
+            nonce: nonce?,
+            stale,
+            opaque,
+            algorithm,
+            session,
+            algorithm_given,
+            qop_auth,
+        })
     }
 
     /// The strongest of several challenges (RFC 8760 §2.4: the first one that is understood, topmost first; servers
@@ -256,13 +266,25 @@ mod tests {
     fn the_strongest_challenge_is_taken() {
         let of = |algorithm| format!("Digest realm=\"r\", nonce=\"n\", algorithm={algorithm}, qop=\"auth\"");
         let values = [of("MD5"), of("SHA-256"), of("AKAv1-MD5"), "Basic realm=\"r\"".to_owned()];
-        assert_eq!(Challenge::strongest(values.iter().map(String::as_str)).unwrap().algorithm, Algorithm::Sha256);
+        assert_eq!(
+            Challenge::strongest(values.iter().map(String::as_str)).unwrap().algorithm,
+            Algorithm::Sha256
+        );
         assert_eq!(Challenge::strongest(["Basic realm=\"r\""].into_iter()), None);
     }
 
     #[test]
     fn broken_challenges_are_refused() {
-        for bad in ["", "Digest", "Digest realm=\"x", "Digest realm=\"r\"", "Digest nonce=\"n\"", "Digest realm=r, nonce=n, qop=\"auth-int\"", "Digest realm=r, nonce=n\r\nX: y", "Digest realm"] {
+        for bad in [
+            "",
+            "Digest",
+            "Digest realm=\"x",
+            "Digest realm=\"r\"",
+            "Digest nonce=\"n\"",
+            "Digest realm=r, nonce=n, qop=\"auth-int\"",
+            "Digest realm=r, nonce=n\r\nX: y",
+            "Digest realm",
+        ] {
             assert_eq!(Challenge::parse(bad), None, "{bad:?}");
         }
     }

@@ -72,7 +72,9 @@ impl Authorizer {
         }
         let values = response.headers.iter().filter_map(|header| match (&response.status_code, header) {
             (StatusCode::Unauthorized, Header::WwwAuthenticate(value)) => Some(value.value()),
-            (StatusCode::ProxyAuthenticationRequired, Header::ProxyAuthenticate(value)) => Some(value.value()),
+            (StatusCode::ProxyAuthenticationRequired, Header::ProxyAuthenticate(value)) => {
+                Some(value.value())
+            }
             _ => None,
         });
         let Some(challenge) = Challenge::strongest(values) else { return false };
@@ -117,7 +119,11 @@ pub(crate) async fn prepare(
 }
 
 /// The stack opens streams past the gate: the ones it will want are opened here first.
-async fn open(core: &Arc<Core>, request: &Request, destination: &mut Option<SipAddr>) -> Result<(), SipError> {
+async fn open(
+    core: &Arc<Core>,
+    request: &Request,
+    destination: &mut Option<SipAddr>,
+) -> Result<(), SipError> {
     let hop = match destination {
         Some(address) => address.clone(),
         None => SipAddr::try_from(&request.destination())?,
@@ -262,7 +268,12 @@ impl Leg {
         let body = sdp.map(|sdp| ("application/sdp", sdp.as_bytes().to_vec()));
         let ack = self.request(Method::Ack, seq, authorization, body)?;
         let key = (self.id.call_id.clone(), seq);
-        let kept = Acknowledged { leg: Arc::clone(self), invite: invite.clone(), ack: ack.clone(), forks: Vec::new() };
+        let kept = Acknowledged {
+            leg: Arc::clone(self),
+            invite: invite.clone(),
+            ack: ack.clone(),
+            forks: Vec::new(),
+        };
         lock(&self.core.acknowledged).insert(key.clone(), kept);
         let core = Arc::clone(&self.core);
         tokio::spawn(async move {
@@ -351,7 +362,9 @@ pub(crate) async fn absorb(core: Arc<Core>, mut strays: mpsc::Receiver<Response>
 /// ACK and BYE for an answer nobody waits for.
 pub(crate) async fn drop_fork(sibling: &Arc<Leg>, invite: &Request, response: &Response, seq: u32) {
     let auth = lock(&sibling.auth).clone();
-    let Some(leg) = fork_leg(&sibling.core, invite, response, auth, sibling.transport, sibling.contact.clone()) else {
+    let Some(leg) =
+        fork_leg(&sibling.core, invite, response, auth, sibling.transport, sibling.contact.clone())
+    else {
         return;
     };
     leg.set_flow(sibling.flow());
@@ -368,7 +381,8 @@ pub(crate) async fn drop_fork(sibling: &Arc<Leg>, invite: &Request, response: &R
 
 /// The credentials a request carried; its ACK carries the same.
 pub(crate) fn authorization_of(request: &Request) -> Vec<Header> {
-    let is_one = |header: &&Header| matches!(header, Header::Authorization(_) | Header::ProxyAuthorization(_));
+    let is_one =
+        |header: &&Header| matches!(header, Header::Authorization(_) | Header::ProxyAuthorization(_));
     request.headers.iter().filter(is_one).cloned().collect()
 }
 

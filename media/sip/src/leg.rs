@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rsipstack::sip::headers::typed::{RecordRoute, Route};
 use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader};
-use rsipstack::sip::{Header, Host, Method, Request, Response, StatusCode, StatusCodeKind, Transport, Uri, Version};
+use rsipstack::sip::{
+    Header, Host, Method, Request, Response, StatusCode, StatusCodeKind, Transport, Uri, Version,
+};
 use rsipstack::transport::{SipAddr, SipConnection};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
@@ -35,7 +37,13 @@ impl DialogId {
     pub(crate) fn of_request(request: &Request) -> Option<Self> {
         Some(Self {
             call_id: request.call_id_header().ok()?.value().to_owned(),
-            local_tag: request.to_header().ok()?.tag().ok()?.map(|tag| tag.value().to_owned()).unwrap_or_default(),
+            local_tag: request
+                .to_header()
+                .ok()?
+                .tag()
+                .ok()?
+                .map(|tag| tag.value().to_owned())
+                .unwrap_or_default(),
             remote_tag: request.from_header().ok()?.tag().ok()??.value().to_owned(),
         })
     }
@@ -72,6 +80,8 @@ pub(crate) enum End {
 pub(crate) enum Pending {
     Ours,
     Theirs,
+    /// Answered, and only the ACK is missing: in the way of this side's offers, not of theirs.
+    Unconfirmed,
 }
 
 /// Where requests go.
@@ -129,7 +139,8 @@ pub(crate) struct Leg {
     end: Mutex<End>,
     events: Mutex<Option<mpsc::Sender<DialogEvent>>>,
     permit: Mutex<Option<OwnedSemaphorePermit>>,
-    pending: Mutex<Option<Pending>>,
+    pending: Mutex<Option<(Pending, u64)>>,
+    offers: AtomicU64,
     waiting: AtomicUsize,
     /// The last description this side sent, for refreshes.
     pub(crate) local_sdp: Mutex<String>,
@@ -148,7 +159,8 @@ pub(crate) struct Leg {
 
 impl Leg {
     pub(crate) fn new(core: &Arc<Core>, beginning: Beginning) -> Arc<Self> {
-        let Beginning { id, role, local, remote, contact, transport, target, routes, flow, source, .. } = beginning;
+        let Beginning { id, role, local, remote, contact, transport, target, routes, flow, source, .. } =
+            beginning;
         Arc::new(Self {
             core: Arc::clone(core),
             id,
@@ -166,6 +178,7 @@ impl Leg {
             events: Mutex::new(None),
             permit: Mutex::new(None),
             pending: Mutex::new(None),
+            offers: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             local_sdp: Mutex::new(String::new()),
             remote_sdp: Mutex::new(String::new()),
@@ -253,12 +266,9 @@ impl Leg {
         *lock(&self.events) = Some(events);
     }
 
-    /// Hands an event to the holder of the dialog; gives it back if nobody takes it.
-    pub(crate) fn tell(&self, event: DialogEvent) -> Result<(), DialogEvent> {
-        match &*lock(&self.events) {
-            Some(events) => events.try_send(event).map_err(mpsc::error::TrySendError::into_inner),
-            None => Err(event),
-        }
+    /// Hands an event to the holder of the dialog. Whether there is one with room for it.
+    pub(crate) fn tell(&self, event: DialogEvent) -> bool {
+        lock(&self.events).as_ref().is_some_and(|events| events.try_send(event).is_ok())
     }
 
     /// Counts a request that waits for its holder's answer, up to `limit`.
@@ -272,12 +282,13 @@ impl Leg {
     pub(crate) fn begin_offer(self: &Arc<Self>, whose: Pending) -> Result<Offering, Pending> {
         let mut pending = lock(&self.pending);
         match *pending {
-            Some(other) => Err(other),
-            None => {
-                *pending = Some(whose);
-                Ok(Offering(Arc::clone(self)))
-            }
+            Some((Pending::Unconfirmed, _)) if whose == Pending::Theirs => {}
+            Some((other, _)) => return Err(other),
+            None => {}
         }
+        let number = self.offers.fetch_add(1, Ordering::Relaxed);
+        *pending = Some((whose, number));
+        Ok(Offering { leg: Arc::clone(self), number })
     }
 
     // ── requests of the far side ──────────────────────────────────────────
@@ -294,7 +305,8 @@ impl Leg {
 
     /// Takes over what a target refresh or a response says about the far side: Contact and Allow.
     pub(crate) fn learn(&self, message: &impl HeadersExt) {
-        if let Some(contact) = message.typed_contact_headers().ok().and_then(|found| found.into_iter().next()) {
+        if let Some(contact) = message.typed_contact_headers().ok().and_then(|found| found.into_iter().next())
+        {
             lock(&self.path).target = contact.uri;
         }
         if let Some(allow) = message.header_value("Allow") {
@@ -422,7 +434,9 @@ impl Leg {
         let makes_dialog = request.method == Method::Invite && status.code() < 300;
         for header in request.headers.iter() {
             match header {
-                Header::Via(_) | Header::From(_) | Header::CallId(_) | Header::CSeq(_) => headers.push(header.clone()),
+                Header::Via(_) | Header::From(_) | Header::CallId(_) | Header::CSeq(_) => {
+                    headers.push(header.clone());
+                }
                 Header::RecordRoute(_) if makes_dialog => headers.push(header.clone()),
                 Header::To(to) => {
                     let tagged = matches!(to.tag(), Ok(Some(_)));
@@ -449,7 +463,13 @@ impl Leg {
         }
         let body = body.unwrap_or_default().as_bytes().to_vec();
         headers.push(Header::ContentLength(u32::try_from(body.len()).unwrap_or(u32::MAX).into()));
-        Response { status_code: status, wire_reason: None, version: Version::V2, headers: headers.into(), body }
+        Response {
+            status_code: status,
+            wire_reason: None,
+            version: Version::V2,
+            headers: headers.into(),
+            body,
+        }
     }
 
     /// The stream requests go over, while it stands.
@@ -494,11 +514,25 @@ impl Drop for Waiting {
 }
 
 /// The place of the one offer under way; free again when dropped.
-pub(crate) struct Offering(Arc<Leg>);
+pub(crate) struct Offering {
+    leg: Arc<Leg>,
+    number: u64,
+}
+
+impl Offering {
+    /// From here on only the ACK is missing.
+    pub(crate) fn answered(&self) {
+        if let Some((pending, number)) = &mut *lock(&self.leg.pending)
+            && *number == self.number
+        {
+            *pending = Pending::Unconfirmed;
+        }
+    }
+}
 
 impl Drop for Offering {
     fn drop(&mut self) {
-        lock(&self.0.pending).take();
+        lock(&self.leg.pending).take_if(|(_, number)| *number == self.number);
     }
 }
 
@@ -531,7 +565,9 @@ pub(crate) fn record_route(message: &impl HeadersExt) -> Vec<String> {
         .into_iter()
         .filter_map(|header| RecordRoute::parse_header_list(header.value()).ok())
         .flatten()
-        .map(|entry| Route { display_name: entry.display_name, uri: entry.uri, params: entry.params }.to_string())
+        .map(|entry| {
+            Route { display_name: entry.display_name, uri: entry.uri, params: entry.params }.to_string()
+        })
         .collect()
 }
 
@@ -564,7 +600,10 @@ fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, ..] = v4.octets();
-            v4.is_private() || v4.is_unspecified() || v4.is_link_local() || (a == 100 && (64..128).contains(&b))
+            v4.is_private()
+                || v4.is_unspecified()
+                || v4.is_link_local()
+                || (a == 100 && (64..128).contains(&b))
         }
         IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unspecified() || v6.is_unicast_link_local(),
     }

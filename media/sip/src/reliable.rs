@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rsipstack::sip::{Header, Method, Request, Response, StatusCode};
 use rsipstack::sip::prelude::HeadersExt;
+use rsipstack::sip::{Header, Method, Request, Response, StatusCode};
 use rsipstack::transaction::transaction::{TransactionEvent, TransactionEventSender};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
@@ -57,9 +57,8 @@ impl Reliability {
 
     /// Takes a PRACK.
     pub(crate) fn confirm(&self, prack: &Request) -> Confirmed {
-        let fits = |waiting: &u32| {
-            *waiting != 0 && prack.rack_value() == Some((*waiting, self.seq, Method::Invite))
-        };
+        let fits =
+            |waiting: &u32| *waiting != 0 && prack.rack_value() == Some((*waiting, self.seq, Method::Invite));
         let taken = self.unconfirmed.send_if_modified(|waiting| {
             let taken = fits(waiting);
             if taken {

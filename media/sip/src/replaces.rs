@@ -117,7 +117,14 @@ mod tests {
         assert_eq!((read.call_id.as_str(), read.to_tag.as_str()), ("425928@bobster.example.org", "7743"));
         assert_eq!((read.from_tag.as_str(), read.early_only), ("6472", true));
         assert_eq!(read.value().as_deref(), Some(value));
-        for bad in ["", "a", "a;to-tag=1", "a;to-tag=1;to-tag=2;from-tag=3", "a;to-tag=;from-tag=3", "a\r\nX: y;to-tag=1;from-tag=2"] {
+        for bad in [
+            "",
+            "a",
+            "a;to-tag=1",
+            "a;to-tag=1;to-tag=2;from-tag=3",
+            "a;to-tag=;from-tag=3",
+            "a\r\nX: y;to-tag=1;from-tag=2",
+        ] {
             assert_eq!(Replaces::parse(bad), None, "{bad:?}");
         }
     }
@@ -134,7 +141,12 @@ mod tests {
 
     #[test]
     fn nothing_breaks_out() {
-        let evil = Replaces { call_id: "a\r\nX: y".into(), to_tag: "1".into(), from_tag: "2".into(), early_only: false };
+        let evil = Replaces {
+            call_id: "a\r\nX: y".into(),
+            to_tag: "1".into(),
+            from_tag: "2".into(),
+            early_only: false,
+        };
         assert_eq!(evil.value(), None);
     }
 }

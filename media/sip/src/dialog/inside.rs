@@ -92,7 +92,7 @@ fn prack(leg: &Arc<Leg>, tx: Transaction) -> Replying {
                     reliability.offered = false;
                     if let Some(sdp) = session_description(&tx.original.body) {
                         sdp.clone_into(&mut lock(&leg.remote_sdp));
-                        leg.tell(DialogEvent::Answer { sdp }).ok();
+                        leg.tell(DialogEvent::Answer { sdp });
                         return reply(tx, StatusCode::OK, Vec::new());
                     }
                 }
@@ -112,10 +112,7 @@ fn prack(leg: &Arc<Leg>, tx: Transaction) -> Replying {
 fn info(leg: &Arc<Leg>, tx: Transaction) -> Replying {
     let content_type = tx.original.header_value("Content-Type").unwrap_or_default();
     let event = DialogEvent::Info { content_type, body: tx.original.body.clone() };
-    match leg.tell(event) {
-        Ok(()) => reply(tx, StatusCode::OK, Vec::new()),
-        Err(_) => refuse_busy(tx),
-    }
+    if leg.tell(event) { reply(tx, StatusCode::OK, Vec::new()) } else { refuse_busy(tx) }
 }
 
 fn notify(leg: &Arc<Leg>, tx: Transaction) -> Replying {
@@ -147,18 +144,21 @@ fn offering(leg: &Arc<Leg>, tx: Transaction) -> Result<(Offering, Transaction), 
     match leg.begin_offer(Pending::Theirs) {
         Ok(offering) => Ok((offering, tx)),
         Err(Pending::Ours) => Err(reply(tx, StatusCode::RequestPending, Vec::new())),
-        Err(Pending::Theirs) => Err(reply(tx, StatusCode::ServerInternalError, moment())),
+        Err(Pending::Theirs | Pending::Unconfirmed) => {
+            Err(reply(tx, StatusCode::ServerInternalError, moment()))
+        }
     }
 }
 
 fn update(leg: &Arc<Leg>, mut tx: Transaction) -> Replying {
-    let agreed = match timers::answer(wish(&tx.original), leg.core.config.session_expires, leg.core.config.min_se) {
-        Ok(agreed) => agreed,
-        Err(least) => {
-            let (status, headers) = too_small(least);
-            return reply(tx, status, headers);
-        }
-    };
+    let agreed =
+        match timers::answer(wish(&tx.original), leg.core.config.session_expires, leg.core.config.min_se) {
+            Ok(agreed) => agreed,
+            Err(least) => {
+                let (status, headers) = too_small(least);
+                return reply(tx, status, headers);
+            }
+        };
     let leg = Arc::clone(leg);
     if tx.original.body.is_empty() {
         return Box::pin(async move {
@@ -198,18 +198,21 @@ fn update(leg: &Arc<Leg>, mut tx: Transaction) -> Replying {
 }
 
 fn reinvite(leg: &Arc<Leg>, tx: Transaction) -> Replying {
-    let agreed = match timers::answer(wish(&tx.original), leg.core.config.session_expires, leg.core.config.min_se) {
-        Ok(agreed) => agreed,
-        Err(least) => {
-            let (status, headers) = too_small(least);
-            return refuse_invite(leg, tx, status, headers);
-        }
-    };
+    let agreed =
+        match timers::answer(wish(&tx.original), leg.core.config.session_expires, leg.core.config.min_se) {
+            Ok(agreed) => agreed,
+            Err(least) => {
+                let (status, headers) = too_small(least);
+                return refuse_invite(leg, tx, status, headers);
+            }
+        };
     let mut tx = tx;
     let place = match leg.begin_offer(Pending::Theirs) {
         Ok(place) => place,
         Err(Pending::Ours) => return refuse_invite(leg, tx, StatusCode::RequestPending, Vec::new()),
-        Err(Pending::Theirs) => return refuse_invite(leg, tx, StatusCode::ServerInternalError, moment()),
+        Err(Pending::Theirs | Pending::Unconfirmed) => {
+            return refuse_invite(leg, tx, StatusCode::ServerInternalError, moment());
+        }
     };
     let leg = Arc::clone(leg);
     Box::pin(async move {
@@ -226,7 +229,7 @@ fn reinvite(leg: &Arc<Leg>, tx: Transaction) -> Replying {
                 note_sdp(&leg, &tx, &sdp);
                 leg.arm(timer, false);
                 // The next INVITE of this side waits for the ACK (RFC 3261 §14.1).
-                let _place = place;
+                place.answered();
                 let mut acknowledged = false;
                 while let Some(message) = tx.receive().await {
                     if let SipMessage::Request(ack) = message
@@ -236,11 +239,12 @@ fn reinvite(leg: &Arc<Leg>, tx: Transaction) -> Replying {
                         if delayed {
                             let sdp = session_description(&ack.body).unwrap_or_default();
                             sdp.clone_into(&mut lock(&leg.remote_sdp));
-                            leg.tell(DialogEvent::Answer { sdp }).ok();
+                            leg.tell(DialogEvent::Answer { sdp });
                         }
                         break;
                     }
                 }
+                drop(place);
                 if !acknowledged && leg.phase() == Phase::Established {
                     leg.bye(Vec::new(), End::Lost).await.ok();
                 }
@@ -276,7 +280,9 @@ async fn ask(leg: &Arc<Leg>, tx: &Transaction) -> Result<String, StatusCode> {
     let (decision, decided) = oneshot::channel();
     let sdp = session_description(&tx.original.body);
     let event = DialogEvent::ReInvite { sdp, responder: Responder { decision } };
-    leg.tell(event).map_err(|_| StatusCode::ServiceUnavailable)?;
+    if !leg.tell(event) {
+        return Err(StatusCode::ServiceUnavailable);
+    }
     match timeout(thinking_time(leg.core.config.t1), decided).await {
         Ok(Ok(Decision::Accept(sdp))) => Ok(sdp),
         Ok(Ok(Decision::Reject(status))) => Err(StatusCode::from(status)),

@@ -67,7 +67,7 @@ async fn refresh(leg: &Arc<Leg>) -> Result<(), SipError> {
         {
             let changed = std::mem::replace(&mut *lock(&leg.remote_sdp), answer.clone()) != answer;
             if changed {
-                leg.tell(DialogEvent::Answer { sdp: answer }).ok();
+                leg.tell(DialogEvent::Answer { sdp: answer });
             }
         }
         response

@@ -79,7 +79,7 @@ pub struct Dialog {
     pub(crate) events: mpsc::Receiver<DialogEvent>,
     pub(crate) over: bool,
     /// The INVITE whose 2xx waits for an ACK with an answer, and its number.
-    pub(crate) unacknowledged: Option<(Request, u32)>,
+    pub(crate) unacknowledged: Option<Box<(Request, u32)>>,
 }
 
 impl Dialog {
@@ -113,7 +113,7 @@ impl Dialog {
     /// # Errors
     /// If nothing waits for an answer, or the ACK could not be sent.
     pub async fn acknowledge(&mut self, sdp: &str) -> Result<(), SipError> {
-        let (invite, seq) = self.unacknowledged.take().ok_or(SipError::Over)?;
+        let (invite, seq) = *self.unacknowledged.take().ok_or(SipError::Over)?;
         sdp.clone_into(&mut lock(&self.leg.local_sdp));
         self.leg.acknowledge(&invite, seq, authorization_of(&invite), Some(sdp)).await
     }
@@ -160,10 +160,10 @@ impl fmt::Debug for Dialog {
 /// The BYE, once it may be sent.
 pub(crate) async fn farewell(
     leg: Arc<Leg>,
-    unacknowledged: Option<(Request, u32)>,
+    unacknowledged: Option<Box<(Request, u32)>>,
     reason: Option<Header>,
 ) -> Result<(), SipError> {
-    if let Some((invite, seq)) = unacknowledged {
+    if let Some((invite, seq)) = unacknowledged.map(|invite| *invite) {
         leg.acknowledge(&invite, seq, authorization_of(&invite), None).await?;
     }
     tokio::time::timeout(leg.core.config.t1 * 64, leg.left(Phase::Early)).await.ok();

@@ -288,9 +288,10 @@ pub(crate) async fn serve(leg: Arc<Leg>, mut tx: Transaction) {
     let (sender, answer) = oneshot::channel();
     let responder = ReferResponder { answer: sender };
     let event = DialogEvent::Refer { target: Pii::new(target), replaces, referred_by, responder };
-    let decided = match leg.tell(event) {
-        Ok(()) => timeout(thinking_time(leg.core.config.t1), answer).await.ok().and_then(Result::ok),
-        Err(_) => Some(ReferAnswer::Reject(503)),
+    let decided = if leg.tell(event) {
+        timeout(thinking_time(leg.core.config.t1), answer).await.ok().and_then(Result::ok)
+    } else {
+        Some(ReferAnswer::Reject(503))
     };
     match decided {
         Some(ReferAnswer::Accept(steps)) => {
@@ -322,7 +323,8 @@ async fn report(leg: &Arc<Leg>, mut steps: mpsc::Receiver<u16>) {
         let headers = vec![Header::Event("refer".into()), Header::SubscriptionState(state.into())];
         let code = StatusCode::from(status);
         let body = format!("SIP/2.0 {status} {}\r\n", code.text());
-        let sent = leg.send(Method::Notify, headers, Some(("message/sipfrag;version=2.0", body.as_bytes()))).await;
+        let sent =
+            leg.send(Method::Notify, headers, Some(("message/sipfrag;version=2.0", body.as_bytes()))).await;
         let heard = sent.is_ok_and(|response| response.status_code.kind() == StatusCodeKind::Successful);
         if last || !heard {
             return;
@@ -402,7 +404,15 @@ mod tests {
     fn a_fragment_tells_its_status() {
         assert_eq!(sipfrag(b"SIP/2.0 180 Ringing\r\n"), Some(180));
         assert_eq!(sipfrag(b"SIP/2.0 200 OK"), Some(200));
-        for bad in [&b""[..], b"SIP/2.0", b"SIP/2.0 abc", b"SIP/2.0 99 X", b"SIP/2.0 700 X", b"HTTP/1.1 200", &[0xff]] {
+        for bad in [
+            &b""[..],
+            b"SIP/2.0",
+            b"SIP/2.0 abc",
+            b"SIP/2.0 99 X",
+            b"SIP/2.0 700 X",
+            b"HTTP/1.1 200",
+            &[0xff],
+        ] {
             assert_eq!(sipfrag(bad), None);
         }
     }
