@@ -196,7 +196,7 @@ impl Shared {
             cname: format!("{:016x}", call.0 as u64),
             wallclock: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO),
             rtcp_mux: agreed.rtcp_mux,
-            ..LegConfig::new(codec)
+            ..LegConfig::new(format.codec)
         })
     }
 
