@@ -18,7 +18,11 @@ fn main() {
 }
 
 fn config() -> AgentConfig {
-    AgentConfig { udp: vec![SocketAddr::new(HOST, 0)], user_agent: Some("bench".into()), ..AgentConfig::default() }
+    AgentConfig {
+        udp: vec![SocketAddr::new(HOST, 0)],
+        user_agent: Some("bench".into()),
+        ..AgentConfig::default()
+    }
 }
 
 async fn answer(mut incoming: tokio::sync::mpsc::Receiver<antiphon_media_sip::IncomingCall>) {

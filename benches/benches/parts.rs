@@ -2,7 +2,11 @@
 
 use std::hint::black_box;
 
-use antiphon_media_codec::{CodecKind, Decoder, DtmfDetector, Encoder, Gate, GateConfig, Resampler};
+use antiphon_media_codec::mix::Mixer;
+use antiphon_media_codec::{
+    CodecKind, Decoder, DriftResampler, DtmfDetector, Encoder, Gate, GateConfig, NoiseDecoder, NoiseEncoder,
+    Resampler,
+};
 use antiphon_media_frame::{AudioFrame, Doorbell, FrameKind, MediaTime, SampleRate, Span, track_ring};
 use antiphon_media_record::{Channel, StereoRecording};
 use antiphon_media_rtp::{Receiver, ReceiverConfig, Sender, parse};
@@ -96,6 +100,43 @@ fn resample_frame(bencher: Bencher<'_, '_>, (from, to): (u32, u32)) {
         out.clear();
         resampler.process(frames.take(), &mut out);
         black_box(out.len())
+    });
+}
+
+/// A source whose clock is 100 ppm off, at 8 kHz.
+#[divan::bench]
+fn drift_frame(bencher: Bencher<'_, '_>) {
+    let (mut resampler, mut frames) = (DriftResampler::new(), Frames::new(SampleRate::HZ_8000));
+    resampler.set_drift(100.0);
+    let mut out = Vec::with_capacity(200);
+    bencher.bench_local(|| {
+        out.clear();
+        resampler.process(frames.take(), &mut out);
+        black_box(out.len())
+    });
+}
+
+#[divan::bench(args = [1, 2, 16])]
+fn mix_frame(bencher: Bencher<'_, '_>, sources: usize) {
+    let (mut mixer, mut frames) = (Mixer::new(160), Frames::new(SampleRate::HZ_8000));
+    let mut out = [0; 160];
+    bencher.bench_local(|| {
+        (0..sources).for_each(|_| mixer.add(frames.take(), 0.7));
+        mixer.finish(black_box(&mut out));
+    });
+}
+
+/// What a pause costs at 8 kHz: the background described, and made.
+#[divan::bench]
+fn comfort_noise_frame(bencher: Bencher<'_, '_>) {
+    let (mut encoder, mut decoder) = (NoiseEncoder::new(10), NoiseDecoder::new(1));
+    let mut frames = Frames::new(SampleRate::HZ_8000);
+    let (mut payload, mut pcm) = ([0; NoiseEncoder::LONGEST], [0; 160]);
+    bencher.bench_local(|| {
+        encoder.hear(frames.take());
+        let length = encoder.encode(&mut payload);
+        decoder.update(&payload[..length]);
+        decoder.fill(black_box(&mut pcm));
     });
 }
 

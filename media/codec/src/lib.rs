@@ -9,6 +9,7 @@
 mod coder;
 mod comfort;
 mod conceal;
+mod drift;
 mod dtmf;
 mod g711;
 mod g722;
@@ -26,6 +27,7 @@ pub mod tone;
 pub use coder::{CodecError, Decoder, Encoder};
 pub use comfort::{NoiseDecoder, NoiseEncoder};
 pub use conceal::Concealer;
+pub use drift::{DriftResampler, Pace};
 pub use dtmf::{DtmfDetector, DtmfEvent};
 pub use gate::{Edge, Gate, GateConfig, GateDecision};
 pub use kind::CodecKind;

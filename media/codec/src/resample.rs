@@ -203,7 +203,7 @@ impl Filter {
 }
 
 /// The windowed sinc at `x` input samples from its middle.
-fn kernel(x: f64, half: f64, cutoff: f64, beta: f64) -> f64 {
+pub(crate) fn kernel(x: f64, half: f64, cutoff: f64, beta: f64) -> f64 {
     let place = x / half;
     if place.abs() >= 1.0 {
         return 0.0;

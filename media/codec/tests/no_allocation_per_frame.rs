@@ -6,8 +6,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use antiphon_media_codec::{
-    CodecKind, ComfortNoise, Concealer, Decoder, DtmfDetector, Encoder, Gate, GateConfig, Resampler, mix,
-    tone,
+    CodecKind, ComfortNoise, Concealer, Decoder, DriftResampler, DtmfDetector, Encoder, Gate, GateConfig,
+    NoiseDecoder, NoiseEncoder, Resampler, mix, tone,
 };
 use antiphon_media_frame::{SampleRate, Span};
 
@@ -61,9 +61,14 @@ fn a_second_of_frames_allocates_nothing() {
         let mut keys = DtmfDetector::new(rate);
         let mut resampler = Resampler::new(rate, other);
         let mut noise = ComfortNoise::new(1);
+        let mut drift = DriftResampler::new();
+        drift.set_drift(300.0);
+        let (mut background, mut comfort) = (NoiseEncoder::new(10), NoiseDecoder::new(1));
+        let mut descriptor = [0; NoiseEncoder::LONGEST];
+        let mut mixer = mix::Mixer::new(samples);
         let mut payload = vec![0; kind.payload_len(samples)];
         let mut pcm = vec![0; samples];
-        let mut converted = Vec::with_capacity(resampler.most(samples));
+        let mut converted = Vec::with_capacity(resampler.most(samples).max(drift.most(samples)));
         let mut second = || {
             for (n, frame) in voice.chunks_exact(samples).enumerate() {
                 let length = encoder.encode(frame, &mut payload).expect("room");
@@ -82,6 +87,15 @@ fn a_second_of_frames_allocates_nothing() {
                 keys.push(&pcm, |_| ());
                 converted.clear();
                 resampler.process(&pcm, &mut converted);
+                converted.clear();
+                drift.process(&pcm, &mut converted);
+                background.hear(&pcm);
+                let length = background.encode(&mut descriptor);
+                comfort.update(&descriptor[..length]);
+                comfort.fill(&mut pcm);
+                mixer.add(&pcm, 0.5);
+                mixer.add(frame, 1.0);
+                mixer.finish(&mut pcm);
                 noise.fill(&mut pcm, -60.0);
                 mix::add_into(&mut pcm, frame);
                 std::hint::black_box(mix::level_db(&pcm));
