@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::access::{Access, OpenAccess};
+use crate::call_request::CallRequest;
 use crate::dialog::{DialogControl, inside};
 use crate::digest::{Authenticator, DigestAlgorithm};
 use crate::exchange::{AcknowledgedCalls, Inspector, absorb};
@@ -33,7 +34,7 @@ use crate::incoming::{self, IncomingCall};
 use crate::ingress::Ingress;
 use crate::leg::{DialogId, End, Leg, Phase, lock};
 use crate::limits::{LimitConfig, LimitStats, Limits};
-use crate::outgoing::{self, CallRequest, OutgoingCall};
+use crate::outgoing::{self, OutgoingCall};
 use crate::probe::{self, ProbeError};
 use crate::registrar::{self, Registrar};
 use crate::registration::{self, NAT_REMINDER, Registration, RegistrationConfig};
@@ -105,7 +106,8 @@ pub struct AgentConfig {
     /// Session interval asked for and granted (RFC 4028): a side that is gone is noticed within it. `None` asks for
     /// none; what callers ask for is obeyed all the same.
     pub session_expires: Option<Duration>,
-    /// Least session interval taken, 90 s at least; a shorter one is refused with 422.
+    /// Least session interval asked for and taken; a shorter one is refused with 422. RFC 4028 §4 wants 90 s; less is
+    /// for tests.
     pub min_se: Duration,
     /// Who may do what.
     pub access: Arc<dyn Access>,

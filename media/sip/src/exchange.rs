@@ -2,6 +2,7 @@
 //! acknowledged as often as it comes.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,10 +17,11 @@ use rsipstack::transport::{SipAddr, SipConnection};
 use tokio::sync::mpsc;
 
 use crate::agent::{Core, SipError};
+use crate::calling::fork_leg;
 use crate::credentials::{Challenge, Credentials};
+use crate::fields::{cseq, has_token, to_tag};
 use crate::flow::{SipTransport, flow};
-use crate::leg::{End, Leg, cseq, lock, to_tag};
-use crate::outgoing::fork_leg;
+use crate::leg::{End, Leg, lock};
 
 /// Challenges answered for one request: a first one of a server and a proxy, and one stale one each.
 const MAX_CHALLENGES: u32 = 4;
@@ -239,10 +241,10 @@ impl Leg {
         seq: u32,
         last: &mut Option<u32>,
     ) -> bool {
-        if !crate::leg::has_token(response, "Require", "100rel") {
+        if !has_token(response, "Require", "100rel") {
             return true;
         }
-        let Some(rseq) = response.rseq_value() else { return true };
+        let Some(rseq) = sent_rseq(response) else { return true };
         if last.is_some_and(|last| rseq != last.wrapping_add(1)) {
             return false;
         }
@@ -367,7 +369,7 @@ pub(crate) async fn drop_fork(sibling: &Arc<Leg>, invite: &Request, response: &R
     else {
         return;
     };
-    leg.set_flow(sibling.flow());
+    leg.set_way(sibling.flow(), sibling.source());
     let authorization = authorization_of(invite);
     let ended = async {
         let ack = leg.request(Method::Ack, seq, authorization, None)?;
@@ -418,7 +420,12 @@ impl MessageInspector for Inspector {
         message
     }
 
-    fn after_received(&self, message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
+    fn after_received(&self, mut message: SipMessage, _: Option<&SipAddr>) -> SipMessage {
+        if let SipMessage::Response(response) = &mut message
+            && response.status_code.kind() == StatusCodeKind::Provisional
+        {
+            tell_forks_apart(response);
+        }
         if let SipMessage::Response(response) = &message
             && response.status_code.kind() == StatusCodeKind::Successful
             && response.cseq_header().is_ok_and(|cseq| matches!(cseq.method(), Ok(Method::Invite)))
@@ -429,6 +436,29 @@ impl MessageInspector for Inspector {
         }
         message
     }
+}
+
+/// Where a provisional response keeps the number it came with.
+const SENT_RSEQ: &str = "RSeq-As-Sent";
+
+/// The stack drops a provisional response as repeated when status, body and RSeq are those of the one before, also
+/// when another fork sent it: the RSeq it looks at is made to tell forks apart, and the one sent is kept aside.
+fn tell_forks_apart(response: &mut Response) {
+    let Some(tag) = to_tag(response) else { return };
+    let sent = response.rseq_value();
+    let mut hasher = DefaultHasher::new();
+    (tag, sent).hash(&mut hasher);
+    let mark = hasher.finish() & u64::from(u32::MAX);
+    let ours = |header: &Header| header.name().eq_ignore_ascii_case(SENT_RSEQ);
+    response.headers.retain(|header| !matches!(header, Header::RSeq(_)) && !ours(header));
+    response.headers.push(Header::RSeq(mark.to_string().into()));
+    if let Some(sent) = sent {
+        response.headers.push(Header::Other(SENT_RSEQ.to_owned(), sent.to_string()));
+    }
+}
+
+fn sent_rseq(response: &Response) -> Option<u32> {
+    response.header_value(SENT_RSEQ)?.parse().ok()
 }
 
 /// How long a far side wants to be left alone, from its Retry-After header: an hour at most.

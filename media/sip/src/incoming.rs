@@ -15,16 +15,14 @@ use tokio::time::sleep;
 
 use crate::access::Peer;
 use crate::agent::{Core, Replying, SipError, refuse_busy, reply};
+use crate::call_request::uri;
 use crate::dialog::{Dialog, DialogControl, DialogEvent, EVENTS, quoted, reason_header};
 use crate::exchange::Authorizer;
+use crate::fields::{contact_of, cseq, has_token, record_route, session_description, wish};
 use crate::flow::SipTransport;
 use crate::gate::RETRY_AFTER;
 use crate::ingress::Entry;
-use crate::leg::{
-    Beginning, DialogId, End, Leg, Phase, Role, contact_of, cseq, has_token, lock, record_route,
-    session_description, wish,
-};
-use crate::outgoing::uri;
+use crate::leg::{Beginning, DialogId, End, Leg, Phase, Role, lock};
 use crate::reliable::{Reliability, Step};
 use crate::replaces::Replaces;
 use crate::timers::{self, SessionExpires};

@@ -1,25 +1,21 @@
 //! One dialog (RFC 3261 §12): its identity, counters and path, and the messages made of them.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rsipstack::sip::headers::typed::{RecordRoute, Route};
-use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader};
-use rsipstack::sip::{
-    Header, Host, Method, Request, Response, StatusCode, StatusCodeKind, Transport, Uri, Version,
-};
+use rsipstack::sip::prelude::HeadersExt;
+use rsipstack::sip::{Header, Request, Response, Transport, Uri};
 use rsipstack::transport::{SipAddr, SipConnection};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 
-use crate::agent::{Core, SipError};
+use crate::agent::Core;
 use crate::dialog::DialogEvent;
 use crate::exchange::Authorizer;
-use crate::gate::ALLOW;
+use crate::fields::record_route;
 use crate::replaces::Replaces;
-use crate::timers::{Agreed, Refresher, SessionExpires, Wish, seconds};
+use crate::timers::{Agreed, Refresher, SessionExpires};
 
 /// What tells a dialog from all others (RFC 3261 §12), seen from this side.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,13 +81,13 @@ pub(crate) enum Pending {
 }
 
 /// Where requests go.
-struct Path {
-    target: Uri,
-    routes: Vec<String>,
+pub(crate) struct Path {
+    pub(crate) target: Uri,
+    pub(crate) routes: Vec<String>,
     /// The stream the call came or went over.
-    flow: Option<SipConnection>,
+    pub(crate) flow: Option<SipConnection>,
     /// Where the far side's messages really come from.
-    source: Option<SipAddr>,
+    pub(crate) source: Option<SipAddr>,
 }
 
 /// An agreed session timer.
@@ -127,13 +123,13 @@ pub(crate) struct Leg {
     pub(crate) core: Arc<Core>,
     pub(crate) id: DialogId,
     pub(crate) role: Role,
-    local: String,
-    remote: String,
+    pub(crate) local: String,
+    pub(crate) remote: String,
     pub(crate) contact: Uri,
     pub(crate) transport: Transport,
-    seq: AtomicU32,
+    pub(crate) seq: AtomicU32,
     remote_seq: Mutex<Option<u32>>,
-    path: Mutex<Path>,
+    pub(crate) path: Mutex<Path>,
     pub(crate) auth: Mutex<Authorizer>,
     phase: watch::Sender<Phase>,
     end: Mutex<End>,
@@ -370,131 +366,12 @@ impl Leg {
             return Vec::new();
         };
         let refresher = running.map(|timer| if timer.ours { Refresher::Uac } else { Refresher::Uas });
-        let least = config.min_se.max(crate::timers::LEAST);
+        let least = config.min_se;
         let expires = SessionExpires { interval: interval.max(least), refresher };
         vec![
             Header::SessionExpires(expires.value().into()),
             Header::MinSE(least.as_secs().to_string().into()),
         ]
-    }
-
-    // ── messages ──────────────────────────────────────────────────────────
-
-    pub(crate) fn next_seq(&self) -> u32 {
-        self.seq.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// A request inside the dialog (RFC 3261 §12.2.1.1).
-    pub(crate) fn request(
-        &self,
-        method: Method,
-        seq: u32,
-        extra: Vec<Header>,
-        body: Option<(&str, Vec<u8>)>,
-    ) -> Result<Request, SipError> {
-        let (target, routes) = {
-            let path = lock(&self.path);
-            (path.target.clone(), path.routes.clone())
-        };
-        let mut headers = vec![
-            Header::Via(self.core.via(self.transport)?.into()),
-            Header::MaxForwards(70.into()),
-            Header::From(self.local.clone().into()),
-            Header::To(self.remote.clone().into()),
-            Header::CallId(self.id.call_id.clone().into()),
-            Header::CSeq(format!("{seq} {method}").into()),
-        ];
-        headers.extend(routes.into_iter().map(|route| Header::Route(route.into())));
-        if matches!(method, Method::Invite | Method::Update | Method::Refer | Method::Notify) {
-            headers.push(Header::Contact(format!("<{}>", self.contact).into()));
-        }
-        if matches!(method, Method::Invite | Method::Update | Method::Refer) {
-            headers.push(Header::Allow(ALLOW.into()));
-            headers.push(Header::Supported(self.core.supported().into()));
-        }
-        headers.extend(extra);
-        let body = body.map(|(kind, body)| {
-            headers.push(Header::ContentType(kind.into()));
-            body
-        });
-        let body = body.unwrap_or_default();
-        headers.push(Header::ContentLength(u32::try_from(body.len()).unwrap_or(u32::MAX).into()));
-        Ok(Request { method, uri: target, headers: headers.into(), body, version: Version::V2 })
-    }
-
-    /// A response to a request of the far side.
-    pub(crate) fn response(
-        &self,
-        request: &Request,
-        status: StatusCode,
-        extra: Vec<Header>,
-        body: Option<&str>,
-    ) -> Response {
-        let mut headers: Vec<Header> = Vec::new();
-        let makes_dialog = request.method == Method::Invite && status.code() < 300;
-        for header in request.headers.iter() {
-            match header {
-                Header::Via(_) | Header::From(_) | Header::CallId(_) | Header::CSeq(_) => {
-                    headers.push(header.clone());
-                }
-                Header::RecordRoute(_) if makes_dialog => headers.push(header.clone()),
-                Header::To(to) => {
-                    let tagged = matches!(to.tag(), Ok(Some(_)));
-                    let value = to.value();
-                    let to = if tagged || status == StatusCode::Trying {
-                        value.to_owned()
-                    } else {
-                        format!("{value};tag={}", self.id.local_tag)
-                    };
-                    headers.push(Header::To(to.into()));
-                }
-                _ => {}
-            }
-        }
-        let refreshes = matches!(request.method, Method::Invite | Method::Update | Method::Refer);
-        if refreshes && matches!(status.kind(), StatusCodeKind::Provisional | StatusCodeKind::Successful) {
-            headers.push(Header::Contact(format!("<{}>", self.contact).into()));
-            headers.push(Header::Allow(ALLOW.into()));
-            headers.push(Header::Supported(self.core.supported().into()));
-        }
-        headers.extend(extra);
-        if body.is_some() {
-            headers.push(Header::ContentType("application/sdp".into()));
-        }
-        let body = body.unwrap_or_default().as_bytes().to_vec();
-        headers.push(Header::ContentLength(u32::try_from(body.len()).unwrap_or(u32::MAX).into()));
-        Response {
-            status_code: status,
-            wire_reason: None,
-            version: Version::V2,
-            headers: headers.into(),
-            body,
-        }
-    }
-
-    /// The stream requests go over, while it stands.
-    pub(crate) fn flow(&self) -> Option<SipConnection> {
-        let flow = lock(&self.path).flow.clone()?;
-        let alive = flow.is_reliable() && !flow.cancel_token().is_some_and(|token| token.is_cancelled());
-        alive.then_some(flow)
-    }
-
-    pub(crate) fn set_flow(&self, flow: Option<SipConnection>) {
-        lock(&self.path).flow = flow;
-    }
-
-    /// Where a request goes that has no stream: `None` leaves it to the stack (first route, else target). A target
-    /// that is private while the far side is seen elsewhere sits behind address translation.
-    pub(crate) fn destination(&self) -> Option<SipAddr> {
-        let path = lock(&self.path);
-        let source = path.source.as_ref()?;
-        let seen = source.get_socketaddr().ok()?.ip();
-        let hidden = path.routes.is_empty()
-            && match &path.target.host_with_port.host {
-                Host::IpAddr(address) => *address != seen && is_private(*address),
-                Host::Domain(name) => name.0.to_ascii_lowercase().ends_with(".invalid"),
-            };
-        hidden.then(|| source.clone())
     }
 }
 
@@ -536,75 +413,6 @@ impl Drop for Offering {
     }
 }
 
-/// What a request says about session timers.
-pub(crate) fn wish(message: &impl HeadersExt) -> Wish {
-    Wish {
-        expires: message
-            .header_value("Session-Expires")
-            .or_else(|| message.header_value("x"))
-            .and_then(|value| SessionExpires::parse(&value)),
-        min: message.header_value("Min-SE").and_then(|value| seconds(&value)),
-        supported: has_token(message, "Supported", "timer") || has_token(message, "Require", "timer"),
-    }
-}
-
-/// Whether one of the comma-separated headers of this name holds a token.
-pub(crate) fn has_token(message: &impl HeadersExt, name: &str, token: &str) -> bool {
-    message
-        .headers()
-        .iter()
-        .filter(|header| header.name().eq_ignore_ascii_case(name))
-        .flat_map(|header| header.value().split(','))
-        .any(|item| item.trim().eq_ignore_ascii_case(token))
-}
-
-/// Record-Route as a list of Route values, topmost first.
-pub(crate) fn record_route(message: &impl HeadersExt) -> Vec<String> {
-    message
-        .record_route_headers()
-        .into_iter()
-        .filter_map(|header| RecordRoute::parse_header_list(header.value()).ok())
-        .flatten()
-        .map(|entry| {
-            Route { display_name: entry.display_name, uri: entry.uri, params: entry.params }.to_string()
-        })
-        .collect()
-}
-
-/// The tag of the To header.
-pub(crate) fn to_tag(response: &Response) -> Option<String> {
-    Some(response.to_header().ok()?.tag().ok()??.value().to_owned())
-}
-
-/// The number in the CSeq header.
-pub(crate) fn cseq(message: &impl HeadersExt) -> Option<u32> {
-    message.cseq_header().ok()?.seq().ok()
-}
-
-/// The body of a message as a session description, if it has one.
-pub(crate) fn session_description(body: &[u8]) -> Option<String> {
-    (!body.is_empty()).then(|| String::from_utf8_lossy(body).into_owned())
-}
-
-/// The value of a Contact header's first address.
-pub(crate) fn contact_of(request: &Request) -> Option<Uri> {
-    let typed = request.contact_header().ok()?.typed().ok()?;
-    Some(typed.uri)
-}
-
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, ..] = v4.octets();
-            v4.is_private()
-                || v4.is_unspecified()
-                || v4.is_link_local()
-                || (a == 100 && (64..128).contains(&b))
-        }
-        IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unspecified() || v6.is_unicast_link_local(),
-    }
 }

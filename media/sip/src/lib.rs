@@ -13,10 +13,14 @@
 mod access;
 mod address;
 mod agent;
+mod call_request;
+mod calling;
+mod compose;
 mod credentials;
 mod dialog;
 mod digest;
 mod exchange;
+mod fields;
 mod flow;
 mod gate;
 mod incoming;
@@ -41,6 +45,7 @@ mod websocket;
 
 pub use access::{Access, Address, Decision, OpenAccess, Peer, RequestFacts, Secret};
 pub use agent::{Agent, AgentConfig, AgentStats, SipError, SipStack};
+pub use call_request::CallRequest;
 pub use credentials::Credentials;
 pub use dialog::{
     Dialog, DialogControl, DialogEvent, NotifySender, ReferEvent, ReferProgress, ReferResponder, ReferResult,
@@ -51,7 +56,7 @@ pub use flow::SipTransport;
 pub use incoming::{IncomingCall, Party};
 pub use leg::DialogId;
 pub use limits::{LimitConfig, LimitStats, Network, NetworkError};
-pub use outgoing::{CallRequest, OutgoingCall, OutgoingEvent};
+pub use outgoing::{OutgoingCall, OutgoingEvent};
 pub use probe::ProbeError;
 pub use registrar::{Binding, Gone, Registrar, RegistrarConfig, RegistrarEvent};
 pub use registration::{Registration, RegistrationConfig, RegistrationState};

@@ -7,9 +7,9 @@ use rsipstack::sip::{Method, Request, Response};
 use tokio::time::{Instant, timeout};
 
 use crate::agent::{Core, SipError};
+use crate::call_request::uri;
 use crate::exchange::{phrase, transact};
 use crate::flow::{SipTransport, flow};
-use crate::outgoing::uri;
 use crate::request::{Draft, stack_hop};
 use crate::targets::resolve;
 

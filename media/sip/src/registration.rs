@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::address::{NameAddr, list};
 use crate::agent::{Core, SipError};
+use crate::call_request::uri;
 use crate::credentials::Credentials;
 use crate::exchange::{Authorizer, Rounds, is_challenge, phrase, retry_after, transact};
 use crate::flow::{SipTransport, flow};
-use crate::outgoing::uri;
 use crate::request::{Draft, stack_hop};
 use crate::targets::resolve;
 

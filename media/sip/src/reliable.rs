@@ -9,7 +9,8 @@ use rsipstack::transaction::transaction::{TransactionEvent, TransactionEventSend
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
-use crate::leg::{Leg, cseq};
+use crate::fields::cseq;
+use crate::leg::Leg;
 
 /// Responses that may wait for the PRACK of an earlier one.
 const WAITING: usize = 8;

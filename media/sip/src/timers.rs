@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-/// No interval may be shorter (RFC 4028 §4).
-pub(crate) const LEAST: Duration = Duration::from_secs(90);
 /// A longer interval is cut to this: a day.
 const LONGEST: u64 = 86_400;
 
@@ -83,11 +81,10 @@ pub(crate) fn answer(
     longest: Option<Duration>,
     least: Duration,
 ) -> Result<Option<Agreed>, Duration> {
-    let least = least.max(LEAST);
     let Some(asked) = wish.expires else {
         // A caller that knows nothing of timers can still be refreshed by this side.
         return Ok(longest.map(|interval| Agreed {
-            interval: interval.max(least).max(wish.min.unwrap_or(LEAST)),
+            interval: interval.max(least).max(wish.min.unwrap_or_default()),
             refresher: Refresher::Uas,
             require: false,
         }));
@@ -100,7 +97,7 @@ pub(crate) fn answer(
             Ok(Some(Agreed { interval: least, refresher: Refresher::Uas, require: false }))
         };
     }
-    let floor = least.max(wish.min.unwrap_or(LEAST));
+    let floor = least.max(wish.min.unwrap_or_default());
     let interval = longest.map_or(asked.interval, |longest| asked.interval.min(longest.max(floor)));
     let refresher = match asked.refresher {
         Some(refresher) if wish.supported => refresher,

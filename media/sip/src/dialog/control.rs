@@ -13,9 +13,10 @@ use super::keep::settle;
 use super::refer::{REFER_LIMIT, ReferProgress, STEPS, follow};
 use super::{farewell, reason_header};
 use crate::agent::SipError;
+use crate::call_request::{is_text, uri};
 use crate::exchange::{phrase, retry_after};
-use crate::leg::{DialogId, Leg, Pending, Phase, Role, lock, session_description};
-use crate::outgoing::{is_text, uri};
+use crate::fields::session_description;
+use crate::leg::{DialogId, Leg, Pending, Phase, Role, lock};
 use crate::replaces::Replaces;
 
 /// Re-INVITEs sent for one change of media while the far side says 491 or wants a moment.

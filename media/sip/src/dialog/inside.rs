@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::refer::{self, Notice};
 use super::{Decision, DialogEvent, Responder, reason_text, thinking_time};
 use crate::agent::{Core, Replying, capabilities, refuse_busy, reply};
-use crate::leg::{DialogId, End, Leg, Offering, Pending, Phase, Role, cseq, lock, session_description, wish};
+use crate::fields::{cseq, session_description, wish};
+use crate::leg::{DialogId, End, Leg, Offering, Pending, Phase, Role, lock};
 use crate::reliable::Confirmed;
 use crate::timers;
 
@@ -25,15 +26,20 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// What becomes of a request with a To tag.
 pub(crate) fn route(core: &Arc<Core>, id: DialogId, tx: Transaction) -> Replying {
+    // Of a caller, before its ACK was read, these at once; the others may have overtaken the ACK.
+    let early = matches!(
+        tx.original.method,
+        Method::Bye | Method::PRack | Method::Update | Method::Options | Method::Info
+    );
     if let Some(leg) = core.find(&id)
-        && (leg.role == Role::Called || leg.phase() != Phase::Early)
+        && (leg.phase() != Phase::Early || leg.role == Role::Called && early)
     {
         return serve(&leg, tx);
     }
     let core = Arc::clone(core);
     Box::pin(async move {
-        // It may have come with the answer that makes its dialog: that is noted a moment later than datagrams are
-        // read.
+        // It may have come with the answer or the ACK that makes its dialog: that is noted a moment later than
+        // datagrams are read.
         for _ in 0..LOOKS {
             if core.find(&id).is_some_and(|leg| leg.phase() != Phase::Early) {
                 break;
@@ -179,9 +185,9 @@ fn update(leg: &Arc<Leg>, mut tx: Transaction) -> Replying {
         Err(refusal) => return refusal,
     };
     Box::pin(async move {
-        let _place = place;
         let status = match ask(&leg, &tx).await {
             Ok(sdp) => {
+                drop(place);
                 leg.learn(&tx.original);
                 let (headers, timer) = Leg::timer_headers(agreed);
                 let ok = leg.response(&tx.original, StatusCode::OK, headers, Some(&sdp));
@@ -222,14 +228,14 @@ fn reinvite(leg: &Arc<Leg>, tx: Transaction) -> Replying {
                 leg.learn(&tx.original);
                 let delayed = tx.original.body.is_empty();
                 let (headers, timer) = Leg::timer_headers(agreed);
+                // The next INVITE of this side waits for the ACK (RFC 3261 §14.1); one of theirs may come with it.
+                place.answered();
                 let ok = leg.response(&tx.original, StatusCode::OK, headers, Some(&sdp));
                 if tx.respond(ok).await.is_err() {
                     return;
                 }
                 note_sdp(&leg, &tx, &sdp);
                 leg.arm(timer, false);
-                // The next INVITE of this side waits for the ACK (RFC 3261 §14.1).
-                place.answered();
                 let mut acknowledged = false;
                 while let Some(message) = tx.receive().await {
                     if let SipMessage::Request(ack) = message

@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::agent::SipError;
 use crate::dialog::{DialogEvent, reason_header};
-use crate::leg::{End, Leg, Pending, Phase, lock, session_description, wish};
+use crate::fields::{session_description, wish};
+use crate::leg::{End, Leg, Pending, Phase, lock};
 use crate::timers::{SessionExpires, patience};
 
 /// After a refresh that failed, and may yet work.

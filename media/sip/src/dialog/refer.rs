@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{DialogEvent, thinking_time};
 use crate::agent::SipError;
-use crate::leg::{Leg, lock};
+use crate::leg::Leg;
 use crate::replaces::{Replaces, split_target};
 
 /// How far the far side is with a transfer it was asked for.
@@ -220,7 +220,6 @@ pub(crate) async fn follow(
     let result = steps(&leg, headers, &mut notices, &events, deadline).await;
     // The place for a further transfer is free before this one's end is told.
     drop(notices);
-    lock(&leg.asked).take();
     events.send(ReferEvent::Done(result)).await.ok();
 }
 
@@ -298,8 +297,8 @@ pub(crate) async fn serve(leg: Arc<Leg>, mut tx: Transaction) {
             let accepted = leg.response(&tx.original, StatusCode::Accepted, Vec::new(), None);
             let sent = tx.respond(accepted).await;
             drop(tx);
-            if sent.is_ok() {
-                report(&leg, steps).await;
+            if sent.is_ok() && report(&leg, steps).await {
+                return;
             }
         }
         refused => {
@@ -310,8 +309,8 @@ pub(crate) async fn serve(leg: Arc<Leg>, mut tx: Transaction) {
     leg.referred.store(false, Ordering::Release);
 }
 
-/// NOTIFYs from the first to the last.
-async fn report(leg: &Arc<Leg>, mut steps: mpsc::Receiver<u16>) {
+/// NOTIFYs from the first to the last. Whether the last was sent, and the place for a further transfer is free.
+async fn report(leg: &Arc<Leg>, mut steps: mpsc::Receiver<u16>) -> bool {
     let mut status = 100;
     loop {
         let last = status >= 200;
@@ -320,6 +319,10 @@ async fn report(leg: &Arc<Leg>, mut steps: mpsc::Receiver<u16>) {
         } else {
             format!("active;expires={}", REFER_LIMIT.as_secs())
         };
+        if last {
+            // The next transfer may come with the answer to this.
+            leg.referred.store(false, Ordering::Release);
+        }
         let headers = vec![Header::Event("refer".into()), Header::SubscriptionState(state.into())];
         let code = StatusCode::from(status);
         let body = format!("SIP/2.0 {status} {}\r\n", code.text());
@@ -327,10 +330,10 @@ async fn report(leg: &Arc<Leg>, mut steps: mpsc::Receiver<u16>) {
             leg.send(Method::Notify, headers, Some(("message/sipfrag;version=2.0", body.as_bytes()))).await;
         let heard = sent.is_ok_and(|response| response.status_code.kind() == StatusCodeKind::Successful);
         if last || !heard {
-            return;
+            return last;
         }
         status = tokio::select! {
-            () = leg.ended() => return,
+            () = leg.ended() => return false,
             step = timeout(REFER_LIMIT, steps.recv()) => step.ok().flatten().unwrap_or(500),
         };
     }
