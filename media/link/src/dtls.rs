@@ -159,6 +159,7 @@ pub(crate) struct Dtls {
     started: Option<MediaTime>,
     state: State,
     peers: Vec<Peer>,
+    latched: Option<SocketAddr>,
     out: VecDeque<(SocketAddr, BytesMut)>,
 }
 
@@ -217,6 +218,7 @@ impl Dtls {
             started: None,
             state: State::Handshaking,
             peers,
+            latched: None,
             out: VecDeque::new(),
         })
     }
@@ -236,9 +238,15 @@ impl Dtls {
 
     /// The far side says it is elsewhere now.
     pub(crate) fn moved(&mut self, peer: SocketAddr) {
-        if self.state == State::Handshaking && !self.by_ice {
+        if !self.by_ice && self.config.peer != peer {
             self.config.peer = peer;
+            self.latched = None;
         }
+    }
+
+    /// Where the far side turned out to be, if that is not where its description said.
+    pub(crate) fn latched(&self) -> Option<SocketAddr> {
+        self.latched
     }
 
     /// Begins, once packets can be sent.
@@ -388,6 +396,7 @@ impl Dtls {
             return DtlsNews::Failed("the handshake gave no keys");
         };
         self.state = State::Done(from);
+        self.latched = Some(from).filter(|from| !self.by_ice && *from != self.config.peer);
         self.peers.retain(|peer| peer.address == from);
         self.peers.iter_mut().for_each(|peer| peer.left = MOST_AFTER);
         match self.config.role {

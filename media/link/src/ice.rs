@@ -153,7 +153,12 @@ struct Consent {
 impl Ice {
     pub(crate) fn new(config: IceConfig, now: MediaTime) -> Self {
         let mut ice = Self {
-            role: if config.lite { IceRole::Controlled } else { config.role },
+            // A lite side never controls a full one, and a full one always a lite one (RFC 8445 §6.1.1).
+            role: match (config.lite, config.remote_lite) {
+                (true, false) => IceRole::Controlled,
+                (false, true) => IceRole::Controlling,
+                _ => config.role,
+            },
             tie: rand::rng().random(),
             pairs: Vec::new(),
             selected: None,
@@ -295,13 +300,13 @@ impl Ice {
             self.consent.granted = now;
             self.lost = false;
         }
-        let (lite, controlled) = (self.config.lite, self.role == IceRole::Controlled);
+        let (lite, lost, controlled) = (self.config.lite, self.lost, self.role == IceRole::Controlled);
         let pair = self.pair(from, message.priority.unwrap_or(0), now)?;
         pair.heard = now;
         if lite {
             // What came here and was answered is all the proof that a lite side gets.
             pair.state = State::Succeeded;
-        } else if pair.state != State::Succeeded {
+        } else if pair.state != State::Succeeded || lost {
             // A triggered check (RFC 8445 §7.3.1.4).
             pair.state = State::Checking;
             (pair.tries, pair.due) = (0, now);
@@ -376,6 +381,10 @@ impl Ice {
         }
         pair.state = State::Succeeded;
         pair.open.clear();
+        if self.selected == Some(from) {
+            self.consent.granted = now;
+            self.lost = false;
+        }
         self.first_success.get_or_insert(now);
         if pair.nominated || pair.nominating {
             pair.nominating = false;

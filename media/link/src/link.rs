@@ -219,7 +219,7 @@ impl Link {
         {
             return;
         }
-        let old = self.remote();
+        let old = self.ice.as_ref().and_then(|ice| ice.selected());
         let mut agent = Ice::new(config, now);
         if old.is_some() {
             agent.keep(old);
@@ -306,11 +306,15 @@ impl Link {
         self.events.pop_front()
     }
 
-    /// Where ICE says media goes; `None` where the descriptions decide, and while ICE knows no way
+    /// Where media goes by what ICE found, or by where the far side's handshake came from when its description was
+    /// wrong about it (NAT); `None` where the description decides, and while ICE knows no way
     /// ([`ready`](Self::ready) tells these apart).
     #[must_use]
     pub fn remote(&self) -> Option<SocketAddr> {
-        self.ice.as_ref().and_then(|ice| ice.selected())
+        match &self.ice {
+            Some(ice) => ice.selected(),
+            None => self.dtls.as_ref().and_then(|dtls| dtls.latched()),
+        }
     }
 
     /// Whether media can flow: there are keys where keys are needed, and a way.

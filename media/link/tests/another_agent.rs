@@ -81,7 +81,6 @@ fn connects(ours: IceConfig, theirs_control: bool, theirs_lite: bool) -> bool {
             return true;
         }
     }
-    eprintln!("{:?} {:?}", agent.state(), link.figures());
     false
 }
 

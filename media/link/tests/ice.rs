@@ -121,6 +121,34 @@ fn consent_is_renewed_and_its_loss_stops_what_is_sent() {
 }
 
 #[test]
+fn a_far_side_that_comes_back_is_heard_again() {
+    for lite in [false, true] {
+        let here = IceConfig { remote_lite: lite, ..offerer() };
+        let there = IceConfig { lite, ..answerer() };
+        let mut world = World::new(plain(here), plain(there));
+        assert!(world.run(MINUTE, World::both_ready));
+        world.loss = 1.0;
+        world.run(Span::from_secs(40), |_| false);
+        world.loss = 0.0;
+        assert_eq!(world.ends[1].events.last(), Some(&LinkEvent::ConsentLost), "lite {lite}");
+        let now = world.now;
+        let restarted = IceConfig { remote_lite: lite, ..offerer() };
+        world.ends[0].link = antiphon_media_link::Link::new(plain(restarted), now).unwrap();
+        assert!(world.run(MINUTE, World::both_ready), "lite {lite}");
+        assert_eq!(world.ends[1].events.last(), Some(&LinkEvent::Connected), "lite {lite}");
+        assert!(world.media_flows(), "lite {lite}");
+    }
+}
+
+#[test]
+fn whoever_is_full_controls_whoever_is_lite() {
+    let here = IceConfig { remote_lite: true, role: IceRole::Controlled, ..offerer() };
+    let there = IceConfig { lite: true, role: IceRole::Controlling, ..answerer() };
+    let mut world = World::new(plain(here), plain(there));
+    assert!(world.run(MINUTE, World::both_ready));
+}
+
+#[test]
 fn a_lite_agent_notices_that_the_far_side_is_gone() {
     let here = IceConfig { remote_lite: true, ..offerer() };
     let there = IceConfig { lite: true, ..answerer() };

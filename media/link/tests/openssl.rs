@@ -1,5 +1,6 @@
 //! The DTLS handshake with OpenSSL at the other end, over loopback: same keys on both sides.
 #![expect(clippy::disallowed_methods, reason = "another program is waited for")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
