@@ -63,7 +63,7 @@ fn inband_keys_frame(bencher: Bencher<'_, '_>, hz: u32) {
     bencher.bench_local(|| {
         detector.push(frames.take(), |event| {
             black_box(event);
-        })
+        });
     });
 }
 

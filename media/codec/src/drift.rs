@@ -54,6 +54,7 @@ impl DriftResampler {
     /// # Realtime safety
     /// No allocation while `out` has capacity for [`DriftResampler::most`] more samples.
     pub fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
+        let table: &[[f32; TAPS]] = &TABLE;
         for block in pcm.chunks(BLOCK) {
             for (slot, sample) in self.line[TAPS..].iter_mut().zip(block) {
                 *slot = f32::from(*sample);
@@ -61,19 +62,11 @@ impl DriftResampler {
             while self.at < block.len() as f64 {
                 let whole = self.at as usize;
                 let place = (self.at - whole as f64) * PHASES as f64;
-                let seen = &self.line[whole + 1..=whole + TAPS];
                 let phase = (place as usize).min(PHASES - 1);
                 let weight = (place - phase as f64) as f32;
-                let (a, b) = (&TABLE[phase], &TABLE[phase + 1]);
-                // Eight sums side by side, so that the compiler may use vector registers.
-                let mut sums = [0f32; 8];
-                let rows = a.chunks_exact(8).zip(b.chunks_exact(8));
-                for (x, (a, b)) in seen.chunks_exact(8).zip(rows) {
-                    for lane in 0..8 {
-                        sums[lane] += x[lane] * (a[lane] + (b[lane] - a[lane]) * weight);
-                    }
-                }
-                out.push(mix::rounded(sums.iter().sum()));
+                let Some(seen) = self.line[whole + 1..].first_chunk() else { break };
+                let (a, b) = (dot(&table[phase], seen), dot(&table[phase + 1], seen));
+                out.push(mix::rounded(a + (b - a) * weight));
                 self.at += self.step;
             }
             self.at -= block.len() as f64;
@@ -98,6 +91,18 @@ impl DriftResampler {
         self.line.fill(0.0);
         self.at = 0.0;
     }
+}
+
+fn dot(row: &[f32; TAPS], seen: &[f32; TAPS]) -> f32 {
+    // Eight sums side by side, so that the compiler may use vector registers.
+    let mut sums = [0f32; 8];
+    for (h, x) in row.as_chunks::<8>().0.iter().zip(seen.as_chunks::<8>().0) {
+        for lane in 0..8 {
+            sums[lane] += h[lane] * x[lane];
+        }
+    }
+    let [a, b, c, d, e, f, g, h] = sums;
+    ((a + e) + (b + f)) + ((c + g) + (d + h))
 }
 
 impl Default for DriftResampler {

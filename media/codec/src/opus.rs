@@ -31,7 +31,8 @@ pub struct OpusConfig {
     /// Whether silence is not sent, but for a packet in 400 ms. Saves bandwidth and costs the far side its certainty
     /// that we are there; some telephones take it for a broken call.
     pub dtx: bool,
-    /// Effort, 0 to 10.
+    /// Effort, 0 to 10. On six read sentences at 24 kbit/s a frame of 20 ms took 33 µs at 1, 61 at 2, 111 at 5 and 181 at
+    /// 9, for a segmental signal-to-noise ratio of 9.9, 10.1, 10.2 and 10.4 dB: hence 1.
     pub complexity: u8,
 }
 
@@ -42,7 +43,7 @@ impl OpusConfig {
 
 impl Default for OpusConfig {
     fn default() -> Self {
-        Self { bitrate: 24_000, fec: true, dtx: false, complexity: 5 }
+        Self { bitrate: 24_000, fec: true, dtx: false, complexity: 1 }
     }
 }
 
