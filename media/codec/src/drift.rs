@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 use antiphon_media_frame::{SampleRate, Span};
 
-use crate::{mix, resample::kernel};
+use crate::mix;
+use crate::resample::{dot, kernel};
 
 /// Length of the filter; half of it is the delay. With [`BETA`], images of what lies below 0.42 of the rate are below
 /// -60 dB.
@@ -54,7 +55,9 @@ impl DriftResampler {
     /// # Realtime safety
     /// No allocation while `out` has capacity for [`DriftResampler::most`] more samples.
     pub fn process(&mut self, pcm: &[i16], out: &mut Vec<i16>) {
-        let table: &[[f32; TAPS]] = &TABLE;
+        let table: &[f32] = &TABLE;
+        // A length that the compiler does not know: it would unroll the sums until nothing runs side by side.
+        let taps = self.line.len() - BLOCK;
         for block in pcm.chunks(BLOCK) {
             for (slot, sample) in self.line[TAPS..].iter_mut().zip(block) {
                 *slot = f32::from(*sample);
@@ -64,8 +67,9 @@ impl DriftResampler {
                 let place = (self.at - whole as f64) * PHASES as f64;
                 let phase = (place as usize).min(PHASES - 1);
                 let weight = (place - phase as f64) as f32;
-                let Some(seen) = self.line[whole + 1..].first_chunk() else { break };
-                let (a, b) = (dot(&table[phase], seen), dot(&table[phase + 1], seen));
+                let seen = &self.line[whole + 1..=whole + taps];
+                let rows = &table[phase * taps..(phase + 2) * taps];
+                let (a, b) = (dot(&rows[..taps], seen), dot(&rows[taps..], seen));
                 out.push(mix::rounded(a + (b - a) * weight));
                 self.at += self.step;
             }
@@ -93,36 +97,24 @@ impl DriftResampler {
     }
 }
 
-fn dot(row: &[f32; TAPS], seen: &[f32; TAPS]) -> f32 {
-    // Eight sums side by side, so that the compiler may use vector registers.
-    let mut sums = [0f32; 8];
-    for (h, x) in row.as_chunks::<8>().0.iter().zip(seen.as_chunks::<8>().0) {
-        for lane in 0..8 {
-            sums[lane] += h[lane] * x[lane];
-        }
-    }
-    let [a, b, c, d, e, f, g, h] = sums;
-    ((a + e) + (b + f)) + ((c + g) + (d + h))
-}
-
 impl Default for DriftResampler {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// The filter at each tabulated place; each row passes a constant exactly.
-static TABLE: LazyLock<Box<[[f32; TAPS]]>> = LazyLock::new(|| {
-    (0..=PHASES)
-        .map(|phase| {
-            let fraction = phase as f64 / PHASES as f64;
-            let half = (TAPS / 2) as f64;
-            let row: [f64; TAPS] =
-                std::array::from_fn(|k| kernel(k as f64 - (half - 1.0) - fraction, half, 0.5, BETA));
-            let sum: f64 = row.iter().sum();
-            row.map(|h| (h / sum) as f32)
-        })
-        .collect()
+/// The filter at each tabulated place, [`TAPS`] coefficients each; each passes a constant exactly.
+static TABLE: LazyLock<Vec<f32>> = LazyLock::new(|| {
+    let mut table = Vec::with_capacity((PHASES + 1) * TAPS);
+    for phase in 0..=PHASES {
+        let fraction = phase as f64 / PHASES as f64;
+        let half = (TAPS / 2) as f64;
+        let row: [f64; TAPS] =
+            std::array::from_fn(|k| kernel(k as f64 - (half - 1.0) - fraction, half, 0.5, BETA));
+        let sum: f64 = row.iter().sum();
+        table.extend(row.map(|h| (h / sum) as f32));
+    }
+    table
 });
 
 /// Finds the drift of a source from how much of its sound waits: a loop that settles within three minutes and does not

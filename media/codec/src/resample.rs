@@ -188,18 +188,22 @@ impl Filter {
     }
 
     fn row(&self, row: usize, seen: &[f32]) -> f32 {
-        let coefficients = &self.table[row * self.taps..(row + 1) * self.taps];
-        // Eight sums side by side, so that the compiler may use vector registers.
-        let mut sums = [0f32; 8];
-        let (h, x) = (coefficients.chunks_exact(8), seen.chunks_exact(8));
-        let rest: f32 = h.remainder().iter().zip(x.remainder()).map(|(h, x)| h * x).sum();
-        for (h, x) in h.zip(x) {
-            for lane in 0..8 {
-                sums[lane] += h[lane] * x[lane];
-            }
-        }
-        sums.iter().sum::<f32>() + rest
+        dot(&self.table[row * self.taps..(row + 1) * self.taps], seen)
     }
+}
+
+/// The sum of products of two slices of one length.
+pub(crate) fn dot(coefficients: &[f32], seen: &[f32]) -> f32 {
+    // Eight sums side by side, so that the compiler may use vector registers.
+    let mut sums = [0f32; 8];
+    let (h, x) = (coefficients.chunks_exact(8), seen.chunks_exact(8));
+    let rest: f32 = h.remainder().iter().zip(x.remainder()).map(|(h, x)| h * x).sum();
+    for (h, x) in h.zip(x) {
+        for lane in 0..8 {
+            sums[lane] += h[lane] * x[lane];
+        }
+    }
+    sums.iter().sum::<f32>() + rest
 }
 
 /// The windowed sinc at `x` input samples from its middle.
