@@ -1,6 +1,7 @@
 //! SIP addresses as headers carry them (RFC 3261 §25.1): cut apart, nothing resolved. Pure, never panics.
 
 use antiphon_media_frame::Pii;
+use rsipstack::sip::Uri;
 
 use crate::access::Address;
 
@@ -107,6 +108,16 @@ pub(crate) fn address(uri: &str) -> Address {
     Address { user: Pii::new(unescaped(user)), host: host.to_ascii_lowercase() }
 }
 
+/// An address of the stack with the escapes of its user part undone. The stack keeps them when it reads an address,
+/// and escapes them once more when it writes it.
+pub(crate) fn unescape(mut uri: Uri) -> Uri {
+    if let Some(auth) = &mut uri.auth {
+        auth.user = unescaped(&auth.user);
+        auth.password = auth.password.as_deref().map(unescaped);
+    }
+    uri
+}
+
 /// `%41` becomes `A`; what is no escape stays.
 fn unescaped(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -188,6 +199,14 @@ mod tests {
         ];
         for (uri, user, host) in cases {
             assert_eq!(parts(uri), (user.to_owned(), host.to_owned()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_written_as_they_were_read() {
+        for text in ["sip:a%40b%23@h", "sip:%2B49*1@h;transport=tcp", "sip:h:5070", "sip:bob@h"] {
+            let uri = Uri::try_from(text).unwrap();
+            assert_eq!(unescape(uri).to_string(), text.replace("%2B", "+").replace("=tcp", "=TCP"));
         }
     }
 

@@ -9,6 +9,7 @@ use rsipstack::sip::headers::make_header;
 use rsipstack::sip::{Header, Method, Request, Transport, Uri, Version};
 use rsipstack::transaction::{make_tag, make_uuid_v4};
 
+use crate::address::unescape;
 use crate::agent::{Core, SipError};
 use crate::credentials::Credentials;
 use crate::flow::SipTransport;
@@ -193,7 +194,7 @@ pub(crate) fn uri(text: &str) -> Option<Uri> {
     if !(scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips")) || !is_address(text) {
         return None;
     }
-    Uri::try_from(text).ok()
+    Uri::try_from(text).ok().map(unescape)
 }
 
 fn is_address(text: &str) -> bool {

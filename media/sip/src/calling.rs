@@ -14,6 +14,7 @@ use rsipstack::transport::{SipAddr, SipConnection};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until};
 
+use crate::address::unescape;
 use crate::agent::{Core, SipError, stack_address};
 use crate::call_request::Draft;
 use crate::dialog::{Dialog, EVENTS, keep};
@@ -415,7 +416,7 @@ pub(crate) fn fork_leg(
     };
     let target = response.typed_contact_headers().ok().and_then(|found| found.into_iter().next());
     // An early response may lack it; then only the way the INVITE took is known.
-    let target = target.map_or_else(|| invite.uri.clone(), |contact| contact.uri);
+    let target = target.map_or_else(|| invite.uri.clone(), |contact| unescape(contact.uri));
     let leg = Leg::new(
         core,
         Beginning {
@@ -457,7 +458,7 @@ fn end_of(response: &Response) -> OutgoingEvent {
         let contacts: Vec<_> = contacts
             .into_iter()
             .take(MAX_CONTACTS)
-            .map(|contact| Pii::new(contact.uri.to_string()))
+            .map(|contact| Pii::new(unescape(contact.uri).to_string()))
             .collect();
         if !contacts.is_empty() {
             return OutgoingEvent::Redirected { contacts };

@@ -4,6 +4,7 @@ use rsipstack::sip::headers::typed::{RecordRoute, Route};
 use rsipstack::sip::prelude::{HeadersExt, ToTypedHeader};
 use rsipstack::sip::{Request, Response, Uri};
 
+use crate::address::unescape;
 use crate::timers::{SessionExpires, Wish, seconds};
 
 /// What a request says about session timers.
@@ -59,5 +60,5 @@ pub(crate) fn session_description(body: &[u8]) -> Option<String> {
 /// The value of a Contact header's first address.
 pub(crate) fn contact_of(request: &Request) -> Option<Uri> {
     let typed = request.contact_header().ok()?.typed().ok()?;
-    Some(typed.uri)
+    Some(unescape(typed.uri))
 }

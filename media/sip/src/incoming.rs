@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::access::Peer;
+use crate::address::unescape;
 use crate::agent::{Core, Replying, SipError, refuse_busy, reply};
 use crate::call_request::uri;
 use crate::dialog::{Dialog, DialogControl, DialogEvent, EVENTS, quoted, reason_header};
@@ -484,7 +485,7 @@ async fn limit_ringing(limit: Duration, invite: Arc<Invite>) {
 
 fn party(display_name: Option<String>, uri: Option<&Uri>) -> Party {
     Party {
-        user: Pii::new(uri.and_then(|u| u.auth.as_ref()).map(|a| a.user.clone()).unwrap_or_default()),
+        user: Pii::new(uri.and_then(|u| unescape(u.clone()).auth).map(|a| a.user).unwrap_or_default()),
         display_name: display_name.map(Pii::new),
         host: uri.map(|u| u.host_with_port.host.to_string()).unwrap_or_default(),
     }

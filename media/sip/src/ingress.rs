@@ -11,7 +11,7 @@ use rand::Rng;
 use rsipstack::sip::{Header, Request as StackRequest, StatusCode};
 
 use crate::access::{Access, Decision, Peer, RequestFacts};
-use crate::address::{NameAddr, address};
+use crate::address::{NameAddr, address, unescape};
 use crate::digest::{Authenticator, Proof, Request, fingerprint};
 use crate::flow::SipTransport;
 use crate::gate::{Load, RETRY_AFTER, Rules, Verdict, admit};
@@ -148,6 +148,7 @@ impl Ingress {
         let is_mark = |header: &Header| header.name().eq_ignore_ascii_case(MARK);
         let entry = request.headers.iter().find(|h| is_mark(h)).and_then(|h| self.unmark(h.value()));
         request.headers.retain(|header| !is_mark(header));
+        request.uri = unescape(request.uri.clone());
         entry
     }
 

@@ -10,6 +10,7 @@ use rsipstack::transport::{SipAddr, SipConnection};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 
+use crate::address::unescape;
 use crate::agent::Core;
 use crate::dialog::DialogEvent;
 use crate::exchange::Authorizer;
@@ -303,7 +304,7 @@ impl Leg {
     pub(crate) fn learn(&self, message: &impl HeadersExt) {
         if let Some(contact) = message.typed_contact_headers().ok().and_then(|found| found.into_iter().next())
         {
-            lock(&self.path).target = contact.uri;
+            lock(&self.path).target = unescape(contact.uri);
         }
         if let Some(allow) = message.header_value("Allow") {
             let takes = allow.split(',').any(|method| method.trim().eq_ignore_ascii_case("UPDATE"));

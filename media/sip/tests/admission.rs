@@ -1,10 +1,11 @@
 //! Who gets in: passwords, policies, limits, floods.
-#![allow(clippy::disallowed_methods, reason = "tests own tasks")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests own tasks, and fail by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use antiphon_media_sip::sdp::{LocalMedia, offer};
 use antiphon_media_sip::{
     Access, Agent, AgentConfig, Decision, Gone, IncomingCall, LimitConfig, Peer, Registrar, RegistrarConfig,
     RegistrarEvent, RequestFacts, Secret, SipTransport,
@@ -241,6 +242,50 @@ async fn policy_is_told_by_its_answers() {
     assert_eq!(agent.stats().refused, 1);
     // The one that still waits for the ACK of its 480.
     assert!(agent.stats().transactions <= 1, "refusals leave nothing behind");
+}
+
+/// The digest leak: who is called hangs up, and the caller asks him for his password.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_cannot_make_this_side_prove_anything() {
+    let (agent, mut calls, _) = agent(LimitConfig::default()).await;
+    let mut phone = Phone::new(&agent, "mallory").await;
+    let sdp = offer(&LocalMedia::new(Ipv4Addr::LOCALHOST.into(), 4_000, 1));
+    let body = format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}", sdp.len());
+    let invite = phone.text("INVITE", "sip:900@pbx.test", "").replace("Content-Length: 0\r\n\r\n", &body);
+    phone.send(&invite).await;
+    let call = timeout(LIMIT, calls.recv()).await.unwrap().unwrap();
+    let dialog = call.answer(&sdp).unwrap();
+    let ok = phone.receive().await.unwrap();
+    let tag = ok.lines().find(|l| l.starts_with("To:")).unwrap();
+    let tag = &tag[tag.find(";tag=").unwrap()..];
+    phone.seq -= 1;
+    let ack = phone.text("ACK", "sip:900@pbx.test", "").replacen(
+        &format!("To: <sip:mallory@{REALM}>"),
+        &format!("To: <sip:mallory@{REALM}>{tag}"),
+        1,
+    );
+    phone.send(&ack.replacen("branch=z9hG4bK", "branch=z9hG4bKack", 1)).await;
+    let ended = tokio::spawn(dialog.hang_up(None));
+    let bye = loop {
+        let text = phone.receive().await.expect("a BYE");
+        if text.starts_with("BYE ") {
+            break text;
+        }
+    };
+    let mut challenge = "SIP/2.0 407 Proxy Authentication Required\r\n".to_owned();
+    for line in
+        bye.lines().filter(|l| ["Via", "From", "To", "Call-ID", "CSeq"].iter().any(|n| l.starts_with(n)))
+    {
+        challenge.push_str(&format!("{line}\r\n"));
+    }
+    challenge.push_str(&format!(
+        "Proxy-Authenticate: Digest realm=\"{REALM}\", nonce=\"1\", algorithm=MD5, qop=\"auth\"\r\nContent-Length: 0\r\n\r\n"
+    ));
+    phone.send(&challenge).await;
+    while let Some(text) = phone.receive().await {
+        assert!(!text.to_lowercase().contains("authorization"), "{text}");
+    }
+    timeout(LIMIT, ended).await.expect("over all the same").unwrap().ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

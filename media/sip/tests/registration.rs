@@ -1,5 +1,5 @@
 //! One agent registers with another, is called, and survives its registrar; a trunk is probed.
-#![allow(clippy::disallowed_methods, reason = "tests own tasks")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests own tasks, and fail by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;

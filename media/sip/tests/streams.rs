@@ -1,5 +1,5 @@
 //! TLS and WebSocket, as listener and as client.
-#![allow(clippy::disallowed_methods, reason = "tests own tasks")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "tests own tasks, and fail by panicking")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
