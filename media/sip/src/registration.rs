@@ -28,8 +28,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1_800);
 /// A registrar that wants longer registrations than this is not obeyed.
 const LONGEST_EXPIRES: Duration = Duration::from_secs(86_400);
-/// The least time between two requests that succeed.
-const LEAST_REFRESH: Duration = Duration::from_secs(5);
 /// How long taking a registration back may delay the end.
 const FAREWELL: Duration = Duration::from_secs(4);
 /// How often a NAT in between is reminded of the way back (RFC 5626 §4.4.2 asks for 24 to 29 s).
@@ -249,8 +247,7 @@ impl Keeper {
     /// Waits until it is time to refresh, or the connection breaks. False at the end.
     async fn rest(&self, granted: &Granted, stop: &CancellationToken) -> bool {
         let transport = self.config.transport;
-        let wait = granted.expires.mul_f64(0.8).max(LEAST_REFRESH.min(granted.expires));
-        let due = Instant::now() + wait;
+        let due = Instant::now() + granted.expires.mul_f64(0.8);
         let broken = async {
             match self.core.guard.flows.token(transport, granted.address) {
                 Some(token) => token.cancelled().await,

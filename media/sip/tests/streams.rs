@@ -120,7 +120,7 @@ async fn a_certificate_of_a_stranger_is_refused_unless_told_otherwise() {
     let stranger = TlsTrust::roots(other.authority.as_bytes()).unwrap();
     let (caller, _) = secure(&identity(&other), stranger.clone()).await;
     let to = called.tls()[0];
-    let error = caller.call(request(to, SipTransport::Tls)).await.err().expect("no trust");
+    let error = caller.call(request(to, SipTransport::Tls)).await.expect_err("no trust");
     assert!(matches!(&error, SipError::Tls { host, .. } if host == "127.0.0.1"), "{error:?}");
     assert!(error.to_string().contains("invalid peer certificate"), "{error}");
     let (careless, _) = secure(&identity(&other), stranger.and_unverified("127.0.0.1")).await;
