@@ -9,5 +9,5 @@ mod time;
 
 pub use audio::{AudioBuf, AudioFrame, FrameKind};
 pub use ids::{CallId, Direction, InvalidCallId, LegId, Pii, TrackId};
-pub use ring::{Doorbell, Refused, TrackReader, TrackWriter, track_ring};
+pub use ring::{Coded, Doorbell, Refused, TrackReader, TrackWriter, coded_track_ring, track_ring};
 pub use time::{MediaTime, SampleRate, Span};

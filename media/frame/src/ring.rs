@@ -3,6 +3,9 @@
 //! Single producer, single consumer, no locks and no `unsafe`: samples lie in atomics that are written and read
 //! with relaxed order and published by the slot index. A frame that finds the ring full is refused whole and counted;
 //! the consumer sees the gap because the next frame's time does not continue the last one's (time is never compressed).
+//!
+//! A ring is deep for the day its consumer stalls, and nearly empty on all others. So only its first frames are allocated
+//! at once; the rest of the memory is taken at the first stall.
 
 use std::sync::atomic::{
     AtomicBool, AtomicI16, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -21,19 +24,102 @@ struct Slot {
     flags: AtomicU8,
     len: AtomicU32,
     pcm: Box<[AtomicI16]>,
+    /// Octets of the frame as it came; none where the ring does not carry them or the frame did not come so.
+    coded_len: AtomicU32,
+    codec: AtomicU8,
+    coded: Box<[AtomicU8]>,
 }
 
-struct Shared {
+/// A frame as it came over the network, still encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coded<'a> {
+    /// Which codec: a number that writer and reader of a ring agree on.
+    pub codec: u8,
+    /// Its payload.
+    pub payload: &'a [u8],
+}
+
+/// Frames allocated at once: 320 ms of the usual ones, three times what a consumer that is well lets wait.
+const NEAR: usize = 16;
+
+/// Slots that are written and read round and round.
+struct Tier {
     slots: Box<[Slot]>,
-    rate: SampleRate,
     /// Frames written, ever. Slot index = count % slots.
     written: AtomicUsize,
     /// Frames read, ever.
     read: AtomicUsize,
+}
+
+impl Tier {
+    fn new(depth: usize, samples: usize, octets: usize) -> Self {
+        let slot = || Slot {
+            at: AtomicI64::new(0),
+            flags: AtomicU8::new(0),
+            len: AtomicU32::new(0),
+            pcm: (0..samples).map(|_| AtomicI16::new(0)).collect(),
+            coded_len: AtomicU32::new(0),
+            codec: AtomicU8::new(0),
+            coded: (0..octets).map(|_| AtomicU8::new(0)).collect(),
+        };
+        let slots = (0..depth).map(|_| slot()).collect();
+        Self { slots, written: AtomicUsize::new(0), read: AtomicUsize::new(0) }
+    }
+
+    fn ready(&self) -> usize {
+        let written = self.written.load(Ordering::Acquire);
+        written.wrapping_sub(self.read.load(Ordering::Acquire))
+    }
+
+    /// To be called by the writer alone, where there is room.
+    fn write(&self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>) {
+        let written = self.written.load(Ordering::Relaxed);
+        let slot = &self.slots[written % self.slots.len()];
+        for (cell, sample) in slot.pcm.iter().zip(frame.pcm) {
+            cell.store(*sample, Ordering::Relaxed);
+        }
+        slot.at.store(frame.at.nanos(), Ordering::Relaxed);
+        slot.flags.store(frame.kind as u8 | if frame.active { ACTIVE } else { 0 }, Ordering::Relaxed);
+        slot.len.store(frame.pcm.len() as u32, Ordering::Relaxed);
+        let coded = coded.filter(|coded| coded.payload.len() <= slot.coded.len());
+        slot.coded_len.store(coded.map_or(0, |coded| coded.payload.len()) as u32, Ordering::Relaxed);
+        if let Some(coded) = coded {
+            slot.codec.store(coded.codec, Ordering::Relaxed);
+            for (cell, octet) in slot.coded.iter().zip(coded.payload) {
+                cell.store(*octet, Ordering::Relaxed);
+            }
+        }
+        self.written.store(written.wrapping_add(1), Ordering::Release);
+    }
+}
+
+struct Shared {
+    /// What is used as long as the consumer keeps up.
+    near: Tier,
+    /// What is used from the moment it does not until it has caught up.
+    far: OnceLock<Tier>,
+    depth: usize,
+    samples: usize,
+    octets: usize,
+    rate: SampleRate,
     refused: AtomicU64,
     closed: AtomicBool,
     abandoned: AtomicBool,
     bell: Arc<Doorbell>,
+}
+
+impl Shared {
+    /// Where the oldest frame lies.
+    fn oldest(&self) -> Option<&Tier> {
+        let Self { near, far, .. } = self;
+        if near.ready() > 0 {
+            return Some(near);
+        }
+        let far = far.get().filter(|far| far.ready() > 0)?;
+        // The writer may have filled the near slots and then gone on far between the two looks. What it wrote near came
+        // first, and having seen what lies far we see that too.
+        Some(if near.ready() > 0 { near } else { far })
+    }
 }
 
 /// Makes a ring of `depth` frames of at most `longest` each, at `rate`; `bell` rings at each frame.
@@ -47,19 +133,30 @@ pub fn track_ring(
     longest: Span,
     bell: Arc<Doorbell>,
 ) -> (TrackWriter, TrackReader) {
+    coded_track_ring(rate, depth, longest, 0, bell)
+}
+
+/// The same, for frames that may carry their payload of up to `octets` beside their sound ([`TrackWriter::push_coded`]).
+///
+/// # Panics
+/// If `depth` is zero or `longest` holds no sample.
+#[must_use]
+pub fn coded_track_ring(
+    rate: SampleRate,
+    depth: usize,
+    longest: Span,
+    octets: usize,
+    bell: Arc<Doorbell>,
+) -> (TrackWriter, TrackReader) {
     let samples = rate.samples(longest);
     assert!(depth > 0 && samples > 0, "a track ring holds at least one frame of one sample");
-    let slot = || Slot {
-        at: AtomicI64::new(0),
-        flags: AtomicU8::new(0),
-        len: AtomicU32::new(0),
-        pcm: (0..samples).map(|_| AtomicI16::new(0)).collect(),
-    };
     let shared = Arc::new(Shared {
-        slots: (0..depth).map(|_| slot()).collect(),
+        near: Tier::new(depth.min(NEAR), samples, octets),
+        far: OnceLock::new(),
+        depth,
+        samples,
+        octets,
         rate,
-        written: AtomicUsize::new(0),
-        read: AtomicUsize::new(0),
         refused: AtomicU64::new(0),
         closed: AtomicBool::new(false),
         abandoned: AtomicBool::new(false),
@@ -67,7 +164,7 @@ pub fn track_ring(
     });
     (
         TrackWriter { shared: Arc::clone(&shared) },
-        TrackReader { shared, scratch: Vec::with_capacity(samples) },
+        TrackReader { shared, scratch: Vec::with_capacity(samples), octets: Vec::with_capacity(octets) },
     )
 }
 
@@ -89,29 +186,41 @@ impl TrackWriter {
     /// Copies a frame in.
     ///
     /// # Realtime safety
-    /// No allocation, no lock; one system call only when the consumer is asleep.
+    /// No lock; one system call only when the consumer is asleep; one allocation in the ring's life, when the consumer
+    /// stalls for the first time.
     ///
     /// # Errors
     /// [`Refused::Full`] when the consumer is a whole ring behind (counted), [`Refused::Misfit`] for another rate or
     /// a frame longer than a slot.
     pub fn push(&mut self, frame: AudioFrame<'_>) -> Result<(), Refused> {
+        self.push_coded(frame, None)
+    }
+
+    /// Copies a frame in, and beside it the payload it was decoded from, where that was this very frame. A payload too
+    /// long for the ring is left out.
+    ///
+    /// # Realtime safety
+    /// As [`TrackWriter::push`].
+    ///
+    /// # Errors
+    /// As [`TrackWriter::push`].
+    pub fn push_coded(&mut self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>) -> Result<(), Refused> {
         let shared = &*self.shared;
-        let written = shared.written.load(Ordering::Relaxed);
-        if written.wrapping_sub(shared.read.load(Ordering::Acquire)) >= shared.slots.len() {
+        if frame.rate != shared.rate || frame.pcm.len() > shared.samples {
+            return Err(Refused::Misfit);
+        }
+        let (near, far) = (shared.near.ready(), shared.far.get().map_or(0, Tier::ready));
+        if near + far >= shared.depth {
             shared.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::Full);
         }
-        let slot = &shared.slots[written % shared.slots.len()];
-        if frame.rate != shared.rate || frame.pcm.len() > slot.pcm.len() {
-            return Err(Refused::Misfit);
+        // What lies far is newer than all that is near until the reader has taken it.
+        if far == 0 && near < shared.near.slots.len() {
+            shared.near.write(frame, coded);
+        } else {
+            let far = || Tier::new(shared.depth, shared.samples, shared.octets);
+            shared.far.get_or_init(far).write(frame, coded);
         }
-        for (cell, sample) in slot.pcm.iter().zip(frame.pcm) {
-            cell.store(*sample, Ordering::Relaxed);
-        }
-        slot.at.store(frame.at.nanos(), Ordering::Relaxed);
-        slot.flags.store(frame.kind as u8 | if frame.active { ACTIVE } else { 0 }, Ordering::Relaxed);
-        slot.len.store(frame.pcm.len() as u32, Ordering::Relaxed);
-        shared.written.store(written.wrapping_add(1), Ordering::Release);
         shared.bell.ring();
         Ok(())
     }
@@ -146,17 +255,21 @@ impl Drop for TrackWriter {
 pub struct TrackReader {
     shared: Arc<Shared>,
     scratch: Vec<i16>,
+    octets: Vec<u8>,
 }
 
 impl TrackReader {
     /// Hands the oldest frame to `take`, or returns `None` when there is none. No allocation.
     pub fn pop<T>(&mut self, take: impl FnOnce(AudioFrame<'_>) -> T) -> Option<T> {
+        self.pop_coded(|frame, _| take(frame))
+    }
+
+    /// The same with the payload the frame was decoded from, where it came with one.
+    pub fn pop_coded<T>(&mut self, take: impl FnOnce(AudioFrame<'_>, Option<Coded<'_>>) -> T) -> Option<T> {
         let shared = &*self.shared;
-        let read = shared.read.load(Ordering::Relaxed);
-        if read == shared.written.load(Ordering::Acquire) {
-            return None;
-        }
-        let slot = &shared.slots[read % shared.slots.len()];
+        let tier = shared.oldest()?;
+        let read = tier.read.load(Ordering::Relaxed);
+        let slot = &tier.slots[read % tier.slots.len()];
         let len = slot.len.load(Ordering::Relaxed) as usize;
         self.scratch.clear();
         self.scratch.extend(slot.pcm[..len].iter().map(|cell| cell.load(Ordering::Relaxed)));
@@ -167,9 +280,15 @@ impl TrackReader {
             1 => FrameKind::Concealed,
             _ => FrameKind::Silence,
         };
-        shared.read.store(read.wrapping_add(1), Ordering::Release);
+        let octets = slot.coded_len.load(Ordering::Relaxed) as usize;
+        self.octets.clear();
+        self.octets.extend(slot.coded[..octets].iter().map(|cell| cell.load(Ordering::Relaxed)));
+        let codec = slot.codec.load(Ordering::Relaxed);
+        tier.read.store(read.wrapping_add(1), Ordering::Release);
         let active = flags & ACTIVE != 0;
-        Some(take(AudioFrame { pcm: &self.scratch, rate: shared.rate, at, kind, active }))
+        let frame = AudioFrame { pcm: &self.scratch, rate: shared.rate, at, kind, active };
+        let coded = Coded { codec, payload: &self.octets };
+        Some(take(frame, Some(coded).filter(|_| octets > 0)))
     }
 
     /// Samples per second the ring carries.
@@ -181,8 +300,7 @@ impl TrackReader {
     /// Frames ready to be read.
     #[must_use]
     pub fn ready(&self) -> usize {
-        let written = self.shared.written.load(Ordering::Acquire);
-        written.wrapping_sub(self.shared.read.load(Ordering::Relaxed))
+        self.shared.near.ready() + self.shared.far.get().map_or(0, Tier::ready)
     }
 
     /// Whether the producer is gone and everything it wrote has been read.
@@ -280,6 +398,47 @@ mod tests {
     }
 
     #[test]
+    fn a_stall_costs_nothing_but_memory_and_order_is_kept_through_it() {
+        let (mut writer, mut reader) = ring(50);
+        let (mut next_in, mut next_out) = (0, 0);
+        // In and out in all proportions, over the edge between near and far again and again.
+        for (burst, taken) in
+            [(5, 5), (30, 3), (10, 20), (13, 25), (45, 10), (1, 2), (9, 48), (40, 0), (0, 40)]
+        {
+            for _ in 0..burst {
+                writer.push(frame(&[7; 160], next_in)).expect("room");
+                next_in += 1;
+            }
+            for _ in 0..taken {
+                assert_eq!(reader.pop(|f| f.at.millis()), Some(next_out));
+                next_out += 1;
+            }
+            assert_eq!(reader.ready() as i64, next_in - next_out);
+        }
+        for _ in 0..50 {
+            writer.push(frame(&[7; 160], next_in)).expect("room");
+        }
+        assert_eq!(writer.push(frame(&[7; 160], next_in)), Err(Refused::Full));
+    }
+
+    #[test]
+    fn a_payload_goes_beside_its_frame_and_never_beside_another() {
+        let (mut writer, mut reader) =
+            coded_track_ring(SampleRate::HZ_8000, 4, Span::from_millis(20), 3, Doorbell::new());
+        let coded = |payload| Some(Coded { codec: 2, payload });
+        writer.push_coded(frame(&[1], 0), coded(&[1, 2, 3])).expect("room");
+        writer.push(frame(&[2], 20)).expect("room");
+        writer.push_coded(frame(&[3], 40), coded(&[1, 2, 3, 4])).expect("room");
+        writer.push_coded(frame(&[4], 60), coded(&[9])).expect("room");
+        let mut seen = Vec::new();
+        while reader
+            .pop_coded(|frame, coded| seen.push((frame.pcm[0], coded.map(|c| (c.codec, c.payload.to_vec())))))
+            .is_some()
+        {}
+        assert_eq!(seen, [(1, Some((2, vec![1, 2, 3]))), (2, None), (3, None), (4, Some((2, vec![9])))]);
+    }
+
+    #[test]
     fn misfits_are_refused() {
         let (mut writer, _reader) = ring(1);
         assert_eq!(writer.push(frame(&[0; 161], 0)), Err(Refused::Misfit));
@@ -289,9 +448,15 @@ mod tests {
 
     #[test]
     fn a_reader_thread_gets_every_frame_in_order() {
+        for depth in [8, 24, 100] {
+            frames_cross_threads(depth);
+        }
+    }
+
+    fn frames_cross_threads(depth: usize) {
         let bell = Doorbell::new();
         let (mut writer, mut reader) =
-            track_ring(SampleRate::HZ_8000, 8, Span::from_millis(20), Arc::clone(&bell));
+            track_ring(SampleRate::HZ_8000, depth, Span::from_millis(20), Arc::clone(&bell));
         std::thread::scope(|scope| {
             let consumer = scope.spawn(move || {
                 let mut next = 0i16;
