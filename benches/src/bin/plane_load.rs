@@ -1,4 +1,5 @@
-//! Answered G.711 calls on loopback, recorded, gated and forked to a consumer: what they cost in CPU and memory.
+//! G.711 legs on loopback, answered or bridged in pairs, recorded, gated and both tracks forked to a consumer: what they
+//! cost in CPU and memory.
 //!
 //! The phones are another process of this program, so that their cost is counted apart. Linux only: the figures come
 //! from `/proc`.
@@ -14,10 +15,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use antiphon_media_codec::{CodecKind, Encoder, GateConfig};
-use antiphon_media_frame::{Doorbell, MediaTime, SampleRate, Span, TrackReader, track_ring};
+use antiphon_media_frame::{Direction, Doorbell, MediaTime, SampleRate, Span, TrackReader, track_ring};
+use antiphon_media_link::{Link, OVERHEAD, SrtpKeys, Suite};
 use antiphon_media_plane::{
-    Clip, ClipId, Format, Leg, LegCommand, LegConfig, LegEvent, LegHandle, PortPool, RecordWriter, Shard,
-    ShardConfig, Sound, Tap, Taps,
+    Clip, ClipId, Format, HearId, Leg, LegCommand, LegConfig, LegEvent, LegHandle, PortPool, RecordWriter,
+    ShardConfig, Shards, Sound, Tap, TapId, Taps,
 };
 use antiphon_media_rtp::Sender;
 use antiphon_media_testkit::speech_like;
@@ -30,9 +32,21 @@ const FRAME: Span = Span::from_millis(20);
 
 #[derive(Parser)]
 struct Args {
-    /// Calls at once, one run for each number.
+    /// Legs at once, one run for each number.
     #[arg(long, value_delimiter = ',', default_value = "50", value_parser = clap::value_parser!(u16).range(1..=2_000))]
     calls: Vec<u16>,
+    /// Legs hear each other in pairs instead of prompts; an odd one hears a prompt.
+    #[arg(long)]
+    bridged: bool,
+    /// Media is protected by SRTP (AES_CM_128_HMAC_SHA1_80).
+    #[arg(long)]
+    srtp: bool,
+    /// Rate of the fork of both tracks.
+    #[arg(long, default_value_t = 8_000, value_parser = clap::value_parser!(u32).range(8_000..=48_000))]
+    fork_hz: u32,
+    /// Shards.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: u8,
     /// Seconds measured in each run.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -47,14 +61,14 @@ struct Args {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(phones) = args.phones {
-        return be_phones(phones);
+        return be_phones(phones, args.srtp);
     }
-    println!("calls  shard    writer   reader   process  a call   phones   memory   worst    packets");
+    println!("legs   shard    writer   reader   process  a leg    phones   memory   worst    packets");
     println!(
-        "       % core   % core   % core   % core   % core   % core   MB/call  tick ms  lost of received"
+        "       % core   % core   % core   % core   % core   % core   MB/leg   tick ms  lost of received"
     );
     for calls in &args.calls {
-        println!("{}", measure(*calls, args.seconds, args.port)?);
+        println!("{}", measure(*calls, &args)?);
     }
     Ok(())
 }
@@ -88,9 +102,10 @@ struct Phones {
 }
 
 impl Phones {
-    fn start(count: u16) -> anyhow::Result<Self> {
+    fn start(count: u16, srtp: bool) -> anyhow::Result<Self> {
         let mut process = Command::new(std::env::current_exe()?)
             .args(["--phones", &count.to_string()])
+            .args(srtp.then_some("--srtp"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -122,13 +137,16 @@ impl Drop for Phones {
     }
 }
 
-fn measure(calls: u16, seconds: u64, first_port: u16) -> anyhow::Result<String> {
-    let mut phones = Phones::start(calls)?;
+fn measure(calls: u16, args: &Args) -> anyhow::Result<String> {
+    let (seconds, first_port) = (args.seconds, args.port);
+    let fork = SampleRate::new(args.fork_hz).context("no rate")?;
+    let mut phones = Phones::start(calls, args.srtp)?;
     let last = first_port.checked_add(calls * 2 - 1).context("the ports end at 65535")?;
     let ports = PortPool::new(first_port..=last)?;
     let before_kb = resident_kb()?;
     let folder = tempfile::tempdir()?;
-    let shard = Shard::start(ShardConfig { name: "shard".into(), legs: usize::from(calls) })?;
+    let config = ShardConfig { name: "shard".into(), legs: usize::from(calls) + usize::from(args.threads) };
+    let shard = Shards::start(&config, usize::from(args.threads))?;
     let writer = RecordWriter::start()?;
     let bell = Doorbell::new();
     let prompt: Arc<[i16]> = speech_like(2, RATE, Span::from_secs(30)).into();
@@ -138,13 +156,17 @@ fn measure(calls: u16, seconds: u64, first_port: u16) -> anyhow::Result<String> 
         let pair = ports.bind(HOST)?;
         addresses.push(pair.address()?);
         let tracks = writer.record(folder.path().join(format!("{n}.wav")), RATE, Box::new(|_| ()))?;
-        let (heard, reader) = track_ring(SampleRate::HZ_16000, 250, Span::from_millis(25), Arc::clone(&bell));
-        readers.push(reader);
-        let taps = Taps {
-            received: vec![Tap::new(RATE, tracks.received), Tap::new(RATE, heard)],
-            sent: vec![Tap::new(RATE, tracks.sent)],
+        let mut ring = || {
+            let (writer, reader) = track_ring(fork, 250, Span::from_millis(25), Arc::clone(&bell));
+            readers.push(reader);
+            Tap::new(RATE, writer)
         };
-        let leg = Leg::new(config(remote, n as u32), taps, MediaTime::ZERO);
+        let taps = Taps {
+            received: vec![Tap::new(RATE, tracks.received), ring()],
+            sent: vec![Tap::new(RATE, tracks.sent), ring()],
+        };
+        let link = if args.srtp { Link::sdes(keys(1)?, keys(2)?) } else { Link::plain() };
+        let leg = Leg::new(leg_config(remote, n as u32), taps, MediaTime::ZERO).over(link);
         let (lost, received) = (Arc::clone(&lost), Arc::clone(&received));
         let tell = Box::new(move |event| {
             if let LegEvent::Closed { figures, .. } = event {
@@ -153,9 +175,15 @@ fn measure(calls: u16, seconds: u64, first_port: u16) -> anyhow::Result<String> 
             }
         });
         let leg = shard.add(pair, leg, Instant::now(), tell)?;
-        leg.send(LegCommand::Play(clip(1, &prompt)))?;
         legs.push(leg);
     }
+    let mut alone = &legs[..];
+    if args.bridged {
+        let (pairs, odd) = legs.as_chunks::<2>();
+        pairs.iter().try_for_each(bridge)?;
+        alone = odd;
+    }
+    talk_on(alone, &prompt, 0)?;
     let stop = Arc::new(AtomicBool::new(false));
     let reading = Arc::clone(&stop);
     let reader =
@@ -163,16 +191,16 @@ fn measure(calls: u16, seconds: u64, first_port: u16) -> anyhow::Result<String> 
     phones.talk(&addresses)?;
     std::thread::sleep(Duration::from_secs(2));
 
-    let (start, before, phones_before, figures) = (Instant::now(), threads()?, phones.cpu(), shard.figures());
+    let (start, before, phones_before, figures) = (Instant::now(), threads()?, phones.cpu(), shard.total());
     for round in 0..seconds {
         std::thread::sleep(Duration::from_secs(1));
         if round % 25 == 24 {
-            talk_on(&legs, &prompt, round as u32)?;
+            talk_on(alone, &prompt, round as u32)?;
         }
     }
     let (took, after, phones_after) = (start.elapsed().as_secs_f64(), threads()?, phones.cpu());
     let memory = resident_kb()?.saturating_sub(before_kb) as f64 / 1_024.0 / f64::from(calls);
-    let worst = shard.figures();
+    let worst = shard.total();
     if worst.skipped > figures.skipped {
         println!("(the shard skipped {} ticks)", worst.skipped - figures.skipped);
     }
@@ -185,7 +213,7 @@ fn measure(calls: u16, seconds: u64, first_port: u16) -> anyhow::Result<String> 
     }
     let share = |name: &str| {
         let sum = |all: &[(String, Duration)]| -> f64 {
-            all.iter().filter(|(n, _)| name.is_empty() || n == name).map(|(_, cpu)| cpu.as_secs_f64()).sum()
+            all.iter().filter(|(n, _)| n.starts_with(name)).map(|(_, cpu)| cpu.as_secs_f64()).sum()
         };
         (sum(&after) - sum(&before)) / took * 100.0
     };
@@ -210,6 +238,23 @@ fn clip(id: u32, prompt: &Arc<[i16]>) -> Clip {
         interruptible: false,
         repeat: false,
     }
+}
+
+/// Lets two legs hear each other.
+fn bridge(pair: &[LegHandle; 2]) -> anyhow::Result<()> {
+    for (from, to) in [(0, 1), (1, 0)] {
+        let (writer, reader) = track_ring(RATE, 16, Span::from_millis(25), Doorbell::new());
+        let tap = TapId(1);
+        pair[from].send(LegCommand::Tap { id: tap, track: Direction::Received, writer })?;
+        pair[to].send(LegCommand::Hear { source: HearId(1), reader, gain: 1.0 })?;
+    }
+    Ok(())
+}
+
+/// The keys of one direction.
+fn keys(octet: u8) -> anyhow::Result<SrtpKeys> {
+    let suite = Suite::AesCm128HmacSha1_80;
+    Ok(SrtpKeys::new(suite, &vec![octet; suite.key_len()], &vec![octet; suite.salt_len()])?)
 }
 
 /// Queues the prompt again, so that nobody falls silent.
@@ -237,7 +282,7 @@ fn drain(mut readers: Vec<TrackReader>, bell: &Doorbell, stop: &AtomicBool) {
     std::hint::black_box(loud);
 }
 
-fn config(remote: SocketAddr, n: u32) -> LegConfig {
+fn leg_config(remote: SocketAddr, n: u32) -> LegConfig {
     LegConfig {
         format: Format { telephone_event: Some(101), ..Format::new(CodecKind::Pcmu) },
         remote: Some(remote),
@@ -257,7 +302,7 @@ fn config(remote: SocketAddr, n: u32) -> LegConfig {
 }
 
 /// Says where every phone listens, is told whom each calls, and talks until it is ended or its input closes.
-fn be_phones(count: u16) -> anyhow::Result<()> {
+fn be_phones(count: u16, srtp: bool) -> anyhow::Result<()> {
     let sockets = (0..count).map(|_| UdpSocket::bind((HOST, 0))).collect::<Result<Vec<_>, _>>()?;
     for socket in &sockets {
         socket.set_nonblocking(true)?;
@@ -274,6 +319,9 @@ fn be_phones(count: u16) -> anyhow::Result<()> {
         })
         .collect::<Result<_, _>>()?;
     let mut senders: Vec<Sender> = (0..count).map(|n| Sender::new(u32::from(n) + 1, n, 0, 8_000)).collect();
+    let mut links = (0..count)
+        .map(|_| Ok(if srtp { Link::sdes(keys(2)?, keys(1)?) } else { Link::plain() }))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let parent = std::os::unix::process::parent_id();
     let (start, mut buffer) = (Instant::now(), [0; 2_048]);
     let mut round = 0u64;
@@ -284,8 +332,9 @@ fn be_phones(count: u16) -> anyhow::Result<()> {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             for n in (part as usize..sockets.len()).step_by(5) {
                 let payload = &payloads[(round as usize + n * 37) % payloads.len()];
-                let mut wire = [0; 256];
-                let length = senders[n].packet(0, 160, payload).write(&mut wire)?;
+                let mut wire = [0; 256 + OVERHEAD];
+                let length = senders[n].packet(0, 160, payload).write(&mut wire[..256])?;
+                let length = links[n].protect_rtp(&mut wire, length).context("not protected")?;
                 // A leg that is gone already refuses it.
                 let _ = sockets[n].send_to(&wire[..length], to[n]);
                 while sockets[n].recv_from(&mut buffer).is_ok() {}

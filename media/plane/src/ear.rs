@@ -1,7 +1,7 @@
 //! What a leg makes of the sound it receives: voices, keys, and what they cut.
 
 use antiphon_media_codec::{DtmfDetector, DtmfEvent, Edge, Gate};
-use antiphon_media_frame::{AudioFrame, MediaTime, SampleRate, Span};
+use antiphon_media_frame::{AudioFrame, Coded, MediaTime, SampleRate, Span};
 
 use crate::config::LegConfig;
 use crate::egress::Egress;
@@ -41,7 +41,7 @@ impl Ear {
     /// Hears a frame, cuts a prompt where a voice speaks over it, and hands the frame on; says whether somebody speaks.
     pub(crate) fn hear(
         &mut self,
-        frame: AudioFrame<'_>,
+        (frame, coded): (AudioFrame<'_>, Option<Coded<'_>>),
         now: MediaTime,
         config: &LegConfig,
         egress: &mut Egress,
@@ -67,7 +67,7 @@ impl Ear {
         }
         self.hear_keys(frame, now, egress, events);
         for tap in taps {
-            tap.push(AudioFrame { active: decision.active, ..frame });
+            tap.push(AudioFrame { active: decision.active, ..frame }, coded);
         }
         decision.active
     }

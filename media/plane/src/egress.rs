@@ -159,15 +159,15 @@ impl Egress {
         self.rate = rate;
     }
 
+    /// Whether nothing is played, waits or fades.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.current.is_none() && self.queue.is_empty() && self.fade == 0
+    }
+
     /// Whether something interruptible is being played or would be next.
     pub(crate) fn interruptible(&self) -> bool {
         self.current.as_ref().map(|c| c.clip.interruptible).or(self.queue.front().map(|c| c.interruptible))
             == Some(true)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_idle(&self) -> bool {
-        self.current.is_none() && self.queue.is_empty()
     }
 
     /// Cuts the current clip and what waits behind it, up to the first clip that may not be interrupted.
@@ -368,7 +368,7 @@ mod tests {
         assert_eq!(ids, [(1, "start", 0), (1, "stop", 12_500_000), (2, "start", 12_500_000)]);
         egress.fill(&mut out, MediaTime::from_millis(20), |p| seen.push(p));
         assert_eq!(out[40], 0, "silence after the last clip");
-        assert!(egress.is_idle());
+        assert!(egress.is_silent());
     }
 
     #[test]

@@ -4,8 +4,11 @@
 //! or so; a backlog never becomes a permanent delay, and every step in a source is blended over.
 
 use antiphon_media_codec::{Concealer, Resampler, mix};
-use antiphon_media_frame::{SampleRate, Span, TrackReader};
+use std::sync::Arc;
 
+use antiphon_media_frame::{Coded, Doorbell, SampleRate, Span, TrackReader, TrackWriter, coded_track_ring};
+
+use crate::ingress::CODED;
 use crate::leg::FRAME;
 
 /// Names a source in commands and events; unique within its leg, chosen by the owner.
@@ -15,6 +18,19 @@ pub struct HearId(pub u64);
 /// Sources heard at once; more are refused.
 pub const SOURCES: usize = 16;
 
+/// Makes a ring by which one leg hears another: its writer for a `Tap` at the rate of the leg that speaks, its reader for
+/// a `Hear`. It carries payloads too: where both legs have the same codec and nothing else is to be heard, they are passed
+/// on as they came.
+#[must_use]
+pub fn bridge_ring(rate: SampleRate) -> (TrackWriter, TrackReader) {
+    let bell: Arc<Doorbell> = Doorbell::new();
+    coded_track_ring(rate, RING, LONGEST, CODED, bell)
+}
+
+/// Frames of a bridge: what a leg on another shard may be late by.
+const RING: usize = 16;
+/// A frame, and what a resampler may owe of the one before.
+const LONGEST: Span = Span::from_millis(25);
 /// Frames waiting beyond this are dropped at once, all but one.
 const BACKLOG: usize = 3;
 /// A whole frame that was never needed for this many ticks is delay without a use: one second.
@@ -48,12 +64,17 @@ struct Source {
     /// Factor of the last sample, and where it is going.
     gain: f32,
     goal: f32,
+    /// The last frame was heard as it is.
+    steady: bool,
     /// It fades out and goes.
     leaving: bool,
     /// The least that was left waiting after a tick, and for how many ticks.
     spare: usize,
     spare_ticks: u32,
     quiet: bool,
+    /// The payload of the frame that was filled last, where it was all of it and nothing else.
+    coded: Vec<u8>,
+    codec: u8,
 }
 
 impl Hearing {
@@ -120,9 +141,17 @@ impl Hearing {
     pub(crate) fn pass(&mut self, ended: impl FnMut(HearId)) {
         for source in &mut self.sources {
             source.fill(&mut self.frame);
-            source.gain = 0.0;
+            (source.gain, source.steady) = (0.0, false);
         }
         self.let_go(ended);
+    }
+
+    /// The payload of the frame that was mixed last, where it was that of one source and nothing else.
+    pub(crate) fn whole(&self) -> Option<Coded<'_>> {
+        match &self.sources[..] {
+            [source] if !self.held => source.whole(),
+            _ => None,
+        }
     }
 
     fn named(&mut self, id: HearId) -> impl Iterator<Item = &mut Source> {
@@ -151,6 +180,7 @@ impl Hearing {
             if source.gain != 1.0 || goal != 1.0 {
                 mix::ramp(&mut self.frame, source.gain, goal);
             }
+            source.steady = source.gain == 1.0 && goal == 1.0;
             source.gain = goal;
             heard |= source.dry == 0;
             for (sum, sample) in self.sum.iter_mut().zip(&self.frame) {
@@ -188,10 +218,13 @@ impl Source {
             dry: MADE_UP,
             gain: 0.0,
             goal: sane(gain),
+            steady: false,
             leaving: false,
             spare: usize::MAX,
             spare_ticks: 0,
             quiet: false,
+            coded: Vec::with_capacity(CODED),
+            codec: 0,
         }
     }
 
@@ -213,6 +246,9 @@ impl Source {
     /// Writes the next frame.
     fn fill(&mut self, frame: &mut [i16]) {
         self.take(frame.len());
+        if self.waiting.len() != frame.len() {
+            self.coded.clear();
+        }
         if self.waiting.len() >= frame.len() {
             frame.copy_from_slice(&self.waiting[..frame.len()]);
             self.waiting.drain(..frame.len());
@@ -251,10 +287,16 @@ impl Source {
 
     /// Takes one frame; says whether there was one.
     fn pop(&mut self) -> bool {
-        let (resampler, waiting, quiet) = (&mut self.resampler, &mut self.waiting, &mut self.quiet);
+        let Self { resampler, waiting, quiet, coded, codec, .. } = self;
+        coded.clear();
         self.reader
-            .pop(|frame| {
+            .pop_coded(|frame, payload| {
                 *quiet = !frame.active;
+                if let Some(payload) = payload.filter(|_| waiting.is_empty() && frame.rate == resampler.to())
+                {
+                    coded.extend_from_slice(payload.payload);
+                    *codec = payload.codec;
+                }
                 resampler.process(frame.pcm, waiting);
             })
             .is_some()
@@ -275,6 +317,12 @@ impl Source {
         }
     }
 
+    /// The payload of the frame that was filled last, where it can stand for it.
+    fn whole(&self) -> Option<Coded<'_>> {
+        (self.steady && self.dry == 0 && !self.coded.is_empty())
+            .then(|| Coded { codec: self.codec, payload: &self.coded })
+    }
+
     /// Drops the first `count` samples that wait; those behind them are blended in.
     fn skip(&mut self, count: usize) {
         let blend = self.resampler.to().samples(BLEND).min(self.waiting.len() - count).min(count);
@@ -284,6 +332,7 @@ impl Source {
             self.waiting[count + n] = (old + (new - old) * weight) as i16;
         }
         self.waiting.drain(..count);
+        self.coded.clear();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a leg receives, from packets to frames on the call's clock; one for each codec the call uses in turn.
 
 use antiphon_media_codec::{Concealer, Decoder, NoiseDecoder};
-use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
+use antiphon_media_frame::{AudioFrame, Coded, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_media_rtp::{
     JitterConfig, KeyReceiver, Pull, Receiver, ReceiverConfig, ReceiverFigures, RtpPacket,
 };
@@ -14,8 +14,13 @@ use crate::pending::Pending;
 const LONGEST_PACKET: Span = Span::from_millis(120);
 /// Silent frames made up for in one tick, so that a pause is caught up with soon but not in a burst.
 const SILENT_FRAMES: usize = 8;
+/// The longest payload that may be passed on as it came: a frame of Opus at 100 kbit/s.
+pub(crate) const CODED: usize = 256;
 /// The most sound that waits in the jitter buffer when a codec's time is over.
 const LAST_WORDS: Span = Span::from_millis(300);
+
+/// Hears a frame, and the payload it was decoded from where it was this very frame; says whether somebody speaks in it.
+pub(crate) type Emit<'a> = dyn FnMut(AudioFrame<'_>, Option<Coded<'_>>) -> bool + 'a;
 
 pub(crate) struct Ingress {
     pub(crate) format: Format,
@@ -30,9 +35,13 @@ pub(crate) struct Ingress {
     concealer: Concealer,
     /// What the far side's pauses sound like, where it says so.
     noise: NoiseDecoder,
+    /// When the pause began.
+    paused: MediaTime,
     /// Decoded sound not yet a frame.
     pending: Pending,
     scratch: Vec<i16>,
+    /// The last payload, where the next frame is all of it and nothing else.
+    coded: Vec<u8>,
     frame: Vec<i16>,
     /// Where the newest frame begins; frames never run backwards.
     at: MediaTime,
@@ -61,8 +70,10 @@ impl Ingress {
             decoder: Decoder::new(format.codec),
             concealer: Concealer::new(rate),
             noise: NoiseDecoder::new(u64::from(format.payload_type)),
+            paused: now,
             pending: Pending::new(rate, longest + samples, now),
             scratch: vec![0; longest],
+            coded: Vec::with_capacity(CODED),
             frame: vec![0; samples],
             at: now,
             until: now,
@@ -104,7 +115,9 @@ impl Ingress {
 
     /// Takes a description of the far side's background, which fills its pause.
     pub(crate) fn comfort(&mut self, now: MediaTime, packet: RtpPacket<'_>) {
-        self.noise.update(packet.payload);
+        if self.noise.update(packet.payload) {
+            self.paused = self.receiver.time_of(packet.timestamp).unwrap_or(now);
+        }
         self.count(now, packet);
     }
 
@@ -115,13 +128,16 @@ impl Ingress {
 
     /// Hands on the frames that are due: one a tick in the long run, silent ones where nothing came. `emit` says whether
     /// somebody speaks in it.
-    pub(crate) fn play(&mut self, now: MediaTime, emit: &mut dyn FnMut(AudioFrame<'_>) -> bool) {
+    pub(crate) fn play(&mut self, now: MediaTime, emit: &mut Emit<'_>) {
         while self.pending.len() < self.samples {
             let Some((count, at, concealed)) = self.decode(now) else { break };
             if self.pending.ends_before(at) {
                 // What is left of the packet before the hole keeps its place, as a frame of its own.
                 let left = self.pending.len();
                 self.take(left, left, emit);
+            }
+            if self.pending.len() > 0 || concealed || count != self.samples {
+                self.coded.clear();
             }
             self.pending.append(&self.scratch[..count], at, concealed);
         }
@@ -142,7 +158,7 @@ impl Ingress {
     }
 
     /// Hands on what has come and was held back for its turn: the last word before the end.
-    pub(crate) fn flush(&mut self, now: MediaTime, emit: &mut dyn FnMut(AudioFrame<'_>) -> bool) {
+    pub(crate) fn flush(&mut self, now: MediaTime, emit: &mut Emit<'_>) {
         let mut later = now;
         while self.receiver.figures().buffered > 0 && later.since(now) < LAST_WORDS {
             self.play(later, emit);
@@ -177,8 +193,13 @@ impl Ingress {
                     // A payload longer than the longest packet is refused by the receiver, what is no payload by its
                     // ticks.
                     let Ok(decoded) = self.decoder.decode(payload, &mut self.scratch) else { continue };
+                    self.coded.clear();
+                    if payload.len() <= CODED {
+                        self.coded.extend_from_slice(payload);
+                    }
                     self.concealer.good(&mut self.scratch[..decoded]);
-                    if self.noise.is_told() {
+                    // What was said before the pause may be played after its description came.
+                    if self.noise.is_told() && at >= self.paused {
                         self.noise.reset();
                     }
                     return Some((decoded, at, false));
@@ -199,7 +220,7 @@ impl Ingress {
     }
 
     /// Hands on a frame of `length` samples: `count` decoded ones and silence for the rest.
-    fn take(&mut self, count: usize, length: usize, emit: &mut dyn FnMut(AudioFrame<'_>) -> bool) {
+    fn take(&mut self, count: usize, length: usize, emit: &mut Emit<'_>) {
         self.frame[..count].copy_from_slice(&self.pending.pcm()[..count]);
         match count {
             0 if self.noise.is_told() => self.noise.fill(&mut self.frame[..length]),
@@ -217,7 +238,10 @@ impl Ingress {
         let frame = AudioFrame { pcm: &self.frame[..length], rate: self.rate, at, kind, active: false };
         self.at = at;
         self.until = frame.end();
-        let active = emit(frame);
+        let coded = Coded { codec: self.format.codec as u8, payload: &self.coded };
+        let whole = count == self.samples && !self.coded.is_empty();
+        let active = emit(frame, whole.then_some(coded));
+        self.coded.clear();
         self.receiver.set_quiet(!active);
     }
 }

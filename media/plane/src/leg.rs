@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use antiphon_media_frame::{AudioFrame, Direction, MediaTime, SampleRate, Span};
+use antiphon_media_frame::{Direction, MediaTime, SampleRate, Span};
 use antiphon_media_link::{Input, Link};
 use antiphon_media_rtp::source::{SourceConfig, SourceLock, Verdict};
 use antiphon_media_rtp::{NtpTime, ReceiverFigures, RtcpSession, RtpPacket, mos, packet};
@@ -12,7 +12,7 @@ use crate::config::{LegConfig, Transmit};
 use crate::ear::Ear;
 use crate::egress::Played;
 use crate::event::Events;
-use crate::ingress::Ingress;
+use crate::ingress::{Emit, Ingress};
 use crate::keys::Way;
 use crate::outgoing::Outgoing;
 use crate::wire::Wire;
@@ -411,14 +411,10 @@ impl Leg {
     }
 
     /// Runs what makes received frames, hears them and hands them on.
-    fn listen(
-        &mut self,
-        make: impl FnOnce(&mut Ingress, &mut dyn FnMut(AudioFrame<'_>) -> bool),
-        now: MediaTime,
-    ) {
+    fn listen(&mut self, make: impl FnOnce(&mut Ingress, &mut Emit<'_>), now: MediaTime) {
         let Self { ingress, ear, outgoing, events, taps, config, .. } = self;
-        make(ingress, &mut |frame| {
-            ear.hear(frame, now, config, &mut outgoing.egress, events, &mut taps.received)
+        make(ingress, &mut |frame, coded| {
+            ear.hear((frame, coded), now, config, &mut outgoing.egress, events, &mut taps.received)
         });
     }
 

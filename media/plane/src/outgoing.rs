@@ -32,6 +32,8 @@ pub(crate) struct Outgoing {
     pub(crate) dial: Dial,
     out: Vec<i16>,
     payload: Vec<u8>,
+    /// The frame before, while payloads are passed on: an encoder that takes over listens to it first.
+    passed: Vec<i16>,
 }
 
 impl Outgoing {
@@ -54,6 +56,7 @@ impl Outgoing {
             hearing: Hearing::new(rate),
             dial: Dial::new(rate, event_hz(&format)),
             out: vec![0; samples],
+            passed: Vec::with_capacity(samples),
             payload: vec![0; format.codec.payload_len(samples).min(PAYLOAD)],
         }
     }
@@ -106,8 +109,11 @@ impl Outgoing {
     ) {
         let dialled = if to.is_some() { self.dial(to, wire, events) } else { Dialled::Nothing };
         let mut spoke = dialled == Dialled::Tone;
+        let mut alone = false;
         if to.is_some() && dialled == Dialled::Nothing {
+            alone = self.egress.is_silent();
             spoke = self.egress.fill(&mut self.out, now, |played| events.tell(played.into()));
+            alone &= !spoke;
             spoke |= self.hearing.mix(&mut self.out, |source| events.tell(LegEvent::HearEnded { source }));
         } else {
             if !spoke {
@@ -120,15 +126,43 @@ impl Outgoing {
         let active = spoke && mix::level_db(&self.out) > AUDIBLE_DB;
         let frame = AudioFrame { pcm: &self.out, rate: self.rate, at: now, kind, active };
         for tap in taps {
-            tap.push(frame);
+            tap.push(frame, None);
         }
         match to {
-            Some(to) if dialled != Dialled::Event => self.encode(to, wire),
+            Some(to) if dialled != Dialled::Event => {
+                if !(alone && self.pass(to, wire)) {
+                    self.encode(to, wire);
+                }
+            }
             _ => self.sender.skip(self.frame_ticks()),
         }
     }
 
+    /// Passes the payload on that the frame was decoded from; says whether there was one.
+    fn pass(&mut self, to: SocketAddr, wire: &mut Wire<'_>) -> bool {
+        let ticks = self.frame_ticks();
+        let coded = self.hearing.whole().filter(|coded| coded.codec == self.format.codec as u8);
+        let Some(coded) = coded else { return false };
+        wire.rtp(to, &self.sender.packet(self.format.payload_type, ticks, coded.payload));
+        self.passed.clear();
+        self.passed.extend_from_slice(&self.out);
+        true
+    }
+
+    /// Lets the encoder hear what the far side heard last, so that it goes on from there without a click.
+    fn take_over(&mut self) {
+        if self.passed.len() == self.samples {
+            self.encoder.reset();
+            // What it makes of it has been sent already, by somebody else.
+            let _ = self.encoder.encode(&self.passed, &mut self.payload[..]);
+        }
+        self.passed.clear();
+    }
+
     fn encode(&mut self, to: SocketAddr, wire: &mut Wire<'_>) {
+        if !self.passed.is_empty() {
+            self.take_over();
+        }
         let ticks = self.frame_ticks();
         match self.encoder.encode(&self.out, &mut self.payload[..]) {
             Ok(length) if length > 0 => {

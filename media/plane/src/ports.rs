@@ -110,6 +110,7 @@ fn bind(address: IpAddr, port: u16) -> std::io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     // A smaller buffer only shortens how long the shard may be late; not worth refusing a call.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    crate::sockets::note_arrivals(&socket);
     socket.bind(&SocketAddr::new(address, port).into())?;
     Ok(socket.into())
 }

@@ -1,11 +1,10 @@
 //! The thread that runs the media clock of its legs.
 //!
-//! Packets are taken in within 2 ms of their coming, so that arrival times are true; every 20 ms each leg plays, taps and
-//! sends one frame. The loop neither allocates nor locks per frame.
+//! Every 20 ms each leg takes in what has come, plays, taps and sends one frame. Packets do not wake the thread: nothing is
+//! played between ticks, and the system notes when each came. The legs are spread over the 20 ms, so that no tick makes
+//! others late. The loop neither allocates nor locks per frame.
 
 use std::collections::HashMap;
-use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -13,20 +12,21 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use antiphon_media_frame::{LegId, MediaTime};
-use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token};
 
-use crate::{Leg, LegCommand, LegEvent, SocketPair, Transmit};
+use crate::sockets::{Inbox, Sockets};
+use crate::{Leg, LegCommand, LegEvent, SocketPair};
 
 /// One frame of every leg.
 const TICK: Duration = Duration::from_millis(20);
 /// Ticks made up for after a stall; what lies further back is skipped, so that delay does not become permanent.
 const CATCH_UP: u32 = 5;
-/// Datagrams taken from one socket before the others get their turn.
-const BURST: usize = 64;
-/// Packets that come within this are taken in together. Waking up for each costs more than taking it in; nothing is
-/// played between ticks, so nothing is delayed, and arrival times are true to this much.
-const GATHER: Duration = Duration::from_millis(2);
+/// Parts of a tick; each leg has one of them as its own. 2 ms are short against a frame, and waking up costs little.
+const PARTS: usize = 10;
+const PART: Duration = Duration::from_millis(2);
+/// Reports are looked for once in so many ticks: they come once in some five seconds.
+const REPORTS: u32 = 12;
+/// Legs are named over all shards of the process.
+static NEXT_LEG: AtomicU64 = AtomicU64::new(1);
 /// Commands waiting for the next tick, over all legs.
 const COMMANDS: usize = 4_096;
 
@@ -42,7 +42,7 @@ pub struct ShardConfig {
 /// The shard cannot do it.
 #[derive(Debug, thiserror::Error)]
 pub enum ShardError {
-    /// The system refused a thread or a poll.
+    /// The system refused a thread.
     #[error("cannot start the media shard: {0}")]
     Start(std::io::Error),
     /// More commands wait than a tick handles.
@@ -104,7 +104,6 @@ pub struct Shard {
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
     limit: usize,
-    next_leg: AtomicU64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -114,18 +113,14 @@ impl Shard {
     /// # Errors
     /// [`ShardError::Start`].
     pub fn start(config: ShardConfig) -> Result<Self, ShardError> {
-        let poll = Poll::new().map_err(ShardError::Start)?;
         let (sender, commands) = sync_channel(COMMANDS);
         let counters = Arc::new(Counters::default());
         let stop = Arc::new(AtomicBool::new(false));
         let run = Run {
-            poll,
             commands,
-            entries: Vec::new(),
-            free: Vec::new(),
+            parts: std::array::from_fn(|_| Vec::new()),
             index: HashMap::new(),
-            backlog: Vec::with_capacity(64),
-            retried: Vec::with_capacity(64),
+            inbox: Inbox::new(),
             counters: Arc::clone(&counters),
             stop: Arc::clone(&stop),
         };
@@ -133,8 +128,7 @@ impl Shard {
             .name(config.name)
             .spawn(move || run.run())
             .map_err(ShardError::Start)?;
-        let next_leg = AtomicU64::new(1);
-        Ok(Self { sender, counters, stop, limit: config.legs, next_leg, thread: Some(thread) })
+        Ok(Self { sender, counters, stop, limit: config.legs, thread: Some(thread) })
     }
 
     /// Takes a leg in. Its clock runs from `epoch`. It ticks from the next tick on and lives until its handle is dropped
@@ -153,7 +147,7 @@ impl Shard {
         if self.counters.legs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, place).is_err() {
             return Err(ShardError::Full { limit: self.limit });
         }
-        let id = LegId(self.next_leg.fetch_add(1, Ordering::Relaxed));
+        let id = LegId(NEXT_LEG.fetch_add(1, Ordering::Relaxed));
         let new = Box::new(NewLeg { pair, leg: Box::new(leg), epoch, tell });
         send(&self.sender, Command::Add(id, new)).inspect_err(|_| {
             self.counters.legs.fetch_sub(1, Ordering::Relaxed);
@@ -254,22 +248,6 @@ fn send(sender: &SyncSender<Command>, command: Command) -> Result<(), ShardError
     })
 }
 
-struct Sockets {
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-}
-
-impl Transmit for Sockets {
-    fn rtp(&mut self, to: SocketAddr, datagram: &[u8]) {
-        // UDP may lose it anyway; a full send buffer or a port closed at the far side is not worth more.
-        let _ = self.rtp.send_to(datagram, to);
-    }
-
-    fn rtcp(&mut self, to: SocketAddr, datagram: &[u8]) {
-        let _ = self.rtcp.send_to(datagram, to);
-    }
-}
-
 struct Entry {
     id: LegId,
     leg: Box<Leg>,
@@ -277,12 +255,40 @@ struct Entry {
     epoch: Instant,
     /// When it came: it is not played what was due before.
     added: Instant,
+    /// Ticks until reports are looked for.
+    reports: u32,
     tell: OnLegEvent,
 }
 
 impl Entry {
     fn now(&self, instant: Instant) -> MediaTime {
         MediaTime::ZERO + instant.saturating_duration_since(self.epoch).into()
+    }
+
+    /// Takes in what has come, then plays, taps and sends a frame.
+    fn tick(&mut self, due: Instant, inbox: &mut Inbox) {
+        let epoch = self.epoch;
+        let at = |arrived: Instant| MediaTime::ZERO + arrived.saturating_duration_since(epoch).into();
+        let leg = &mut self.leg;
+        inbox.receive(&self.sockets.rtp, |arrived, from, datagram| {
+            leg.handle_rtp(at(arrived), from, datagram);
+        });
+        if self.reports == 0 {
+            self.reports = REPORTS;
+            inbox.receive(&self.sockets.rtcp, |arrived, from, datagram| {
+                leg.handle_rtcp(at(arrived), from, datagram);
+            });
+        }
+        self.reports -= 1;
+        let now = self.now(due);
+        self.leg.tick(now, &mut self.sockets);
+        self.tell_events();
+    }
+
+    fn close(&mut self) {
+        let now = self.now(Instant::now());
+        self.leg.close(now, &mut self.sockets);
+        self.tell_events();
     }
 
     fn tell_events(&mut self) {
@@ -293,90 +299,68 @@ impl Entry {
 }
 
 struct Run {
-    poll: Poll,
     commands: Receiver<Command>,
-    entries: Vec<Option<Entry>>,
-    free: Vec<usize>,
+    /// The legs of each part of a tick.
+    parts: [Vec<Entry>; PARTS],
+    /// Which part a leg is in.
     index: HashMap<LegId, usize>,
-    /// Sockets that may hold more than one burst.
-    backlog: Vec<Token>,
-    /// Those being read again; kept for its memory.
-    retried: Vec<Token>,
+    inbox: Inbox,
     counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
 }
 
 impl Run {
     fn run(mut self) {
-        let mut events = Events::with_capacity(1_024);
-        let mut next = Instant::now() + TICK;
+        // Parts are counted from here; part 0 of each tick is the one whose number is a multiple of `PARTS`.
+        let start = Instant::now();
+        let mut part = 0;
         while !self.stop.load(Ordering::Acquire) {
-            let wait = if self.backlog.is_empty() {
-                next.saturating_duration_since(Instant::now())
-            } else {
-                Duration::ZERO
-            };
-            if let Err(error) = self.poll.poll(&mut events, Some(wait))
-                && error.kind() != ErrorKind::Interrupted
-            {
-                tracing::error!(%error, "the media shard cannot poll its sockets and stops");
-                break;
-            }
+            part = self.next_part(part);
+            let due = start + PART * part;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
             let woken = Instant::now();
-            std::mem::swap(&mut self.backlog, &mut self.retried);
-            while let Some(token) = self.retried.pop() {
-                self.receive(token);
+            self.obey();
+            part += self.skip(woken.saturating_duration_since(due)) * PARTS as u32;
+            let due = start + PART * part;
+            for entry in self.parts[part as usize % PARTS].iter_mut().filter(|entry| entry.added <= due) {
+                entry.tick(due, &mut self.inbox);
             }
-            for event in &events {
-                self.receive(event.token());
-            }
-            if woken >= next {
-                next = self.ticks(next, woken);
-            }
-            self.count_busy(woken.elapsed());
-            if !events.is_empty() {
-                std::thread::sleep(GATHER.min(next.saturating_duration_since(Instant::now())));
-            }
+            self.counters.ticks.store(u64::from(part / PARTS as u32), Ordering::Relaxed);
+            self.counters.busy_nanos.fetch_add(woken.elapsed().as_nanos() as u64, Ordering::Relaxed);
         }
         // Whoever is still on the way in is told of the end too.
         self.obey();
-        for at in 0..self.entries.len() {
-            self.close(at);
+        for entry in self.parts.iter_mut().flatten() {
+            entry.close();
+            self.counters.legs.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
-    /// Runs the ticks that are due; returns when the next one is.
-    fn ticks(&mut self, mut due: Instant, woken: Instant) -> Instant {
-        let late = woken.saturating_duration_since(due);
+    /// The next part after this one that has legs; commands wait for a tick at most.
+    fn next_part(&self, part: u32) -> u32 {
+        let next = part + 1;
+        (next..next + PARTS as u32)
+            .find(|part| !self.parts[*part as usize % PARTS].is_empty())
+            .unwrap_or(part + PARTS as u32)
+    }
+
+    /// Ticks to leave out when it is so late.
+    fn skip(&self, late: Duration) -> u32 {
         self.counters.worst_nanos.fetch_max(late.as_nanos() as u64, Ordering::Relaxed);
-        self.obey();
         let behind = (late.as_nanos() / TICK.as_nanos()) as u32;
-        if behind > CATCH_UP {
-            let skipped = behind - CATCH_UP;
-            self.counters.skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
-            due += TICK * skipped;
-        }
-        while due <= woken {
-            for entry in self.entries.iter_mut().flatten().filter(|entry| entry.added <= due) {
-                let now = entry.now(due);
-                entry.leg.tick(now, &mut entry.sockets);
-                entry.tell_events();
-            }
-            self.counters.ticks.fetch_add(1, Ordering::Relaxed);
-            due += TICK;
-        }
-        due
+        let skipped = behind.saturating_sub(CATCH_UP);
+        self.counters.skipped.fetch_add(u64::from(skipped), Ordering::Relaxed);
+        skipped
     }
 
     fn obey(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Add(id, new) => self.add(id, *new),
+                Command::Leg(id, LegCommand::Close) => self.close(id),
                 Command::Leg(id, command) => {
-                    let Some(&at) = self.index.get(&id) else { continue };
-                    if matches!(command, LegCommand::Close) {
-                        self.close(at);
-                    } else if let Some(entry) = &mut self.entries[at] {
+                    let Some(part) = self.index.get(&id) else { continue };
+                    if let Some(entry) = self.parts[*part].iter_mut().find(|entry| entry.id == id) {
                         let now = entry.now(Instant::now());
                         entry.leg.command(now, command);
                         entry.tell_events();
@@ -387,79 +371,23 @@ impl Run {
     }
 
     fn add(&mut self, id: LegId, new: NewLeg) {
-        let at = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            self.entries.len() - 1
+        let fewest = (0..PARTS).min_by_key(|part| self.parts[*part].len()).unwrap_or(0);
+        self.parts[fewest].push(Entry {
+            id,
+            leg: new.leg,
+            sockets: Sockets { rtp: new.pair.rtp, rtcp: new.pair.rtcp },
+            epoch: new.epoch,
+            added: Instant::now(),
+            reports: 0,
+            tell: new.tell,
         });
-        let mut sockets =
-            Sockets { rtp: UdpSocket::from_std(new.pair.rtp), rtcp: UdpSocket::from_std(new.pair.rtcp) };
-        let registry = self.poll.registry();
-        let registered = registry
-            .register(&mut sockets.rtp, Token(at * 2), Interest::READABLE)
-            .and_then(|()| registry.register(&mut sockets.rtcp, Token(at * 2 + 1), Interest::READABLE));
-        let added = Instant::now();
-        let mut entry = Entry { id, leg: new.leg, sockets, epoch: new.epoch, added, tell: new.tell };
-        if let Err(error) = registered {
-            tracing::error!(%error, "the media shard cannot watch a leg's sockets; the leg is closed");
-            entry.leg.close(entry.now(Instant::now()), &mut entry.sockets);
-            entry.tell_events();
-            self.free.push(at);
-            self.counters.legs.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        self.entries[at] = Some(entry);
-        // Packets may have come before the sockets were watched.
-        self.backlog.extend([Token(at * 2), Token(at * 2 + 1)]);
-        self.index.insert(id, at);
+        self.index.insert(id, fewest);
     }
 
-    fn close(&mut self, at: usize) {
-        let Some(mut entry) = self.entries[at].take() else { return };
-        self.index.remove(&entry.id);
+    fn close(&mut self, id: LegId) {
+        let Some(part) = self.index.remove(&id) else { return };
+        let Some(at) = self.parts[part].iter().position(|entry| entry.id == id) else { return };
         self.counters.legs.fetch_sub(1, Ordering::Relaxed);
-        self.free.push(at);
-        let registry = self.poll.registry();
-        // They are closed next; a failure to unwatch them changes nothing.
-        let _ = registry.deregister(&mut entry.sockets.rtp);
-        let _ = registry.deregister(&mut entry.sockets.rtcp);
-        entry.leg.close(entry.now(Instant::now()), &mut entry.sockets);
-        entry.tell_events();
-    }
-
-    fn receive(&mut self, token: Token) {
-        let Some(Some(entry)) = self.entries.get_mut(token.0 / 2) else { return };
-        let is_rtcp = token.0 % 2 == 1;
-        // Longer datagrams are no audio: the rest is cut off by the system and the packet then found invalid.
-        let mut buffer = [0; 2_048];
-        let mut received = false;
-        for _ in 0..BURST {
-            let socket = if is_rtcp { &entry.sockets.rtcp } else { &entry.sockets.rtp };
-            match socket.recv_from(&mut buffer) {
-                Ok((length, from)) => {
-                    received = true;
-                    let now = entry.now(Instant::now());
-                    if is_rtcp {
-                        entry.leg.handle_rtcp(now, from, &mut buffer[..length]);
-                    } else {
-                        entry.leg.handle_rtp(now, from, &mut buffer[..length]);
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    entry.tell_events();
-                    return;
-                }
-                // An ICMP "port unreachable" for something we sent: the next read goes on.
-                Err(_) => {}
-            }
-        }
-        entry.tell_events();
-        // A socket that only ever fails is not tried again before something comes.
-        if received {
-            self.backlog.push(token);
-        }
-    }
-
-    fn count_busy(&self, spent: Duration) {
-        self.counters.busy_nanos.fetch_add(spent.as_nanos() as u64, Ordering::Relaxed);
+        self.parts[part].swap_remove(at).close();
     }
 }

@@ -1,7 +1,9 @@
 //! Where a leg's two tracks go besides the wire.
 
 use antiphon_media_codec::Resampler;
-use antiphon_media_frame::{AudioFrame, Direction, FrameKind, MediaTime, Refused, SampleRate, TrackWriter};
+use antiphon_media_frame::{
+    AudioFrame, Coded, Direction, FrameKind, MediaTime, Refused, SampleRate, TrackWriter,
+};
 
 /// Names a tap in commands; unique within its leg, chosen by the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,18 +61,18 @@ impl Tap {
         self.skip = self.resampler.as_ref().map_or(0, |new| rate.samples(new.delay()));
     }
 
-    /// Hands the frame on. A consumer that is behind loses it and sees a gap in time; one that is gone (a
+    /// Hands the frame on, and its payload where the ring carries it and nothing is converted. A consumer that is behind loses it and sees a gap in time; one that is gone (a
     /// recording that failed) is no loss.
     ///
     /// # Realtime safety
     /// No allocation once warm.
-    pub(crate) fn push(&mut self, frame: AudioFrame<'_>) {
+    pub(crate) fn push(&mut self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>) {
         if self.writer.abandoned() {
             return;
         }
         self.until = frame.end();
         let result = match &mut self.resampler {
-            None => self.writer.push(frame),
+            None => self.writer.push_coded(frame, coded),
             Some(resampler) => {
                 self.out.clear();
                 resampler.process(frame.pcm, &mut self.out);

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use antiphon_media_codec::{CodecKind, Decoder, Encoder, GateConfig};
-use antiphon_media_frame::{MediaTime, SampleRate, Span};
+use antiphon_media_frame::{Direction, Doorbell, MediaTime, SampleRate, Span, track_ring};
 use antiphon_media_plane::{
-    Clip, ClipEnd, ClipId, Format, Leg, LegCommand, LegConfig, LegEvent, LegFigures, LegHandle, PortPool,
-    QUEUE, RecordWriter, Shard, ShardConfig, ShardError, Sound, Tap, Taps,
+    Clip, ClipEnd, ClipId, Format, HearId, Leg, LegCommand, LegConfig, LegEvent, LegFigures, LegHandle,
+    PortPool, QUEUE, RecordWriter, Shard, ShardConfig, ShardError, Shards, Sound, Tap, TapId, Taps,
 };
 use antiphon_media_record::{GapCause, RecordingSummary, read_all};
 use antiphon_media_rtp::{Sender, is_rtcp, parse};
@@ -426,4 +426,44 @@ fn a_recording_that_cannot_be_made_is_told_and_the_call_goes_on() {
     let figures = call.close();
     assert!(figures.sent >= 15 && figures.received >= 15, "{figures:?}");
     assert_eq!(figures.tap_refused, 0, "a recording that is gone takes nothing and misses nothing");
+}
+
+#[test]
+fn two_people_hear_each_other_across_shards() {
+    let ports = pool(9);
+    let shards = Shards::start(&ShardConfig { name: "two".into(), legs: 4 }, 2).expect("threads");
+    let codecs = [CodecKind::Pcmu, CodecKind::G722];
+    let mut phones = [Phone::new(codecs[0], 5), Phone::new(codecs[1], 6)];
+    let mut handles = Vec::new();
+    let mut addresses = Vec::new();
+    for (phone, codec) in phones.iter().zip(codecs) {
+        let pair = ports.bind(HOST).expect("free");
+        addresses.push(pair.address().expect("bound"));
+        let leg = Leg::new(config(codec, phone.address()), Taps::default(), MediaTime::ZERO);
+        handles.push(shards.add(pair, leg, Instant::now(), Box::new(|_| ())).expect("room"));
+    }
+    assert!(shards.figures().all(|figures| figures.legs == 1), "one each");
+    for (from, to) in [(0, 1), (1, 0)] {
+        let rate = codecs[from].sample_rate();
+        let (writer, reader) = track_ring(rate, 16, Span::from_millis(25), Doorbell::new());
+        let track = Direction::Received;
+        handles[from].control().send(LegCommand::Tap { id: TapId(1), track, writer }).expect("sent");
+        let source = HearId(from as u64);
+        handles[to].control().send(LegCommand::Hear { source, reader, gain: 1.0 }).expect("sent");
+    }
+    let said = [0, 1].map(|n| speech_like(n as u64 + 1, codecs[n].sample_rate(), Span::from_secs(3)));
+    std::thread::scope(|scope| {
+        for ((phone, pcm), address) in phones.iter_mut().zip(&said).zip(&addresses) {
+            scope.spawn(move || phone.talk(*address, pcm, 3_000));
+        }
+    });
+    for (from, to) in [(0, 1), (1, 0)] {
+        let wanted =
+            antiphon_media_codec::resample(&said[from], codecs[from].sample_rate(), codecs[to].sample_rate());
+        let heard = alike(&wanted, &phones[to].heard, codecs[to]);
+        // A busy machine paces the phones badly; another voice is below 0.2.
+        assert!(heard > 0.4, "{from} heard by {to}: {heard}");
+    }
+    assert_eq!(shards.total().legs, 2);
+    drop(handles);
 }
