@@ -158,7 +158,7 @@ async fn changes_at_once_both_come_through_after_the_pause() {
             loop {
                 match dialog.next().await {
                     DialogEvent::ReInvite { responder, .. } => {
-                        responder.answer(&sdp("agreed")).await.unwrap()
+                        responder.answer(&sdp("agreed")).await.unwrap();
                     }
                     _ => return,
                 }
@@ -307,7 +307,7 @@ async fn nothing_of_the_protocol_can_be_smuggled_into_a_call() {
                 to_tag: "1".into(),
                 from_tag: "2".into(),
                 early_only: false,
-            })
+            });
         },
     ];
     for (n, change) in bad.iter().enumerate() {

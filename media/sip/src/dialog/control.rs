@@ -109,14 +109,16 @@ impl DialogControl {
     }
 
     /// Offers other media and returns the far side's answer. When both sides try at once (491), it is tried again after
-    /// the pause of RFC 3261 §14.1, five times in all. Dropping the future while it waits for the response leaves the
-    /// answer unacknowledged: let it run.
+    /// the pause of RFC 3261 §14.1, five times in all. Dropping the future stops the tries, not the one under way.
     ///
     /// # Errors
     /// See [`ReinviteError`].
     pub async fn reinvite(&self, sdp: &str) -> Result<String, ReinviteError> {
         for _ in 0..ATTEMPTS {
-            match self.offer(sdp).await? {
+            // On its own, so that a caller who waits no longer leaves no answer unacknowledged.
+            let (control, sdp) = (self.clone(), sdp.to_owned());
+            let offered = tokio::spawn(async move { control.offer(&sdp).await });
+            match offered.await.map_err(|error| SipError::Stack(error.to_string()))?? {
                 Offered::Answered(answer) => return Ok(answer),
                 Offered::Again(pause) => {
                     tokio::select! {
