@@ -1,6 +1,7 @@
 //! The HTTP API: list, watch and end calls, fetch recordings, figures for monitoring. `docs/API.md` tells how to
 //! use it.
 
+mod cdr;
 mod control;
 mod guard;
 mod listener;
@@ -8,6 +9,7 @@ mod listing;
 mod metrics;
 mod page;
 mod problem;
+mod trunks;
 mod watch;
 
 #[cfg(test)]
@@ -168,9 +170,14 @@ fn routes() -> Vec<Route> {
         ("/v1/calls/{id}/resume", POST, post(control::resume)),
         ("/v1/calls/{id}/keys", POST, post(control::keys)),
         ("/v1/calls/{id}/supervise", POST, post(control::supervise)),
+        ("/v1/cdr", GET, get(cdr::list)),
+        ("/v1/cdr/{id}", GET, get(cdr::find)),
         ("/v1/conferences", GET, get(control::conferences)),
         ("/v1/conferences/{name}", POST, post(control::confer)),
         ("/v1/events", GET, get(watch::all)),
+        ("/v1/trunks", GET, get(trunks::list)),
+        ("/v1/webhooks/deliveries", GET, get(cdr::deliveries)),
+        ("/v1/webhooks/deliveries/{id}/retry", POST, post(cdr::retry)),
     ]
 }
 

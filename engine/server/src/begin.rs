@@ -86,9 +86,19 @@ pub(crate) fn begin<D: Dialogue>(shared: &Arc<Shared>, parties: Parties, dialogu
     let config = &shared.config.call;
     let recording = config.record.then(|| shared.recording_path(id));
     let events = recording.as_ref().map(|path| path.with_extension("events.jsonl"));
-    let Parties { direction, from, to, ringing, parent: _, origin: _ } = parties;
+    let Parties { direction, from, to, ringing, parent, origin } = parties;
     let started = jiff::Timestamp::now().to_string();
-    let log = shared.calls.begin(id, direction, started, events.as_deref(), end_sender);
+    let mut log = shared.calls.begin(id, direction, started, events.as_deref(), end_sender);
+    let record = log.record();
+    record.parent = parent.map(|parent| parent.to_string());
+    match origin {
+        Origin::Trunk(name) => record.trunk = Some(name),
+        Origin::User(name) => record.user = Some(name),
+        Origin::Anonymous | Origin::Api => {}
+    }
+    let (trunk, user) = (record.trunk.clone(), record.user.clone());
+    let leg = record.first();
+    (leg.trunk, leg.user) = (trunk, user);
     let limits = Limits { ringing: Span::from(ringing), longest: config.longest.span() };
     let mut call = Call::new(dialogue, limits, MediaTime::ZERO);
     call.handle(MediaTime::ZERO, CallInput::Offered { from, to, direction });

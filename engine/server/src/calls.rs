@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use antiphon_engine_call::{Cause, Event, EventBody};
 use antiphon_media_frame::{CallId, MediaTime};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc};
 
+use crate::cdr::{CallRecord, Direction, Records};
 use crate::telemetry::Meter;
 
 /// Events of one call kept in memory for late watchers; the file has all of them.
@@ -82,6 +83,7 @@ pub(crate) struct Calls {
     files: EventFiles,
     meter: Meter,
     stopping: AtomicBool,
+    records: OnceLock<Arc<Records>>,
 }
 
 /// What has happened so far, and what receives the rest.
@@ -104,6 +106,7 @@ impl Calls {
             files,
             meter: Meter::default(),
             stopping: AtomicBool::new(false),
+            records: OnceLock::new(),
         }))
     }
 
@@ -117,6 +120,9 @@ impl Calls {
         file: Option<&Path>,
         end: mpsc::Sender<&'static Cause>,
     ) -> EventLog {
+        let way = if direction == "outbound" { Direction::Outbound } else { Direction::Inbound };
+        let offered_at = started_at.parse().unwrap_or_else(|_| jiff::Timestamp::now());
+        let record = CallRecord::new(id.to_string(), way, offered_at);
         let summary = CallSummary {
             id: id.to_string(),
             state: CallState::Ringing,
@@ -137,7 +143,20 @@ impl Calls {
         state.active += 1;
         drop(state);
         let file = file.map(Path::to_owned);
-        EventLog { calls: Arc::clone(self), id, seq: 0, file, to_file: false, kept: Vec::new(), over: false }
+        let (calls, kept) = (Arc::clone(self), Vec::new());
+        EventLog { calls, id, seq: 0, file, to_file: false, kept, over: false, record }
+    }
+
+    /// From now on the records of calls that are over go there.
+    pub(crate) fn keep_records(&self, records: Arc<Records>) {
+        records.watch(self.watch_all());
+        // The first stays; a server has one.
+        let _ = self.records.set(records);
+    }
+
+    /// Where records go; `None` in programs that keep none.
+    pub(crate) fn records(&self) -> Option<&Arc<Records>> {
+        self.records.get()
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -267,6 +286,7 @@ pub(crate) struct EventLog {
     /// Everything but interim words, for the sidecar.
     kept: Vec<Arc<Event>>,
     over: bool,
+    record: CallRecord,
 }
 
 impl EventLog {
@@ -286,8 +306,12 @@ impl EventLog {
         if self.kept.len() < KEPT && !matches!(event.body, EventBody::SpeechPartial { .. }) {
             self.kept.push(Arc::clone(&event));
         }
+        self.record.note(&event);
         self.calls.publish(&event, self.to_file);
         if over {
+            if let Some(records) = self.calls.records() {
+                records.submit(self.record.clone());
+            }
             self.close();
             if let Some(path) = self.file.take() {
                 // Never answered: one file a day holds them all, so that a flood does not fill a folder.
@@ -295,6 +319,11 @@ impl EventLog {
                 self.calls.files.send(Line::Refused(path.with_file_name("refused.events.jsonl"), events));
             }
         }
+    }
+
+    /// The call's record, for what no event tells: trunk, user, further legs, who hung up. It goes out with `call.ended`.
+    pub(crate) fn record(&mut self) -> &mut CallRecord {
+        &mut self.record
     }
 
     /// Everything so far and one event more, which is not published yet.

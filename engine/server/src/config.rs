@@ -19,7 +19,7 @@ mod trunk;
 
 pub(crate) use access::{Registrar, Security, Tls, Token, User, Ws};
 pub(crate) use address::{Host, Network};
-pub(crate) use length::Length;
+pub(crate) use length::{Length, parse_length};
 pub(crate) use overrides::Overrides;
 pub(crate) use pattern::{Pattern, Rewrite};
 pub(crate) use records::{CdrSection, StoreSection, Webhook};

@@ -65,7 +65,7 @@ fn exchange(agent: &ureq::Agent, request: &HttpRequest) -> Result<HttpOutcome, u
 }
 
 /// What went wrong, without the address (it may carry a number or a token).
-fn reason(error: &ureq::Error) -> String {
+pub(crate) fn reason(error: &ureq::Error) -> String {
     match error {
         ureq::Error::HostNotFound => "the host was not found".into(),
         ureq::Error::ConnectionFailed => "no connection".into(),

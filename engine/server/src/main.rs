@@ -10,6 +10,7 @@ mod api;
 mod begin;
 mod caller;
 mod calls;
+mod cdr;
 mod commands;
 mod config;
 mod conversation;
@@ -25,6 +26,7 @@ mod setup;
 mod shared;
 mod sidecar;
 mod sip;
+mod store;
 mod switch;
 mod telemetry;
 #[allow(dead_code, unused_imports, reason = "the call driver takes it in next")]
@@ -56,6 +58,9 @@ enum Command {
     /// Check a flow, or talk to it by typing
     #[command(subcommand)]
     Flow(commands::flow::Command),
+    /// Show call records
+    #[command(subcommand)]
+    Cdr(commands::cdr::Command),
     /// Serve the bank line, call it, and show what happens
     Demo(commands::demo::Args),
     /// Print what the documentation is generated from
@@ -73,6 +78,7 @@ fn main() -> std::process::ExitCode {
         Command::Load(args) => commands::load::run(&args),
         Command::Transcribe(args) => commands::transcribe::run(&args),
         Command::Flow(command) => commands::flow::run(&command),
+        Command::Cdr(command) => commands::cdr::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Docs(command) => commands::docs::run(&command),
     };

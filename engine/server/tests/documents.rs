@@ -169,6 +169,8 @@ fn the_tables_of_lists_name_every_key_and_their_examples_are_read() {
         let section = section.split_once("\n## ").map_or(section, |(section, _)| section);
         let table: BTreeSet<&str> = section
             .lines()
+            .skip_while(|line| !line.starts_with('|'))
+            .take_while(|line| line.starts_with('|'))
             .filter_map(|line| line.strip_prefix("| `"))
             .flat_map(|row| row.split(" |").next().unwrap_or_default().split("`, `"))
             .map(|key| key.trim_matches('`'))

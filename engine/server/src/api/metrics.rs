@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 use super::{Api, Readings};
+use crate::cdr::Reading;
 use crate::telemetry::{Counts, Histogram};
 
 /// `GET /metrics`
@@ -20,6 +21,9 @@ pub(super) async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     page.calls(&api.calls.meter().read(), api.calls.active(), readings.calls);
     page.plane(&readings);
     page.pool(&readings);
+    if let Some(records) = api.calls.records() {
+        page.records(&records.figures());
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text)
 }
 
@@ -30,6 +34,20 @@ struct Page {
 }
 
 impl Page {
+    fn records(&mut self, read: &Reading) {
+        for (name, help, value) in [
+            ("antiphon_cdr_written_total", "Call records written to the journal.", read.written),
+            ("antiphon_cdr_lost_total", "Call records for which the disk was too far behind.", read.lost),
+            ("antiphon_cdr_stored_total", "Call records taken in by the store.", read.stored),
+            ("antiphon_webhook_delivered_total", "Deliveries that webhooks took.", read.delivered),
+            ("antiphon_webhook_failed_total", "Attempts of deliveries that failed.", read.failed),
+            ("antiphon_webhook_dead_total", "Deliveries given up.", read.dead),
+            ("antiphon_webhook_refused_total", "Deliveries for which too many were waiting.", read.refused),
+        ] {
+            self.counter(name, help, value as f64);
+        }
+    }
+
     fn process(&mut self, readings: &Readings, watchers: usize) {
         self.family("antiphon_build_info", "gauge", "The version that runs and its recogniser; always 1.");
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("recognizer", readings.engine.as_str())];

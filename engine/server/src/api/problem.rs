@@ -74,6 +74,18 @@ kinds! {
         "Close some; one on /v1/events sees all calls.";
     CALLS = SERVICE_UNAVAILABLE, "limit.calls", "The server is at its limit of concurrent calls.",
         "Raise call.concurrent or add a server.";
+    CDR_QUERY = BAD_REQUEST, "cdr.query", "The query cannot be understood.",
+        "Parameters are since, until (RFC 3339), direction, trunk, user, from, to, cause, answered, limit (1 to 1000) and after.";
+    CDR_UNKNOWN = NOT_FOUND, "cdr.unknown", "There is no record of such a call.",
+        "A record is there once the call has ended, as long as cdr.keep says.";
+    DELIVERY_QUERY = BAD_REQUEST, "delivery.query", "The query cannot be understood.",
+        "Parameters are state (pending or dead), webhook, limit (1 to 1000) and after.";
+    DELIVERY_UNKNOWN = NOT_FOUND, "delivery.unknown", "There is no such delivery.",
+        "Those that succeeded are not kept.";
+    RECORDS_OFF = SERVICE_UNAVAILABLE, "records.off", "The server keeps no records yet.",
+        "It is starting or stopping; ask again.";
+    STORE_FAILED = INTERNAL_SERVER_ERROR, "store.failed", "The store did not answer.",
+        "See the log for the database's own words.";
     STOPPING = SERVICE_UNAVAILABLE, "server.stopping", "The server is being stopped.", "Send calls elsewhere.";
 }
 

@@ -1,6 +1,7 @@
 //! The API over real connections.
 
 mod documents;
+mod records;
 mod requests;
 mod watching;
 
@@ -41,10 +42,6 @@ impl Server {
     }
 
     async fn start_with(token: Option<&str>, limits: Limits) -> Self {
-        let calls = Calls::new().expect("a thread");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("bound");
-        let (stop, stopped) = oneshot::channel();
         let tokens = token.map(|token| Token {
             name: "test".into(),
             secret: Some(Secret::new(token.to_owned())),
@@ -52,7 +49,14 @@ impl Server {
             secret_file: None,
             scopes: vec![Scope::Admin],
         });
-        let tokens = tokens.into_iter().collect();
+        Self::start_as(tokens.into_iter().collect(), limits).await
+    }
+
+    async fn start_as(tokens: Vec<Token>, limits: Limits) -> Self {
+        let calls = Calls::new().expect("a thread");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, stopped) = oneshot::channel();
         let shutdown = async {
             let _ = stopped.await;
         };

@@ -1,6 +1,7 @@
 //! What the command line offers.
 
 pub(crate) mod call;
+pub(crate) mod cdr;
 pub(crate) mod demo;
 pub(crate) mod docs;
 pub(crate) mod flow;

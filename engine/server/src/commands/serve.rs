@@ -12,6 +12,7 @@ use antiphon_media_sip::Agent;
 use anyhow::Context;
 use tokio::net::TcpListener;
 
+use crate::cdr::Records;
 use crate::config::{Config, Overrides};
 use crate::shared::Shared;
 use crate::{api, inbound, sip, telemetry};
@@ -75,6 +76,7 @@ impl Server {
         let http = listener.local_addr()?;
         // Not before the ports are ours: a second server on the same folder must not touch what the first one writes.
         repair(config);
+        shared.calls.keep_records(Records::start(config).await?);
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
         sip::keep_up(&shared);
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -105,6 +107,9 @@ impl Server {
         self.agent.shutdown().await;
         let _ = self.stop_api.send(());
         self.api.await??;
+        if let Some(records) = self.shared.calls.records() {
+            records.shutdown().await;
+        }
         let pool = self.shared.pool.clone();
         tokio::task::spawn_blocking(move || pool.shutdown()).await??;
         Ok(())

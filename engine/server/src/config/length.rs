@@ -48,7 +48,7 @@ impl FromStr for Length {
     }
 }
 
-fn parse_length(text: &str) -> Option<Duration> {
+pub(crate) fn parse_length(text: &str) -> Option<Duration> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let number: u64 = text[..split].parse().ok()?;
     let unit = match &text[split..] {

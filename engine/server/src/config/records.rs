@@ -22,21 +22,17 @@ pub(crate) enum Durability {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct CdrSection {
-    /// Whether records are written as JSON lines.
-    pub(crate) jsonl: bool,
     /// The folder of the JSON lines, one file a day (UTC); `cdr` in the data folder where there is none.
     pub(crate) folder: Option<PathBuf>,
     /// When lines reach the disk for certain.
     pub(crate) sync: Durability,
-    /// Whether records are kept in the store.
-    pub(crate) store: bool,
     /// How long the store keeps them; 0s is for ever.
     pub(crate) keep: Length,
 }
 
 impl Default for CdrSection {
     fn default() -> Self {
-        Self { jsonl: true, folder: None, sync: Durability::Batch, store: true, keep: Length::millis(0) }
+        Self { folder: None, sync: Durability::Batch, keep: Length::millis(0) }
     }
 }
 

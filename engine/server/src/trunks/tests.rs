@@ -162,7 +162,7 @@ fn a_route_that_opens_a_trunk_to_everybody_is_refused() {
 
 #[test]
 fn without_anonymous_calls_only_the_known_come_in() {
-    let text = format!("[security]\nanonymous = false\n{}", CONFIG);
+    let text = format!("[security]\nanonymous = false\n{CONFIG}");
     let router = Router::new(&configured(&text).expect("valid"));
     assert_eq!(router.inbound(&Origin::Anonymous, "bank", ""), Target::Reject { status: 403 });
     assert_eq!(router.inbound(&user("1001"), "bank", ""), Target::DefaultFlow);
