@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use antiphon_engine_call::{Cause, Event, EventBody};
 use antiphon_media_frame::{CallId, MediaTime};
 use serde::Serialize;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::cdr::{CallRecord, Direction, Records};
 use crate::telemetry::Meter;
@@ -82,8 +81,8 @@ pub(crate) struct Calls {
     all: broadcast::Sender<Arc<Event>>,
     files: EventFiles,
     meter: Meter,
-    stopping: AtomicBool,
     records: OnceLock<Arc<Records>>,
+    stopping: watch::Sender<bool>,
 }
 
 /// What has happened so far, and what receives the rest.
@@ -105,8 +104,8 @@ impl Calls {
             all: broadcast::channel(BEHIND).0,
             files,
             meter: Meter::default(),
-            stopping: AtomicBool::new(false),
             records: OnceLock::new(),
+            stopping: watch::Sender::new(false),
         }))
     }
 
@@ -165,7 +164,13 @@ impl Calls {
 
     /// Whether every call has been asked to end.
     pub(crate) fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        *self.stopping.borrow()
+    }
+
+    /// Waits until every call has been asked to end.
+    pub(crate) async fn stopped(&self) {
+        // The sender lives in `self`: it cannot close.
+        self.stopping.subscribe().wait_for(|stopping| *stopping).await.ok();
     }
 
     /// What all calls have come to.
@@ -195,7 +200,7 @@ impl Calls {
 
     /// Asks every call to end; for shutdown.
     pub(crate) fn end_all(&self, cause: &'static Cause) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.stopping.send_replace(true);
         for entry in self.lock().calls.values().filter(|e| e.summary.state != CallState::Ended) {
             let _ = entry.end.try_send(cause);
         }

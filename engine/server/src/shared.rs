@@ -12,7 +12,7 @@ use antiphon_media_frame::{CallId, SampleRate, Span};
 use antiphon_media_link::Identity;
 use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
 use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
-use antiphon_media_sip::{Agent, Registrar};
+use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
 use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
 use antiphon_models_speech::{Engine, Hints, StreamConfig, Synthesizer};
@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) dialogs: Dialogs,
     /// Our certificate for DTLS, made at the start.
     pub(crate) identity: Identity,
+    /// Our certificate for SIP over TLS, if there is one.
+    pub(crate) certificate: Option<Arc<TlsIdentity>>,
     /// Set once SIP listens.
     agent: OnceLock<Arc<Agent>>,
     pub(crate) started: Instant,
@@ -128,6 +130,7 @@ impl Shared {
             switch: Switch::default(),
             dialogs: Dialogs::default(),
             identity: Identity::generate().context("cannot make a certificate for DTLS")?,
+            certificate: sip::certificate(&config.tls)?,
             agent: OnceLock::new(),
             started: Instant::now(),
             config,

@@ -1,17 +1,20 @@
 //! The SIP side of the server: how the agent listens, who may come in, and the upkeep of trunks.
 
+mod registration;
 mod upkeep;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_media_sip::{
     Access, AgentConfig, Decision, LimitConfig, Peer, Registrar, RegistrarConfig, RequestFacts, Secret,
+    TlsIdentity, TlsTrust,
 };
 use anyhow::Context;
 
-use crate::config::Config;
+use crate::config::{Config, Tls};
 use crate::shared::Shared;
 use crate::trunks::Router;
 
@@ -40,6 +43,12 @@ pub(crate) fn agent_config(shared: &Arc<Shared>) -> anyhow::Result<AgentConfig> 
     let security = &config.security;
     let allow = security.allow.iter().map(|network| network.to_string().parse());
     let allow = allow.collect::<Result<_, _>>().context("security.allow")?;
+    let tls = &config.tls;
+    let (plain, secure) = match config.ws.secure {
+        true => (None, config.ws.listen),
+        false => (config.ws.listen, None),
+    };
+    let trust = trust(tls)?;
     Ok(AgentConfig {
         udp: vec![config.sip.listen],
         tcp: vec![config.sip.listen],
@@ -47,6 +56,13 @@ pub(crate) fn agent_config(shared: &Arc<Shared>) -> anyhow::Result<AgentConfig> 
         session_expires: Some(config.sip.session_timer.0).filter(|expires| !expires.is_zero()),
         max_calls: config.call.concurrent * 2,
         ring_limit: config.call.ringing_limit.0 + GRACE,
+        tls: tls.listen.into_iter().collect(),
+        ws: plain.into_iter().collect(),
+        wss: secure.into_iter().collect(),
+        ws_origins: config.ws.origins.clone(),
+        tls_identity: shared.certificate.clone(),
+        tls_clients: tls.client_certificates.then(|| trust.clone()),
+        tls_trust: trust,
         access: Arc::new(Policy { shared: Arc::clone(shared) }),
         registrar: shared.registrar.clone(),
         limits: LimitConfig {
@@ -61,6 +77,42 @@ pub(crate) fn agent_config(shared: &Arc<Shared>) -> anyhow::Result<AgentConfig> 
         },
         ..AgentConfig::default()
     })
+}
+
+/// Our certificate for SIP over TLS, if there is one.
+pub(crate) fn certificate(tls: &Tls) -> anyhow::Result<Option<Arc<TlsIdentity>>> {
+    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else { return Ok(None) };
+    let (chain, key) = (pem(certificate, "tls.certificate")?, pem(key, "tls.key")?);
+    Ok(Some(TlsIdentity::from_pem(&chain, &key).context("tls.certificate and tls.key")?))
+}
+
+/// Reads our certificate anew; connections that stand keep the old one.
+pub(crate) fn reload_certificate(shared: &Shared) -> anyhow::Result<()> {
+    let tls = &shared.config.tls;
+    let (Some(identity), Some(certificate), Some(key)) = (&shared.certificate, &tls.certificate, &tls.key) else {
+        return Ok(());
+    };
+    let (chain, key) = (pem(certificate, "tls.certificate")?, pem(key, "tls.key")?);
+    identity.reload(&chain, &key).context("tls.certificate and tls.key")
+}
+
+fn trust(tls: &Tls) -> anyhow::Result<TlsTrust> {
+    if !tls.verify {
+        return Ok(TlsTrust::everybody());
+    }
+    if tls.trust.is_empty() {
+        return Ok(TlsTrust::system());
+    }
+    let mut all = Vec::new();
+    for file in &tls.trust {
+        all.extend(pem(file, "tls.trust")?);
+        all.push(b'\n');
+    }
+    TlsTrust::roots(&all).context("tls.trust")
+}
+
+fn pem(file: &Path, key: &str) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file).with_context(|| format!("{key}: {} cannot be read", file.display()))
 }
 
 /// Who may come in, by the configuration.

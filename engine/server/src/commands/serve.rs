@@ -17,6 +17,8 @@ use crate::config::{Config, Overrides};
 use crate::shared::Shared;
 use crate::{api, inbound, sip, telemetry};
 
+/// How long taking back our registrations may take.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long calls may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(15);
 
@@ -55,6 +57,8 @@ pub(crate) struct Server {
     pub(crate) sip: SocketAddr,
     pub(crate) http: SocketAddr,
     agent: Arc<Agent>,
+    /// Our registrations; they end once the server is stopping.
+    kept: Vec<tokio::task::JoinHandle<()>>,
     stop_api: tokio::sync::oneshot::Sender<()>,
     api: tokio::task::JoinHandle<anyhow::Result<()>>,
 }
@@ -78,13 +82,13 @@ impl Server {
         repair(config);
         shared.calls.keep_records(Records::start(config).await?);
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
-        sip::keep_up(&shared);
+        let kept = sip::keep_up(&shared);
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();
         let api = tokio::spawn(api::serve(Arc::clone(&shared), listener, async {
             // Sent or dropped: either way the server is stopping.
             let _ = stopped.await;
         }));
-        Ok(Self { shared, sip, http, agent, stop_api, api })
+        Ok(Self { shared, sip, http, agent, kept, stop_api, api })
     }
 
     /// Serves until `stop`, then ends all calls and winds down.
@@ -104,6 +108,8 @@ impl Server {
         while self.shared.calls.active() > 0 && tokio::time::Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let farewells = futures_util::future::join_all(self.kept);
+        tokio::time::timeout(FAREWELL, farewells).await.ok();
         self.agent.shutdown().await;
         let _ = self.stop_api.send(());
         self.api.await??;
@@ -142,9 +148,10 @@ async fn reload_on_hangup(shared: Arc<Shared>) -> anyhow::Result<()> {
     let mut hangups = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
     while hangups.recv().await.is_some() {
         let again = Arc::clone(&shared);
-        match tokio::task::spawn_blocking(move || again.reload_flows()).await? {
-            Ok(()) => tracing::info!("flows loaded anew"),
-            Err(error) => tracing::error!("the flows in force stay: {error:#}"),
+        let reload = move || again.reload_flows().and_then(|()| sip::reload_certificate(&again));
+        match tokio::task::spawn_blocking(reload).await? {
+            Ok(()) => tracing::info!("flows and certificate loaded anew"),
+            Err(error) => tracing::error!("what is in force stays: {error:#}"),
         }
     }
     Ok(())
