@@ -10,6 +10,7 @@ use antiphon_engine_call::{
     Call, CallInput, Cause, Dialogue, Effect, Hearing, Limits, MediaFigures, MediaSecurity, Pii,
 };
 use antiphon_media_frame::{CallId, MediaTime, Span};
+use antiphon_media_plane::LegCommand;
 use antiphon_media_sip::Dialog;
 use antiphon_media_sip::sdp::AgreedSecurity;
 use antiphon_models_speech::Language;
@@ -119,19 +120,12 @@ impl<D: Dialogue> Begun<D> {
 
     /// Runs the answered call to its end.
     pub(crate) async fn converse(self, line: Line) -> Outcome {
-        let Line {
-            origin,
-            language,
-            peer,
-            leaving,
-            joining,
-            dialog,
-            media,
-            setup,
-            variables,
-            inband_keys: _,
-        } = line;
+        let Line { origin, language, peer, leaving, joining, dialog, media, setup, variables, inband_keys } =
+            line;
         let Setup { leg, ears, rate, inlet, happenings } = setup;
+        if inband_keys && let Err(error) = leg.send(LegCommand::InbandKeys(true)) {
+            tracing::warn!(call = %self.id, %error, "keys as tones will not be heard");
+        }
         let security = match media.agreed().security {
             AgreedSecurity::Plain => MediaSecurity::None,
             AgreedSecurity::Sdes { .. } => MediaSecurity::Sdes,

@@ -185,7 +185,7 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
             peer: target.request.to_uri.clone(),
             leaving,
             dialog: Some(dialog),
-            media: Media::new(local, agreed),
+            media: Media::new(local, agreed, Arc::clone(&shared.identity)),
             setup,
             variables,
             joining: None,

@@ -287,7 +287,7 @@ async fn answer<D: Dialogue>(
         leaving: answering.leaving,
         joining: answering.joining,
         dialog: Some(dialog),
-        media: Media::new(local, agreed),
+        media: Media::new(local, agreed, Arc::clone(&shared.identity)),
         setup,
         variables: answering.variables,
         inband_keys: arrival.profile.inband_keys,
@@ -463,17 +463,18 @@ fn negotiate(shared: &Shared, incoming: &IncomingCall, profile: &Profile) -> Res
         tracing::error!(%error, "no media address for a call");
         Refusal::of(Cause::NO_PORTS)
     })?;
-    let mut local = shared.media(SocketAddr::new(address, 9), profile);
+    let draft = shared.media(SocketAddr::new(address, 9), profile);
     // The offer is judged before a port is taken for it.
     if let Some(offer) = &offer {
-        renegotiate::answer(offer, &local)?;
+        renegotiate::answer(offer, &draft)?;
     }
     let bind = shared.config.sip.listen.ip();
     let pair = shared.ports.bind(bind).map_err(|error| {
         tracing::error!(%error, "no RTP port for a call");
         Refusal::of(Cause::NO_PORTS)
     })?;
-    local.port = pair.address().map_err(|_| Refusal::of(Cause::NO_PORTS))?.port();
+    let port = pair.address().map_err(|_| Refusal::of(Cause::NO_PORTS))?.port();
+    let local = shared.media(SocketAddr::new(address, port), profile);
     Ok(match offer {
         Some(offer) => {
             let (answer, agreed) = renegotiate::answer(&offer, &local)?;

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{Cause, Hearing, Pii, TransferOutcome};
 use antiphon_media_frame::CallId;
-use antiphon_media_sip::sdp::{Codec, Fingerprint, LocalMedia, Security};
+use antiphon_media_sip::sdp::{
+    Candidate, Codec, Fingerprint, IceCredentials, LocalIce, LocalMedia, Security,
+};
 use antiphon_media_sip::{Binding, CallRequest, Credentials, Dialog, DialogControl, Replaces, SipTransport};
 use rand::Rng;
 
@@ -90,12 +92,20 @@ impl Shared {
         local.codecs.clone_from(&profile.codecs);
         local.comfort_noise = true;
         local.rtcp_mux = true;
+        let fingerprint = Fingerprint(self.identity.fingerprint().0);
         local.security = match profile.protection {
-            Protection::Any | Protection::Plain => Security::plain(),
+            Protection::Any => Security::any(fingerprint),
+            Protection::Plain => Security::plain(),
             Protection::Optional => Security::sdes(false),
             Protection::Required => Security::sdes(true),
-            Protection::Web => Security::dtls(Fingerprint(self.identity.fingerprint().0)),
+            Protection::Web => Security::dtls(fingerprint),
         };
+        // Answers name it only to those who offer it.
+        local.ice = matches!(profile.protection, Protection::Any | Protection::Web).then(|| LocalIce {
+            credentials: IceCredentials::random(),
+            lite: true,
+            candidates: vec![Candidate::host(at, u16::MAX)],
+        });
         local
     }
 
@@ -104,6 +114,7 @@ impl Shared {
         let mut local = self.media(at, profile);
         if profile.protection == Protection::Any {
             local.security = Security::plain();
+            local.ice = None;
             // Old telephones take the attribute for an error.
             local.rtcp_mux = false;
         }

@@ -22,6 +22,7 @@ mod mouth;
 mod place;
 mod quiet;
 mod renegotiate;
+mod secure;
 mod setup;
 mod shared;
 mod sidecar;

@@ -274,7 +274,7 @@ async fn talk(
         leaving: Leaving::ByItself,
         joining: None,
         dialog: Some(dialog),
-        media: Media::new(local, agreed),
+        media: Media::new(local, agreed, Arc::clone(&shared.identity)),
         setup,
         variables: BTreeMap::new(),
         inband_keys: false,

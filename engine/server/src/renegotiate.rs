@@ -1,9 +1,14 @@
 //! The media of an established call: what was agreed, and what offers change about it, theirs and ours.
 
+use std::sync::Arc;
+
 use antiphon_media_codec::{CodecKind, OpusConfig};
+use antiphon_media_link::Identity;
 use antiphon_media_plane::{Format, LegCommand};
 use antiphon_media_sip::Responder;
 use antiphon_media_sip::sdp::{self, LocalMedia, MediaDirection, Negotiated, Offer, SdpError};
+
+use crate::secure::link_config;
 
 /// Answers an offer, unless it wants shorter packets than are sent.
 pub(crate) fn answer(offer: &Offer, local: &LocalMedia) -> Result<(String, Negotiated), SdpError> {
@@ -32,6 +37,7 @@ pub(crate) fn format_of(agreed: &Negotiated) -> Option<Format> {
 /// What both sides agreed on, and our side of it.
 pub(crate) struct Media {
     local: LocalMedia,
+    identity: Arc<Identity>,
     agreed: Negotiated,
 }
 
@@ -49,9 +55,9 @@ pub(crate) struct Change {
 }
 
 impl Media {
-    pub(crate) fn new(mut local: LocalMedia, agreed: Negotiated) -> Self {
+    pub(crate) fn new(mut local: LocalMedia, agreed: Negotiated, identity: Arc<Identity>) -> Self {
         local.settle(&agreed);
-        Self { local, agreed }
+        Self { local, identity, agreed }
     }
 
     pub(crate) fn agreed(&self) -> &Negotiated {
@@ -118,6 +124,16 @@ impl Media {
         {
             change.codec = (agreed.codec != before.codec).then(|| agreed.codec.name());
             change.commands.push(LegCommand::Codec(format));
+        }
+        let way = |n: &Negotiated| (n.security.clone(), n.ice.clone(), n.rtcp_mux);
+        if way(&agreed) != way(before) {
+            match link_config(&agreed, &self.local, &self.identity) {
+                Ok(link) => {
+                    let (link, rtcp_mux) = (Box::new(link), agreed.rtcp_mux);
+                    change.commands.push(LegCommand::Link { link, rtcp_mux });
+                }
+                Err(error) => tracing::warn!(%error, "new keys cannot be used; the old ones stay"),
+            }
         }
         if agreed.remote != before.remote && !agreed.remote.ip().is_unspecified() {
             change.commands.push(LegCommand::Remote { rtp: agreed.remote, rtcp: agreed.remote_rtcp });

@@ -6,12 +6,14 @@ use std::time::Instant;
 
 use antiphon_engine_call::Cause;
 use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span, TrackWriter, track_ring};
+use antiphon_media_link::Link;
 use antiphon_media_plane::{Leg, LegHandle, ShardError, SocketPair, Tap, Taps, WriterError};
 use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
 use antiphon_models_pool::{OpenStream, PoolError, StreamHandle};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig};
 
 use crate::conversation::{Happening, Inlet, inlet};
+use crate::secure::link_config;
 use crate::shared::{Shared, endpointing};
 use tokio::sync::mpsc;
 
@@ -73,9 +75,8 @@ pub(crate) async fn set_up(
     pair: SocketPair,
     epoch: Instant,
 ) -> Result<Setup, SetupError> {
-    let config = shared
-        .leg_config(&place.agreed, &place.local, place.id)
-        .map_err(|error| SetupError::Other(error.to_string()))?;
+    let config =
+        shared.leg_config(&place.agreed, place.id).map_err(|error| SetupError::Other(error.to_string()))?;
     let rate = config.format.codec.sample_rate();
     let (inlet, happenings) = inlet();
     let mut taps = Taps::default();
@@ -91,7 +92,12 @@ pub(crate) async fn set_up(
         taps.sent.push(Tap::new(rate, record.sent));
     }
     taps.received.extend(place.listener.map(|listener| Tap::new(rate, listener)));
-    let leg = Leg::new(config, taps, MediaTime::ZERO + epoch.elapsed().into());
+    let now = MediaTime::ZERO + epoch.elapsed().into();
+    let link = link_config(&place.agreed, &place.local, &shared.identity)
+        .map_err(|error| error.to_string())
+        .and_then(|link| Link::new(link, now).map_err(|error| error.to_string()))
+        .map_err(SetupError::Other)?;
+    let leg = Leg::new(config, taps, now).over(link);
     let tell = inlet.clone();
     let leg = shared.shard.add(pair, leg, epoch, Box::new(move |event| tell.tell(Happening::Leg(event))))?;
     Ok(Setup { leg, ears, rate, inlet, happenings })

@@ -11,7 +11,7 @@ use antiphon_media_codec::GateConfig;
 use antiphon_media_frame::{CallId, SampleRate, Span};
 use antiphon_media_link::Identity;
 use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
-use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
+use antiphon_media_sip::sdp::Negotiated;
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
 use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
     /// Calls by their SIP dialogs.
     pub(crate) dialogs: Dialogs,
     /// Our certificate for DTLS, made at the start.
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     /// Our certificate for SIP over TLS, if there is one.
     pub(crate) certificate: Option<Arc<TlsIdentity>>,
     /// Set once SIP listens.
@@ -129,7 +129,7 @@ impl Shared {
             registrar: sip::registrar(&config),
             switch: Switch::default(),
             dialogs: Dialogs::default(),
-            identity: Identity::generate().context("cannot make a certificate for DTLS")?,
+            identity: Arc::new(Identity::generate().context("cannot make a certificate for DTLS")?),
             certificate: sip::certificate(&config.tls)?,
             agent: OnceLock::new(),
             started: Instant::now(),
@@ -174,12 +174,7 @@ impl Shared {
         Ok(probe.local_addr()?.ip())
     }
 
-    pub(crate) fn leg_config(
-        &self,
-        agreed: &Negotiated,
-        _local: &LocalMedia,
-        call: CallId,
-    ) -> anyhow::Result<LegConfig> {
+    pub(crate) fn leg_config(&self, agreed: &Negotiated, call: CallId) -> anyhow::Result<LegConfig> {
         let Some(format) = format_of(agreed) else {
             bail!("{} was agreed on but cannot be coded", agreed.codec.name());
         };

@@ -89,7 +89,8 @@ pub(crate) fn certificate(tls: &Tls) -> anyhow::Result<Option<Arc<TlsIdentity>>>
 /// Reads our certificate anew; connections that stand keep the old one.
 pub(crate) fn reload_certificate(shared: &Shared) -> anyhow::Result<()> {
     let tls = &shared.config.tls;
-    let (Some(identity), Some(certificate), Some(key)) = (&shared.certificate, &tls.certificate, &tls.key) else {
+    let (Some(identity), Some(certificate), Some(key)) = (&shared.certificate, &tls.certificate, &tls.key)
+    else {
         return Ok(());
     };
     let (chain, key) = (pem(certificate, "tls.certificate")?, pem(key, "tls.key")?);

@@ -34,9 +34,7 @@ pub(crate) fn keep_up(shared: &Arc<Shared>) -> Vec<JoinHandle<()>> {
         });
     }
     let registered = shared.config.trunks.iter().filter(|trunk| trunk.register.is_some());
-    registered
-        .map(|trunk| tokio::spawn(registration::keep(Arc::clone(shared), trunk.name.clone())))
-        .collect()
+    registered.map(|trunk| tokio::spawn(registration::keep(Arc::clone(shared), trunk.name.clone()))).collect()
 }
 
 async fn resolve(shared: Arc<Shared>) {
@@ -47,7 +45,9 @@ async fn resolve(shared: Arc<Shared>) {
                 let port = host.port.unwrap_or_else(|| host.transport.default_port());
                 match tokio::net::lookup_host((host.name.as_str(), port)).await {
                     Ok(found) => addresses.extend(found.map(|address| address.ip())),
-                    Err(error) => tracing::warn!(trunk, host = host.name, %error, "a trunk's host has no address"),
+                    Err(error) => {
+                        tracing::warn!(trunk, host = host.name, %error, "a trunk's host has no address")
+                    }
                 }
             }
             // What is known stays known where nothing was found: a name server may be away.
