@@ -94,6 +94,10 @@ catalogue! {
         "Widen media.rtp_ports.";
     MEDIA_FAILED = "call.media.failed", 0, Error, "The media of the call broke off on our side.",
         "See the log for the system's own words; often the limit of open files is too low.";
+    NO_WAY = "call.media.no_way", 0, Warning, "No secure connection for media came about (ICE or DTLS).",
+        "Check that UDP passes between the far side and our RTP ports, and that its certificate is the one it announced.";
+    CONSENT_LOST = "call.media.consent", 0, Normal, "The far side no longer agrees to be sent media (RFC 7675).",
+        "Usually a page was closed or a network lost.";
     ENGINE_FAILED = "engine.recognizer", 500, Error, "The recogniser could not be opened or failed in mid-call.",
         "See the log for the engine's own words.";
     FLOW_FAILED = "flow.failed", 500, Error, "The flow could not go on.", "Run `antiphon flow check` on the flow.";

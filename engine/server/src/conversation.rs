@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{
     ActionId, Call, CallInput, Cause, Dialogue, Effect, EventBody, HttpOutcome, MediaFigures, Pii, Prompt,
-    PromptEnd, PromptId,
+    PromptEnd, PromptId, Side,
 };
 use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span};
+use antiphon_media_link::LinkEvent;
 use antiphon_media_plane::{Clip, ClipEnd, ClipId, LegCommand, LegEvent, LegFigures, LegHandle};
 use antiphon_media_record::{RecordError, RecordingSummary};
 use antiphon_media_sip::{Dialog, DialogEvent, keys};
@@ -339,13 +340,27 @@ impl<D: Dialogue> Conversation<D> {
             LegEvent::KeysRefused => {
                 tracing::warn!("keys were to be sent, but the far side takes no telephone-events");
             }
+            LegEvent::Quality { figures, .. } => {
+                self.publish(EventBody::Media { side: Side::Caller, figures: received(&figures) });
+                self.publish(EventBody::Media { side: Side::Machine, figures: sent(&figures) });
+            }
+            LegEvent::Link(LinkEvent::Failed { why }) => {
+                tracing::warn!(call = %self.parts.id, why, "the media of a call finds no way");
+                self.tell(CallInput::End(Cause::NO_WAY));
+            }
+            LegEvent::Link(LinkEvent::ConsentLost) => self.tell(CallInput::End(Cause::CONSENT_LOST)),
+            // A web page that is closed says goodbye here and nowhere else.
+            LegEvent::Link(LinkEvent::Closed) if self.parts.dialog.is_none() => {
+                self.tell(CallInput::End(Cause::CALLER_HUNG_UP));
+            }
+            LegEvent::Link(_) => {}
+            LegEvent::LinkRefused { why } => {
+                tracing::warn!(call = %self.parts.id, why, "new keys of a call cannot be used; the old ones stay");
+            }
             LegEvent::VoiceStarted { .. }
             | LegEvent::VoiceEnded { .. }
             | LegEvent::Locked { .. }
             | LegEvent::HearEnded { .. }
-            | LegEvent::Link(_)
-            | LegEvent::LinkRefused { .. }
-            | LegEvent::Quality { .. }
             | LegEvent::KeysSent => {}
         }
     }
@@ -563,14 +578,20 @@ fn received(figures: &LegFigures) -> MediaFigures {
         jitter_ms: (figures.jitter.secs_f64() * 1e5).round() / 100.0,
         concealed_ms: figures.concealed.millis(),
         round_trip_ms: figures.round_trip.map(|trip| (trip.secs_f64() * 1e5).round() / 100.0),
-        mos: None,
+        mos: quality(figures.mos),
     }
 }
 
 fn sent(figures: &LegFigures) -> MediaFigures {
     // What became of our packets only the far side knows; RTCP tells its share of loss.
     let lost = figures.remote_loss.map_or(0, |share| (f64::from(share) * figures.sent as f64).round() as u64);
-    MediaFigures { packets: figures.sent, lost, ..MediaFigures::default() }
+    let mos = figures.remote_mos.and_then(quality);
+    MediaFigures { packets: figures.sent, lost, mos, ..MediaFigures::default() }
+}
+
+/// A quality as people read it; none where nothing was received.
+fn quality(mos: f32) -> Option<f64> {
+    (mos >= 1.0).then(|| (f64::from(mos) * 100.0).round() / 100.0)
 }
 
 fn prompt_end(end: ClipEnd) -> PromptEnd {

@@ -76,15 +76,19 @@ fn add(sidecar: &mut Sidecar, event: &Event) {
             recognized_ms: response.recognized_ms,
             first_audio_ms: response.first_audio_ms,
         }),
-        EventBody::Media { side, figures } => sidecar.media.push(MediaEntry {
-            side: channel(*side),
-            packets: figures.packets,
-            lost: figures.lost,
-            late: figures.late,
-            duplicate: figures.duplicate,
-            jitter_ms: figures.jitter_ms,
-            concealed_ms: figures.concealed_ms,
-        }),
+        EventBody::Media { side, figures } => {
+            // They come now and then and count on: the last ones are the call's.
+            sidecar.media.retain(|entry| entry.side != channel(*side));
+            sidecar.media.push(MediaEntry {
+                side: channel(*side),
+                packets: figures.packets,
+                lost: figures.lost,
+                late: figures.late,
+                duplicate: figures.duplicate,
+                jitter_ms: figures.jitter_ms,
+                concealed_ms: figures.concealed_ms,
+            });
+        }
         EventBody::CallEnded { cause, .. } => cause.code.clone_into(&mut sidecar.cause),
         _ => {}
     }

@@ -63,7 +63,7 @@ async fn what_is_not_there_is_told_as_json() {
     let server = Server::start().await;
     let lost = server.get("/v1/nothing").await;
     assert_eq!((lost.status, lost.code().as_str()), (404, "route.unknown"));
-    let wrong = server.ask("POST", "/v1/calls", &[]).await;
+    let wrong = server.ask("POST", "/v1/events", &[]).await;
     assert_eq!((wrong.status, wrong.code().as_str()), (405, "route.method"));
     assert_eq!(wrong.header("allow"), Some("get,head"));
     let large = server.ask("DELETE", UNKNOWN, &[("Content-Length", "65537")]).await;
