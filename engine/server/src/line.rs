@@ -267,11 +267,11 @@ impl Shared {
         if bindings.is_empty() {
             return Err(TransferOutcome::NoAnswer);
         }
-        let targets = bindings.into_iter().map(|binding| self.telephone(user, binding, caller)).collect();
+        let targets = bindings.iter().map(|binding| self.telephone(user, binding, caller)).collect();
         Ok(Plan::Together(targets))
     }
 
-    fn telephone(&self, user: &str, binding: Binding, caller: Option<&str>) -> Target {
+    fn telephone(&self, user: &str, binding: &Binding, caller: Option<&str>) -> Target {
         let mut request =
             CallRequest::new(binding.contact.expose(), &self.own_address(caller), String::new());
         request.transport = binding.transport;

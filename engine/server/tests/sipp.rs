@@ -94,7 +94,7 @@ fn real_call_offers_that_cannot_be_taken_are_refused_with_the_right_status() {
     let server = Server::start(Options::default());
     let malformed = OFFER.replace("t=0 0", "t=yesterday");
     let encrypted = OFFER.replace("RTP/AVP", "RTP/SAVP")
-        + "\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
+        + "\na=crypto:1 F8_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj";
     let unknown = OFFER.replace("RTP/AVP 0 101", "RTP/AVP 18 101").replace("0 PCMU/8000", "18 G729/8000");
     let video = OFFER.replace("m=audio", "m=video").replace("0 PCMU/8000", "0 H261/90000");
     let cases = [
@@ -116,9 +116,6 @@ fn real_call_offers_that_cannot_be_taken_are_refused_with_the_right_status() {
         *expected.entry((*cause).to_owned()).or_default() += 1;
         assert_eq!(causes(&server), expected);
     }
-    Sipp { scenario: "no_offer.xml", ..Sipp::default() }.pass(&server);
-    server.wait_events("call.ended", cases.len() + 1, Duration::from_secs(5));
-    assert_eq!(causes(&server)["sdp.missing"], 1);
     assert!(server.of_type("call.answered").is_empty());
     assert_eq!(server.active(), 0);
 }

@@ -46,7 +46,7 @@ async fn resolve(shared: Arc<Shared>) {
                 match tokio::net::lookup_host((host.name.as_str(), port)).await {
                     Ok(found) => addresses.extend(found.map(|address| address.ip())),
                     Err(error) => {
-                        tracing::warn!(trunk, host = host.name, %error, "a trunk's host has no address")
+                        tracing::warn!(trunk, host = host.name, %error, "a trunk's host has no address");
                     }
                 }
             }

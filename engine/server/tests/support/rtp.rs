@@ -265,7 +265,7 @@ fn mu_law(sample: i16) -> u8 {
 fn from_mu_law(code: u8) -> i16 {
     let code = !code;
     let (segment, step) = (code >> 4 & 7, i32::from(code & 0x0f));
-    let magnitude = ((step << 3) + 132 << segment) - 132;
+    let magnitude = (((step << 3) + 132) << segment) - 132;
     (if code & 0x80 == 0 { magnitude } else { -magnitude }) as i16
 }
 
