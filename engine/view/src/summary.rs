@@ -275,7 +275,7 @@ fn seconds(ms: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_engine_call::PromptId;
+    use antiphon_engine_call::{MediaSecurity, PromptId};
     use antiphon_media_frame::{MediaTime, Pii};
 
     use super::*;
@@ -292,7 +292,11 @@ mod tests {
                 to: Pii::new("sip:bank@example.org".into()),
                 direction: "inbound",
             },
-            EventBody::CallAnswered { codec: "G722".into(), sample_rate_hz: 16_000 },
+            EventBody::CallAnswered {
+                codec: "G722".into(),
+                sample_rate_hz: 16_000,
+                security: MediaSecurity::None,
+            },
             EventBody::PromptStarted { id: PromptId(1), text: Pii::new("Hello".into()), interruptible: true },
             EventBody::PromptStopped { id: PromptId(1), reason: PromptEnd::BargeIn, played_ms: 900 },
             EventBody::SpeechFinal {
