@@ -82,12 +82,12 @@ catalogue! {
     RINGING_TOO_LONG = "call.limit.ringing", 480, Warning, "The call could not be answered within the ringing limit.",
         "Look for a slow engine start in the log, or raise call.ringing_limit.";
     CODEC_MISMATCH = "sdp.codec", 488, Warning, "The offer has no codec we speak.",
-        "Offer PCMU, PCMA or G722 in an audio stream over RTP/AVP.";
+        "Offer PCMU, PCMA, G722 or opus in an audio stream.";
     SDP_INVALID = "sdp.invalid", 400, Warning, "The offer is not valid SDP.", "Compare the offer with RFC 8866.";
-    SDP_MISSING = "sdp.missing", 488, Warning, "The INVITE carries no SDP offer.",
-        "Send the offer in the INVITE; delayed offers are not taken.";
+    SDP_MISSING = "sdp.missing", 488, Warning, "The INVITE carried no SDP offer, and ours was not answered.",
+        "Answer the offer of our 200 in the ACK, or send yours in the INVITE.";
     SDP_UNSUPPORTED = "sdp.unsupported", 488, Warning, "The offer asks for a transport or stream we do not serve.",
-        "Offer plain RTP/AVP audio over IPv4 or IPv6.";
+        "Offer audio over RTP, SRTP (SDES) or DTLS-SRTP; a trunk's srtp setting may demand one of them.";
     BUSY = "limit.calls", 503, Warning, "The server is at its limit of concurrent calls.",
         "Raise call.concurrent or add a server.";
     NO_PORTS = "limit.rtp_ports", 503, Error, "Every RTP port of the configured range is in use.",
