@@ -106,7 +106,7 @@ fn slack() -> Span {
 fn drain(receiver: &mut Receiver, now: MediaTime, placed: &mut Option<MediaTime>) {
     for _ in 0..1_000 {
         let (at, ticks) = match receiver.pull(now) {
-            Pull::Play { at, ticks, .. } | Pull::Conceal { at, ticks } => (at, ticks),
+            Pull::Play { at, ticks, .. } | Pull::Conceal { at, ticks, .. } => (at, ticks),
             Pull::Wait => return,
         };
         if let Some(end) = *placed {

@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_media_link::tcp::Deframer;
 use antiphon_media_link::{
-    IceConfig, IceCredentials, IceRole, Input, Link, LinkConfig, OVERHEAD, Protection, RemoteCandidate, SrtpKeys,
-    Suite,
+    IceConfig, IceCredentials, IceRole, Input, Link, LinkConfig, OVERHEAD, Protection, RemoteCandidate,
+    SrtpKeys, Suite,
 };
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;

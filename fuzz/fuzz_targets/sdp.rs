@@ -4,7 +4,8 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use antiphon_media_sip::sdp::{
-    Codec, Fingerprint, IceCredentials, LocalIce, LocalMedia, Offer, Preference, Security, accept_answer, answer,
+    Codec, Fingerprint, IceCredentials, LocalIce, LocalMedia, Offer, Preference, Security, accept_answer,
+    answer,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -1,6 +1,16 @@
 //! Any datagram or stream message at the SIP gate. The gate is private to its crate, so its source is taken in here.
 #![no_main]
 
+#[path = "../../media/sip/src/access.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the agent uses more of it than the target")]
+mod access;
+#[path = "../../media/sip/src/address.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the agent uses more of it than the target")]
+mod address;
+/// What the modules taken in ask of their own crate.
+mod flow {
+    pub use antiphon_media_sip::SipTransport;
+}
 #[path = "../../media/sip/src/gate.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the agent uses more of it than the target")]
 mod gate;
@@ -8,11 +18,12 @@ mod gate;
 #[allow(dead_code, unreachable_pub, reason = "the agent uses more of it than the target")]
 mod message;
 
-use gate::{Load, Verdict, admit};
+use gate::{Load, Rules, Verdict, admit};
 use libfuzzer_sys::fuzz_target;
 
 /// The agent's own limit.
 const LONGEST: usize = 8_192;
+const RULES: Rules = Rules { max_message: LONGEST, registrar: true };
 
 /// The gate runs the stack's parsers behind a wall, and panics there are its business: libFuzzer's own hook would end
 /// the process at the first one. Panics that reach the target's edge still count.
@@ -27,10 +38,10 @@ fn quiet() {
 
 fuzz_target!(init: quiet(), |data: &[u8]| {
     for load in [Load::Normal, Load::Busy, Load::Overrun] {
-        match admit(data, LONGEST, load) {
+        match admit(data, &RULES, load) {
             Verdict::Pass(message) => {
                 if message.len() <= LONGEST {
-                    let again = admit(&message, LONGEST, load);
+                    let again = admit(&message, &RULES, load);
                     assert!(matches!(again, Verdict::Pass(_)), "what was let in is let in again: {again:?}");
                 }
             }
