@@ -460,9 +460,11 @@ fn two_people_hear_each_other_across_shards() {
     for (from, to) in [(0, 1), (1, 0)] {
         let wanted =
             antiphon_media_codec::resample(&said[from], codecs[from].sample_rate(), codecs[to].sample_rate());
-        let heard = alike(&wanted, &phones[to].heard, codecs[to]);
-        // A busy machine paces the phones badly; another voice is below 0.2.
-        assert!(heard > 0.4, "{from} heard by {to}: {heard}");
+        // A busy machine paces the phones badly, so that not all of it lies at one lag.
+        let part = codecs[to].sample_rate().samples(Span::from_millis(500));
+        let said = wanted.chunks_exact(part).zip(phones[to].heard.chunks_exact(part));
+        let heard = said.map(|(said, heard)| correlate(said, heard, part / 2).1).fold(0.0, f64::max);
+        assert!(heard > 0.7, "{from} heard by {to}: {heard}");
     }
     assert_eq!(shards.total().legs, 2);
     drop(handles);
