@@ -1,5 +1,6 @@
 //! Configuration: flags over environment over file over defaults. It runs with none of them.
 
+use antiphon_media_codec::CodecKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -195,8 +196,11 @@ impl Config {
 /// Codecs there are; a build may lack some of them, which opening one then says.
 fn check_codecs(key: &str, codecs: &[String]) -> anyhow::Result<()> {
     for codec in codecs {
-        if !["PCMU", "PCMA", "G722"].iter().any(|known| known.eq_ignore_ascii_case(codec)) {
-            anyhow::bail!("configuration: {key}: `{codec}` is none of PCMU, PCMA, G722");
+        // What this build cannot code (G.729 without its library) is no codec of it.
+        let known = || CodecKind::ALL.into_iter().filter(|kind| kind.is_available()).map(CodecKind::name);
+        if !known().any(|known| known.eq_ignore_ascii_case(codec)) {
+            let known = known().collect::<Vec<_>>().join(", ");
+            anyhow::bail!("configuration: {key}: `{codec}` is none of {known}");
         }
     }
     Ok(())

@@ -216,6 +216,17 @@ fn the_example_of_models_opens_real_models() {
 }
 
 #[test]
+fn every_configuration_of_the_integration_page_is_taken() {
+    let blocks = fenced(&document("INTEGRATION.md"), "toml config");
+    assert!(blocks.len() > 8, "{} configurations found", blocks.len());
+    for block in blocks {
+        // What is printed was checked like any other configuration; one that is refused fails here and says why.
+        let read: toml::Table = in_force(&block).parse().expect("TOML");
+        assert!(!read.is_empty());
+    }
+}
+
+#[test]
 fn the_flows_on_the_page_are_flows() {
     let blocks = fenced(&document("FLOWS.md"), "yaml flow");
     assert!(blocks.len() >= 3, "{} flows found", blocks.len());

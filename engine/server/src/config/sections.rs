@@ -154,7 +154,7 @@ impl Default for Media {
         Self {
             // Below the range that Linux gives to outgoing connections (32768 and up).
             rtp_ports: (20_000, 29_999),
-            codecs: ["G722", "PCMU", "PCMA"].map(Into::into).to_vec(),
+            codecs: ["G722", "opus", "PCMU", "PCMA"].map(Into::into).to_vec(),
             barge_in: Length::millis(160),
         }
     }
