@@ -50,7 +50,7 @@ pub(crate) async fn serve(
     let tokens: Vec<_> = all.into_iter().chain(shared.config.tokens.iter().cloned()).collect();
     let desk = Arc::clone(&shared);
     let readings = move || Readings {
-        shard: shared.shard.figures(),
+        shard: shared.shards.total(),
         pool: shared.pool.figures(),
         uptime: shared.started.elapsed(),
         engine: shared.config.recognizer.engine.clone(),

@@ -1,9 +1,9 @@
 //! Configuration: flags over environment over file over defaults. It runs with none of them.
 
-use antiphon_media_codec::CodecKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use antiphon_media_codec::CodecKind;
 use serde::{Deserialize, Serialize};
 
 mod access;

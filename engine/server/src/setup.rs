@@ -99,7 +99,7 @@ pub(crate) async fn set_up(
         .map_err(SetupError::Other)?;
     let leg = Leg::new(config, taps, now).over(link);
     let tell = inlet.clone();
-    let leg = shared.shard.add(pair, leg, epoch, Box::new(move |event| tell.tell(Happening::Leg(event))))?;
+    let leg = shared.shards.add(pair, leg, epoch, Box::new(move |event| tell.tell(Happening::Leg(event))))?;
     Ok(Setup { leg, ears, rate, inlet, happenings })
 }
 

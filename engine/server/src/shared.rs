@@ -10,7 +10,7 @@ use antiphon_engine_flow::Flow;
 use antiphon_media_codec::GateConfig;
 use antiphon_media_frame::{CallId, SampleRate, Span};
 use antiphon_media_link::Identity;
-use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, Shard, ShardConfig};
+use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, ShardConfig, Shards};
 use antiphon_media_sip::sdp::Negotiated;
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
@@ -35,7 +35,7 @@ pub(crate) const BANK: &str = include_str!("../../../examples/flows/bank.yaml");
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) calls: Arc<Calls>,
-    pub(crate) shard: Shard,
+    pub(crate) shards: Shards,
     pub(crate) ports: PortPool,
     pub(crate) writer: RecordWriter,
     pub(crate) pool: Pool,
@@ -118,7 +118,7 @@ impl Shared {
             Pool::start(PoolConfig { workers: config.recognizer.workers, streams, ..PoolConfig::default() })?;
         Ok(Arc::new(Self {
             calls: Calls::new().context("cannot start the event writer")?,
-            shard: Shard::start(ShardConfig { name: "shard".into(), legs: streams })?,
+            shards: Shards::start(&ShardConfig { name: "shard".into(), legs: streams }, shards())?,
             ports: PortPool::new(first..=last)?,
             writer: RecordWriter::start()?,
             pool,
@@ -203,6 +203,11 @@ impl Shared {
         let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
         self.config.data.join("recordings").join(day).join(format!("{id}.wav"))
     }
+}
+
+/// Threads for media: recognition wants the other half of the machine.
+fn shards() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 /// Shorter than the gate's default: the endpointer bridges pauses, and each call's answer waits for this.

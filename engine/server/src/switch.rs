@@ -4,16 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use antiphon_engine_call::{Hearing, Part, Rewiring, Room, RoomError, Wire, WireTrack};
-use antiphon_media_frame::{CallId, Direction, Doorbell, SampleRate, Span, track_ring};
-use antiphon_media_plane::{HearId, LegCommand, LegControl, TapId};
+use antiphon_media_frame::{CallId, Direction, SampleRate};
+use antiphon_media_plane::{HearId, LegCommand, LegControl, TapId, bridge_ring};
 
 use crate::conversation::{Happening, Inlet};
 use crate::trunks::Origin;
-
-/// Frames a wire holds: what a stalled hearer is behind by at most. The hearer itself catches up long before.
-const WIRE_DEPTH: usize = 8;
-/// A frame of 20 ms, and what a resampler may owe from the one before.
-const WIRE_FRAME: Span = Span::from_millis(25);
 
 /// What a call is told of its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -349,10 +344,10 @@ impl State {
             self.send(wire.from, LegCommand::Untap { id: TapId(number) });
         }
         for wire in &rewiring.lay {
-            let Some(rate) = self.stations.get(&wire.to).map(|station| station.rate) else { continue };
+            let Some(rate) = self.stations.get(&wire.from).map(|station| station.rate) else { continue };
             self.next_wire += 1;
             let number = self.next_wire;
-            let (writer, reader) = track_ring(rate, WIRE_DEPTH, WIRE_FRAME, Doorbell::new());
+            let (writer, reader) = bridge_ring(rate);
             let track = match wire.track {
                 WireTrack::Received => Direction::Received,
                 WireTrack::Sent => Direction::Sent,
