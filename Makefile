@@ -105,6 +105,8 @@ bench-once:
 test-features:
 	$(call say,Tests of the speech engines with whisper among them)
 	cargo nextest run --locked --package antiphon-models-backends --all-features
+	$(call say,Tests of the codecs with G.729 among them)
+	cargo nextest run --locked --package antiphon-media-codec --features g729
 
 .PHONY: test-all
 test-all:

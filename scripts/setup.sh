@@ -28,6 +28,8 @@ test_packages=(
     opus-tools             # an independent writer of Opus files
     clang libclang-dev     # bindings of the whisper engine
     shellcheck             # lints these scripts
+    openssl                # an independent end of DTLS handshakes
+    libbcg729-dev          # G.729, for the tests of that feature
     libasound2-dev         # the microphone and loudspeaker of `antiphon talk`
 )
 
