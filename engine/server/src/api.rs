@@ -3,6 +3,7 @@
 
 mod cdr;
 mod control;
+mod example;
 mod guard;
 mod listener;
 mod listing;
@@ -11,6 +12,7 @@ mod page;
 mod problem;
 mod trunks;
 mod watch;
+mod webrtc;
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +26,7 @@ use antiphon_models_pool::PoolFigures;
 use axum::Router;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get, patch, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -141,6 +143,16 @@ async fn run(
 }
 
 impl Api {
+    /// Whether the example page is served.
+    fn examples(&self) -> bool {
+        self.desk.as_ref().is_some_and(|shared| shared.config.http.examples)
+    }
+
+    /// Pages from elsewhere that may ask.
+    fn origins(&self) -> &[String] {
+        self.desk.as_ref().map_or(&[], |shared| &shared.config.http.origins)
+    }
+
     /// What calls are placed and moved with.
     fn shared(&self) -> Result<&Arc<Shared>, Problem> {
         self.desk.as_ref().ok_or_else(|| Problem::of(catalogue::STOPPING))
@@ -178,6 +190,11 @@ fn routes() -> Vec<Route> {
         ("/v1/trunks", GET, get(trunks::list)),
         ("/v1/webhooks/deliveries", GET, get(cdr::deliveries)),
         ("/v1/webhooks/deliveries/{id}/retry", POST, post(cdr::retry)),
+        ("/v1/webrtc", POST, post(webrtc::open)),
+        ("/v1/webrtc/{id}", &[Method::PATCH, Method::DELETE], patch(webrtc::trickle).delete(webrtc::close)),
+        ("/browser-call", GET, get(example::bare)),
+        ("/browser-call/", GET, get(example::index)),
+        ("/browser-call/{file}", GET, get(example::file)),
     ]
 }
 

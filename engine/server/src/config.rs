@@ -154,6 +154,13 @@ impl Config {
                 "http.listen is reachable from other machines, so http.token (or ANTIPHON_TOKEN) or a [[token]] must be set",
             );
         }
+        for origin in &self.http.origins {
+            if !access::is_origin(origin) {
+                return Err(anyhow::anyhow!(
+                    "configuration: http.origins: `{origin}` is no origin; write \"https://desk.example\""
+                ));
+            }
+        }
         if self.call.concurrent == 0 || self.call.concurrent > 10_000 {
             return refuse("call.concurrent is 1 to 10000");
         }

@@ -49,7 +49,7 @@ impl Dialogue for FlowDialogue {
 
 /// From our 200 to the first word: telephones open their ears when they have read the answer, and some lose what comes
 /// with it.
-const OPENING: Duration = Duration::from_millis(100);
+pub(crate) const OPENING: Duration = Duration::from_millis(100);
 /// How long the ACK of a delayed offer may take: as long as the 200 is repeated (RFC 3261 section 13.3.1.4).
 const LATE_ANSWER: Duration = Duration::from_secs(32);
 
@@ -388,7 +388,7 @@ async fn late<D: Dialogue>(
 }
 
 /// Removes the recording of a call that was never answered, once its writer has closed it.
-fn discard(recording: Option<std::path::PathBuf>) {
+pub(crate) fn discard(recording: Option<std::path::PathBuf>) {
     if let Some(path) = recording {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(2)).await;
@@ -432,17 +432,22 @@ impl Refusal {
 
     /// Whoever was to answer did not.
     fn unreached(outcome: &TransferOutcome) -> Self {
-        let (cause, status) = match outcome {
-            TransferOutcome::Busy => (Cause::REFUSED_BY_PEER, 486),
-            TransferOutcome::Declined => (Cause::REFUSED_BY_PEER, 603),
-            TransferOutcome::NoAnswer | TransferOutcome::Voicemail | TransferOutcome::Completed => {
-                (Cause::NO_ANSWER, 480)
-            }
-            TransferOutcome::Forbidden => (Cause::FORBIDDEN, 403),
-            TransferOutcome::Failed { status: 404, .. } => (Cause::NO_ROUTE, 404),
-            TransferOutcome::Failed { .. } => (Cause::UNREACHABLE, 480),
-        };
+        let (cause, status) = cause_of(outcome);
         Self { cause, status, warning: cause.text.to_owned() }
+    }
+}
+
+/// What ends the call of someone whose target was not reached, and the SIP status that says so.
+pub(crate) fn cause_of(outcome: &TransferOutcome) -> (&'static Cause, u16) {
+    match outcome {
+        TransferOutcome::Busy => (Cause::REFUSED_BY_PEER, 486),
+        TransferOutcome::Declined => (Cause::REFUSED_BY_PEER, 603),
+        TransferOutcome::NoAnswer | TransferOutcome::Voicemail | TransferOutcome::Completed => {
+            (Cause::NO_ANSWER, 480)
+        }
+        TransferOutcome::Forbidden => (Cause::FORBIDDEN, 403),
+        TransferOutcome::Failed { status: 404, .. } => (Cause::NO_ROUTE, 404),
+        TransferOutcome::Failed { .. } => (Cause::UNREACHABLE, 480),
     }
 }
 

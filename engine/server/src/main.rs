@@ -32,6 +32,7 @@ mod switch;
 mod telemetry;
 #[allow(dead_code, unused_imports, reason = "the call driver takes it in next")]
 mod trunks;
+mod web;
 
 use clap::{Parser, Subcommand};
 

@@ -27,6 +27,7 @@ use crate::renegotiate::format_of;
 use crate::sip;
 use crate::switch::Switch;
 use crate::trunks::Router;
+use crate::web::Sessions;
 
 /// The flow that answers where none is configured.
 pub(crate) const BANK: &str = include_str!("../../../examples/flows/bank.yaml");
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) switch: Switch,
     /// Calls by their SIP dialogs.
     pub(crate) dialogs: Dialogs,
+    /// What web pages hold open.
+    pub(crate) web: Sessions,
     /// Our certificate for DTLS, made at the start.
     pub(crate) identity: Arc<Identity>,
     /// Our certificate for SIP over TLS, if there is one.
@@ -129,6 +132,7 @@ impl Shared {
             registrar: sip::registrar(&config),
             switch: Switch::default(),
             dialogs: Dialogs::default(),
+            web: Sessions::default(),
             identity: Arc::new(Identity::generate().context("cannot make a certificate for DTLS")?),
             certificate: sip::certificate(&config.tls)?,
             agent: OnceLock::new(),

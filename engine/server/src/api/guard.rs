@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use subtle::ConstantTimeEq;
@@ -16,11 +16,15 @@ use crate::config::{Scope, Token};
 /// The subprotocol by which a browser's WebSocket brings the token: it can set no header of its own.
 pub(super) const BEARER: &str = "bearer.";
 /// The largest body that is read.
-const BODY: u64 = 64 * 1024;
+pub(super) const BODY: u64 = 64 * 1024;
 
 /// Lets a request through, or answers in its place.
 pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
+    let origin = allowed_origin(&api, request.headers());
     let mut response = match check(&api, &request) {
+        _ if *request.method() == Method::OPTIONS && request.uri().path().starts_with("/v1/") => {
+            options(request.uri().path(), origin.is_some())
+        }
         Ok(rights) => {
             request.extensions_mut().insert(rights);
             next.run(request).await
@@ -32,6 +36,42 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    if !api.origins().is_empty() {
+        headers.append(header::VARY, HeaderValue::from_static("origin"));
+    }
+    if let Some(origin) = origin {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            header::ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("location, etag, accept-patch"),
+        );
+    }
+    response
+}
+
+/// The origin of a page that the configuration names.
+fn allowed_origin(api: &Api, headers: &HeaderMap) -> Option<HeaderValue> {
+    let given = headers.get(header::ORIGIN)?;
+    api.origins().iter().any(|origin| given.as_bytes() == origin.as_bytes()).then(|| given.clone())
+}
+
+/// What browsers ask before a page from elsewhere may ask (the Fetch standard's preflight), and what clients of RFC 9725
+/// may ask. It tells nothing that this page does not, so that no token is needed.
+fn options(path: &str, known: bool) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    if path == "/v1/webrtc" {
+        headers.insert("accept-post", HeaderValue::from_static("application/sdp"));
+    }
+    if known {
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match"),
+            (header::ACCESS_CONTROL_MAX_AGE, "600"),
+        ] {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
     response
 }
 
@@ -68,7 +108,7 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
     if under("/v1/cdr") || under("/v1/webhooks") {
         return Some(if reads { Scope::CdrRead } else { Scope::Admin });
     }
-    if under("/v1/calls") || under("/v1/events") || under("/v1/conferences") {
+    if under("/v1/calls") || under("/v1/events") || under("/v1/conferences") || under("/v1/webrtc") {
         // How a call may be supervised, its handler asks.
         return match (reads, path.ends_with("/supervise")) {
             (true, _) => Some(Scope::CallsRead),
@@ -83,10 +123,12 @@ fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
     let headers = request.headers();
     let rights = match &api.tokens[..] {
         [] => {
-            check_site(request)?;
+            check_site(request, api)?;
             Rights::everything()
         }
         _ if request.uri().path() == "/healthz" => Rights::default(),
+        // Files that everybody has.
+        _ if api.examples() && request.uri().path().starts_with("/browser-call") => Rights::default(),
         tokens => {
             let rights = check_token(headers, tokens)?;
             if let Some(scope) = needed(request.method(), request.uri().path()) {
@@ -144,7 +186,7 @@ fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// Without a token only this machine may ask, and no web page that a browser on it happens to show: not under a name
 /// of its own that resolves to loopback (DNS rebinding), and not from another origin where the browser would let it.
-fn check_site(request: &Request) -> Result<(), Problem> {
+fn check_site(request: &Request, api: &Api) -> Result<(), Problem> {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|value| value.to_str().ok());
@@ -157,6 +199,7 @@ fn check_site(request: &Request) -> Result<(), Problem> {
     let local = headers.get_all(header::ORIGIN).iter().all(|origin| {
         let text = origin.to_str().unwrap_or_default();
         text.split_once("://").is_some_and(|(_, authority)| is_loopback(authority))
+            || api.origins().iter().any(|known| known == text)
     });
     if !reads && !local {
         return Err(Problem::of(catalogue::ORIGIN_REFUSED));

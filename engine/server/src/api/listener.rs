@@ -1,17 +1,20 @@
 //! Connections: how many, how long they may take, how they end.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tower::ServiceExt;
 
 use super::Limits;
 
@@ -19,6 +22,10 @@ use super::Limits;
 const HEAD: usize = 64 * 1024;
 /// Where accepting fails (no file handle is left), until it is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where a request came from: the client, or the proxy in front of us.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) SocketAddr);
 
 /// Serves until `shutdown`, tells `stop`, then waits for the requests under way within their limit.
 pub(super) async fn run(
@@ -38,10 +45,10 @@ pub(super) async fn run(
             next = next => next,
         };
         match stream {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
                 let (router, stopping) = (router.clone(), stop.subscribe());
                 tokio::spawn(async move {
-                    converse(stream, router, limits, stopping).await;
+                    converse(stream, Peer(from), router, limits, stopping).await;
                     drop(place);
                 });
             }
@@ -58,16 +65,26 @@ pub(super) async fn run(
     let _ = places.acquire_many(all).await;
 }
 
-async fn converse(stream: TcpStream, router: Router, limits: Limits, mut stopping: watch::Receiver<bool>) {
+async fn converse(
+    stream: TcpStream,
+    from: Peer,
+    router: Router,
+    limits: Limits,
+    mut stopping: watch::Receiver<bool>,
+) {
     // Events are small and wanted at once.
     let _ = stream.set_nodelay(true);
     // Ends a connection whose client takes no byte of an answer; the kernel's own patience is a quarter of an hour.
     let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(limits.send));
+    let service = router.map_request(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(from);
+        request
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
         .with_upgrades();
     let mut connection = pin!(connection);
     let result = tokio::select! {

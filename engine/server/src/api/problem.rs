@@ -44,7 +44,7 @@ kinds! {
         "Send JSON as /openapi.json describes it.";
     CALL_ENDED = CONFLICT, "call.ended", "The call has already ended.", "Nothing is left to do.";
     QUERY_INVALID = BAD_REQUEST, "query.invalid", "The query cannot be understood.",
-        "Parameters are state (ringing, answered or ended), limit (1 to 1000) and after (a call id).";
+        "Lists of calls take state (ringing, answered or ended), limit (1 to 1000) and after (a call id); calls of web pages take to.";
     PAGE_GONE = BAD_REQUEST, "page.gone", "The call named by `after` is no longer listed.",
         "Begin again without `after`.";
     RECORDING_UNFINISHED = CONFLICT, "recording.unfinished", "The call is still being recorded.",
@@ -72,6 +72,23 @@ kinds! {
     UPGRADE_INVALID = BAD_REQUEST, "upgrade.invalid", "The WebSocket handshake is not valid.", "See RFC 6455, section 4.";
     WATCHERS = SERVICE_UNAVAILABLE, "limit.watchers", "Too many WebSockets are open.",
         "Close some; one on /v1/events sees all calls.";
+    BODY_TYPE = UNSUPPORTED_MEDIA_TYPE, "body.type", "The body of the request is of another type than is taken here.",
+        "Send the header Content-Type that the detail names.";
+    OFFER_INVALID = BAD_REQUEST, "offer.invalid", "The description of media cannot be read.",
+        "Send the SDP as the browser made it.";
+    OFFER_REFUSED = NOT_ACCEPTABLE, "offer.refused", "The offer holds nothing that could be agreed on.",
+        "Offer one audio stream by Opus, G722, PCMU or PCMA over UDP/TLS/RTP/SAVPF, with ICE and rtcp-mux.";
+    SESSION_UNKNOWN = NOT_FOUND, "session.unknown", "There is no such session.",
+        "Its call is over; place another with POST /v1/webrtc.";
+    TAG_MISSING = PRECONDITION_REQUIRED, "session.tag_missing", "The request does not say which ICE session it is for.",
+        "Send the ETag of the answer as If-Match.";
+    TAG_STALE = PRECONDITION_FAILED, "session.tag", "The request is for another ICE session.",
+        "Send the ETag of the answer as If-Match.";
+    ICE_RESTART = UNPROCESSABLE_ENTITY, "session.restart", "ICE cannot begin anew within a session.",
+        "Place another call with POST /v1/webrtc.";
+    SETUP_FAILED = INTERNAL_SERVER_ERROR, "call.setup", "The media of the call could not be set up.",
+        "The server's log says why.";
+    PORTS = SERVICE_UNAVAILABLE, "limit.rtp_ports", "No RTP port is free.", "Widen media.rtp_ports.";
     CALLS = SERVICE_UNAVAILABLE, "limit.calls", "The server is at its limit of concurrent calls.",
         "Raise call.concurrent or add a server.";
     CDR_QUERY = BAD_REQUEST, "cdr.query", "The query cannot be understood.",

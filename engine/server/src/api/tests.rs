@@ -4,6 +4,7 @@ mod documents;
 mod records;
 mod requests;
 mod watching;
+mod webrtc;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -88,6 +89,11 @@ impl Server {
 
     /// A request; `Host` is the server's address unless the headers hold one.
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+        self.send(method, path, headers, "").await
+    }
+
+    /// A request with a body, whose length the headers tell.
+    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "Host") {
             head += &format!("Host: {}\r\n", self.address);
@@ -96,7 +102,7 @@ impl Server {
             head += &format!("{name}: {value}\r\n");
         }
         let mut stream = TcpStream::connect(self.address).await.expect("connected");
-        stream.write_all((head + "\r\n").as_bytes()).await.expect("sent");
+        stream.write_all((head + "\r\n" + body).as_bytes()).await.expect("sent");
         let mut bytes = Vec::new();
         let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut bytes)).await;
         read.expect("an answer in time").expect("an answer");

@@ -312,15 +312,20 @@ impl Ws {
             "configuration: ws.secure wants tls.certificate and tls.key"
         );
         for origin in &self.origins {
-            let fits = origin == "*"
-                || origin.split_once("://").is_some_and(|(scheme, host)| {
-                    matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/')
-                });
             ensure!(
-                fits,
+                origin == "*" || is_origin(origin),
                 "configuration: ws.origins: `{origin}` is no origin; write \"https://desk.example\" or \"*\""
             );
         }
         Ok(())
     }
+}
+
+/// Whether this is the origin of a web page as browsers write it: scheme, host and port.
+pub(super) fn is_origin(text: &str) -> bool {
+    text.split_once("://").is_some_and(|(scheme, host)| {
+        matches!(scheme, "http" | "https")
+            && !host.is_empty()
+            && host.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+    })
 }

@@ -31,6 +31,10 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
     /// Bearer token clients must send; required for any address but loopback.
     pub(crate) token: Option<Secret>,
+    /// Web pages from elsewhere that may use the API: their origins.
+    pub(crate) origins: Vec<String>,
+    /// Whether the example page that calls from a browser is served.
+    pub(crate) examples: bool,
 }
 
 /// `[media]`
@@ -145,7 +149,7 @@ impl Default for Sip {
 
 impl Default for Http {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(LOCALHOST, 8080), token: None }
+        Self { listen: SocketAddr::new(LOCALHOST, 8080), token: None, origins: Vec::new(), examples: false }
     }
 }
 

@@ -8,6 +8,7 @@
 )]
 
 pub(crate) mod certificate;
+pub(crate) mod chromium;
 pub(crate) mod rtp;
 pub(crate) mod server;
 pub(crate) mod sipp;

@@ -30,6 +30,8 @@ pub(crate) struct Options<'a> {
     pub(crate) flow: Option<&'a str>,
     /// Lines of `[sip]`.
     pub(crate) sip: &'a str,
+    /// Lines of `[http]`.
+    pub(crate) http: &'a str,
     /// Tables of their own: trunks, routes, users. `@DIR@` is the folder of the configuration.
     pub(crate) tables: &'a str,
     /// Files beside the configuration: name and content.
@@ -38,7 +40,16 @@ pub(crate) struct Options<'a> {
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        Self { engine: "none", call: "", recognizer: "", flow: None, sip: "", tables: "", files: &[] }
+        Self {
+            engine: "none",
+            call: "",
+            recognizer: "",
+            flow: None,
+            sip: "",
+            http: "",
+            tables: "",
+            files: &[],
+        }
     }
 }
 
@@ -74,10 +85,10 @@ impl Server {
         let sip = SocketAddr::from((HOST, free_port()));
         let http = SocketAddr::from((HOST, free_port()));
         let config = dir.join("antiphon.toml");
-        let Options { engine, call, recognizer, flow, sip: more, tables, files } = options;
+        let Options { engine, call, recognizer, flow, sip: more, http: web, tables, files } = options;
         let tables = tables.replace("@DIR@", &dir.display().to_string());
         let text = format!(
-            "data = {:?}\n[sip]\nlisten = \"{sip}\"\n{more}\n[http]\nlisten = \"{http}\"\n[call]\n{call}\n\
+            "data = {:?}\n[sip]\nlisten = \"{sip}\"\n{more}\n[http]\nlisten = \"{http}\"\n{web}\n[call]\n{call}\n\
              [recognizer]\nengine = \"{engine}\"\n{recognizer}\n{tables}\n",
             dir.join("data")
         );
