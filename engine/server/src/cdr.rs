@@ -42,6 +42,8 @@ const ROUND: Duration = Duration::from_secs(30);
 const CLEANING: Duration = Duration::from_secs(3_600);
 /// Files of the journal that may still grow: a call's record goes to the day it ended.
 const GROWING: usize = 3;
+/// For the store to take in what was written last when the server stops; the rest it takes in at the next start.
+const LAST_INTAKE: Duration = Duration::from_secs(10);
 /// For attempts under way when the server stops.
 const FAREWELL: Duration = Duration::from_secs(3);
 
@@ -231,8 +233,14 @@ impl Records {
         self.stop.send_replace(true);
         let intake = self.intake.lock().unwrap_or_else(PoisonError::into_inner).take();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(mut intake) = intake
+            && tokio::time::timeout(LAST_INTAKE, &mut intake).await.is_err()
+        {
+            tracing::warn!("the store is slow: it takes in the last call records at the next start");
+            intake.abort();
+        }
         let deadline = tokio::time::Instant::now() + FAREWELL;
-        for mut task in intake.into_iter().chain(tasks) {
+        for mut task in tasks {
             if tokio::time::timeout_at(deadline, &mut task).await.is_err() {
                 task.abort();
             }
