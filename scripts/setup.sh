@@ -27,6 +27,7 @@ test_packages=(
     sox                    # an independent reader of recordings
     opus-tools             # an independent writer of Opus files
     clang libclang-dev     # bindings of the whisper engine
+    chromium               # an independent browser: calls from a web page
     shellcheck             # lints these scripts
     openssl                # an independent end of DTLS handshakes
     libbcg729-dev          # G.729, for the tests of that feature
@@ -83,7 +84,7 @@ check_without_apt() {
     done
     pkg-config --exists pocketsphinx 2>/dev/null || missing+=("the library pocketsphinx with its headers")
     if [[ "$1" == test ]]; then
-        for command in sipp baresip tshark sox opusenc clang shellcheck; do
+        for command in sipp baresip tshark sox opusenc clang chromium openssl shellcheck; do
             command -v "$command" >/dev/null || missing+=("the command $command")
         done
         pkg-config --exists alsa 2>/dev/null || missing+=("the library alsa with its headers")

@@ -14,8 +14,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 pub(crate) use meter::{Counts, Histogram, Meter};
 
-/// The SIP stack.
-const STACK: &str = "rsipstack";
+/// The SIP stack, and the DTLS library, which warns of each extension of a browser that it does not know.
+const STACKS: [&str; 2] = ["rsipstack", "rtc_dtls"];
 
 /// Starts logging to standard error.
 pub(crate) fn init(level: &str) -> anyhow::Result<()> {
@@ -41,8 +41,9 @@ where
 /// The SIP stack's own log holds whole messages, personal data included, below `error`: it stays shut. This is no
 /// directive of the filter, because a more specific directive of the user would win over it.
 fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
-    let of_stack =
-        metadata.target().strip_prefix(STACK).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    let of_stack = STACKS.into_iter().any(|stack| {
+        metadata.target().strip_prefix(stack).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    });
     !of_stack || *metadata.level() == Level::ERROR
 }
 
