@@ -76,35 +76,42 @@ pub(crate) async fn leg(
     };
     let (placing, answered) = place(&shared, ticket);
     let id = placing.id();
-    let running = tokio::spawn(placing.run());
-    let give_up = || shared.calls.end(id, Cause::CALLER_CANCELLED);
+    tokio::spawn(placing.run());
+    let mut wanted = Wanted { shared, id: Some(id) };
     let outcome = tokio::select! {
         outcome = answered => outcome.unwrap_or(Err(failed("the call could not be placed"))),
-        _ = &mut cancelled => {
-            // It ends by itself; nobody is told.
-            let _ = give_up();
-            return Err(TransferOutcome::NoAnswer);
-        }
+        // It ends by itself; nobody is told.
+        _ = &mut cancelled => return Err(TransferOutcome::NoAnswer),
     };
     outcome?;
     let picked = tokio::select! {
         picked = tokio::time::timeout(LONGEST_ANNOUNCEMENT, picked) => picked,
-        _ = &mut cancelled => {
-            let _ = give_up();
-            return Err(TransferOutcome::NoAnswer);
-        }
+        _ = &mut cancelled => return Err(TransferOutcome::NoAnswer),
     };
     match picked {
-        Ok(Ok(Picked::Person)) => Ok(id),
-        Ok(Ok(Picked::Machine)) => {
-            let _ = give_up();
-            Err(TransferOutcome::Voicemail)
+        Ok(Ok(Picked::Person)) => {
+            wanted.id = None;
+            Ok(id)
         }
+        Ok(Ok(Picked::Machine)) => Err(TransferOutcome::Voicemail),
         // It hung up while it was spoken to.
         Ok(Err(_)) => Err(TransferOutcome::Declined),
-        Err(_) => {
-            running.abort();
-            Err(failed("the announcement did not end"))
+        Err(_) => Err(failed("the announcement did not end")),
+    }
+}
+
+/// A call that somebody waits for: it ends when nobody does any more, also where the wait itself is dropped.
+struct Wanted {
+    shared: Arc<Shared>,
+    /// Nothing once whoever waited has it.
+    id: Option<CallId>,
+}
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            // It may be over already.
+            let _ = self.shared.calls.end(id, Cause::CALLER_CANCELLED);
         }
     }
 }
@@ -245,7 +252,9 @@ async fn ring_over(shared: &Arc<Shared>, mut dialling: Dialling, ring: Duration)
                 return Ok(*taken);
             }
             Err(missed) => {
-                let go_on = dialling.failed(missed.status, Instant::now()) && missed.go_on;
+                let tried = dialling.failed(missed.status, Instant::now());
+                // One that redirects is as good as one that is overloaded: the next host may take the call.
+                let go_on = (tried || (300..400).contains(&missed.status)) && missed.go_on;
                 last = Some((missed.outcome, missed.cause));
                 if !go_on {
                     break;

@@ -447,6 +447,7 @@ pub(crate) fn cause_of(outcome: &TransferOutcome) -> (&'static Cause, u16) {
         }
         TransferOutcome::Forbidden => (Cause::FORBIDDEN, 403),
         TransferOutcome::Failed { status: 404, .. } => (Cause::NO_ROUTE, 404),
+        TransferOutcome::Failed { status: 503, .. } => (Cause::UNREACHABLE, 503),
         TransferOutcome::Failed { .. } => (Cause::UNREACHABLE, 480),
     }
 }

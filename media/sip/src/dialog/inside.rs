@@ -126,8 +126,12 @@ fn notify(leg: &Arc<Leg>, tx: Transaction) -> Replying {
     let (Some(asked), Some(notice)) = (asked, Notice::read(&tx.original)) else {
         return reply(tx, StatusCode::CallTransactionDoesNotExist, Vec::new());
     };
-    match asked.try_send(notice) {
-        Ok(()) => reply(tx, StatusCode::OK, Vec::new()),
+    match asked.try_reserve_owned() {
+        // The answer goes first: what is told now may well end the call.
+        Ok(place) => Box::pin(async move {
+            reply(tx, StatusCode::OK, Vec::new()).await;
+            place.send(notice);
+        }),
         Err(tokio::sync::mpsc::error::TrySendError::Full(_)) => refuse_busy(tx),
         Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => {
             reply(tx, StatusCode::CallTransactionDoesNotExist, Vec::new())
