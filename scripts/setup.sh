@@ -23,6 +23,8 @@ run_packages=(
 test_packages=(
     sip-tester             # SIPp: scripted SIP calls, early cancels, floods
     baresip-core           # an independent softphone that calls Antiphon, without its graphical parts
+    kamailio               # an independent registrar and proxy
+    kamailio-tls-modules   # the same over TLS
     tshark                 # an independent eye on RTP and RTCP
     sox                    # an independent reader of recordings
     opus-tools             # an independent writer of Opus files
@@ -84,7 +86,7 @@ check_without_apt() {
     done
     pkg-config --exists pocketsphinx 2>/dev/null || missing+=("the library pocketsphinx with its headers")
     if [[ "$1" == test ]]; then
-        for command in sipp baresip tshark sox opusenc clang chromium openssl shellcheck; do
+        for command in sipp baresip kamailio tshark sox opusenc clang chromium openssl shellcheck; do
             command -v "$command" >/dev/null || missing+=("the command $command")
         done
         pkg-config --exists alsa 2>/dev/null || missing+=("the library alsa with its headers")

@@ -13,7 +13,7 @@ pub(crate) struct Certificate {
 
 impl Certificate {
     pub(crate) fn new() -> Self {
-        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let names = ["localhost", "127.0.0.1", "127.0.0.3"].map(str::to_owned).to_vec();
         let made = rcgen::generate_simple_self_signed(names).expect("valid names");
         let (pem, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         let dir = tempfile::tempdir().expect("a folder");

@@ -9,6 +9,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod chromium;
+pub(crate) mod kamailio;
 pub(crate) mod rtp;
 pub(crate) mod server;
 pub(crate) mod sipp;
@@ -17,6 +18,7 @@ pub(crate) mod tone;
 pub(crate) mod wav;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -28,7 +30,11 @@ pub(crate) fn tool_missing(tools: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let missing: Vec<_> = tools
         .iter()
-        .filter(|tool| !std::env::split_paths(&path).any(|dir| dir.join(tool).is_file()))
+        // Servers lie where only root's PATH leads.
+        .filter(|tool| {
+            let mut folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+            !folders.any(|folder| folder.join(tool).is_file())
+        })
         .collect();
     if missing.is_empty() {
         return false;

@@ -208,11 +208,12 @@ fn head_of(head: &str) -> Option<String> {
             "SIP/2.0 {rest}\nVia: [$via]\nFrom: [$from]\nTo: [$to];{TAG}\nCall-ID: [call_id]\n\
              CSeq: [$cseq] INVITE\nContact: {ME}"
         ),
+        // SIPp's reader of XML stumbles over angle brackets within an attribute.
         "keep" => "<action>\n\
-                   <ereg regexp=\"sips?:[^>;]*\" search_in=\"hdr\" header=\"Contact:\" assign_to=\"contact\"/>\n\
+                   <ereg regexp=\"sips?:[a-zA-Z0-9.:@_+~-]*\" search_in=\"hdr\" header=\"Contact:\" assign_to=\"contact\"/>\n\
                    <ereg regexp=\"SIP/2.0.*\" search_in=\"hdr\" header=\"Via:\" assign_to=\"via\"/>\n\
-                   <ereg regexp=\"<.*\" search_in=\"hdr\" header=\"From:\" assign_to=\"from\"/>\n\
-                   <ereg regexp=\"<.*\" search_in=\"hdr\" header=\"To:\" assign_to=\"to\"/>\n\
+                   <ereg regexp=\"[^ ].*\" search_in=\"hdr\" header=\"From:\" assign_to=\"from\"/>\n\
+                   <ereg regexp=\"[^ ].*\" search_in=\"hdr\" header=\"To:\" assign_to=\"to\"/>\n\
                    <ereg regexp=\"[0-9]+\" search_in=\"hdr\" header=\"CSeq:\" assign_to=\"cseq\"/>\n</action>"
             .to_owned(),
         "back" => {

@@ -111,10 +111,11 @@ impl Softphone {
             "poll_method epoll\nsip_listen {HOST}:{sip}\nnet_interface {HOST}\ncall_max_calls 4\n{trust}\
              audio_source aufile,{dir}/says.wav\naudio_player aufile,{dir}/none.wav\naudio_alert aufile,{dir}/none.wav\n\
              ausrc_srate {rate_hz}\nauplay_srate {rate_hz}\nausrc_channels {channels}\nauplay_channels {channels}\n\
-             audio_buffer 20-160\nrtp_ports {rtp}-{last}\nrtcp_mux no\njitter_buffer_delay 1-5\nsnd_path {dir}\n\
+             audio_buffer 20-160\nrtp_ports {rtp}-{last}\nrtcp_mux {mux}\njitter_buffer_delay 1-5\nsnd_path {dir}\n\
              statmode_default off\nmodule_path {MODULES}\n{modules}module aufile.so\nmodule sndfile.so\n\
              module_app account.so\nmodule_app menu.so\nmodule_app ctrl_tcp.so\nctrl_tcp_listen {HOST}:{control}\n",
             dir = path.display(),
+            mux = if setup.ice { "yes" } else { "no" },
             last = rtp + 20,
         );
         std::fs::write(path.join("config"), config).expect("written");
@@ -175,6 +176,12 @@ impl Softphone {
     /// Waits for an event of this type: `CALL_CLOSED`.
     pub(crate) fn wait_event(&mut self, kind: &str, limit: Duration) -> Value {
         self.wait(kind, limit, |event| event["type"] == kind)
+    }
+
+    /// Forgets the events so far, before another call.
+    pub(crate) fn forget(&mut self) {
+        self.read();
+        self.events.clear();
     }
 
     /// How many events of this type have come.
