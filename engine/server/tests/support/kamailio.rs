@@ -15,7 +15,19 @@ const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// The password of all its users.
 pub(crate) const PASSWORD: &str = "between us";
 const MODULES: &[&str] = &[
-    "kex", "tm", "tmx", "sl", "rr", "pv", "maxfwd", "usrloc", "registrar", "textops", "siputils", "sanity", "auth",
+    "kex",
+    "tm",
+    "tmx",
+    "sl",
+    "rr",
+    "pv",
+    "maxfwd",
+    "usrloc",
+    "registrar",
+    "textops",
+    "siputils",
+    "sanity",
+    "auth",
 ];
 const ROUTES: &str = r#"
 request_route {
@@ -87,7 +99,10 @@ impl Kamailio {
             .spawn()
             .expect("kamailio is installed");
         let mut process = Process(child);
-        let said = || String::from_utf8_lossy(&std::fs::read(dir.path().join("output")).unwrap_or_default()).into_owned();
+        let said = || {
+            String::from_utf8_lossy(&std::fs::read(dir.path().join("output")).unwrap_or_default())
+                .into_owned()
+        };
         wait_for("kamailio", Duration::from_secs(10), || {
             let ended = process.0.try_wait().expect("a child of ours");
             assert!(ended.is_none(), "kamailio did not start: {}", said());
@@ -108,6 +123,7 @@ impl Kamailio {
 
     /// What it has said.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.dir.path().join("output")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(self.dir.path().join("output")).unwrap_or_default())
+            .into_owned()
     }
 }

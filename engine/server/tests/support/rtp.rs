@@ -117,6 +117,8 @@ impl Drop for Rtp {
 /// One stream on its way out.
 struct Sender {
     answer: Answer,
+    /// Another one for each endpoint (RFC 3550 section 8).
+    source: u32,
     /// That of the last packet that came: the one that was agreed upon.
     a_law: bool,
     sequence: u16,
@@ -134,6 +136,7 @@ fn run(socket: &UdpSocket, answer: Answer, shared: &Shared) {
     let mut peer = None;
     let mut sender = Sender {
         answer,
+        source: rand::random(),
         a_law: false,
         sequence: 0,
         timestamp: 0,
@@ -231,7 +234,7 @@ impl Sender {
         let mut packet = vec![0x80, payload_type];
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
-        packet.extend(0x5eed_u32.to_be_bytes());
+        packet.extend(self.source.to_be_bytes());
         packet
     }
 

@@ -1,6 +1,7 @@
 //! Tones, and which of them are in a sound: what tells who is heard where.
 
 use std::f64::consts::TAU;
+use std::time::{Duration, Instant};
 
 use super::wav::Wav;
 
@@ -39,8 +40,29 @@ pub(crate) fn heard(wav: &Wav, channel: usize, seconds: f64, tones: &[f64]) -> V
 
 /// Which of `tones` are heard in a sound.
 pub(crate) fn within(pcm: &[i16], rate_hz: u32, tones: &[f64]) -> Vec<f64> {
+    clearly(pcm, rate_hz, tones).unwrap_or_else(|levels| panic!("neither there nor not there: {levels:?}"))
+}
+
+/// The same where that can be told; the levels where it cannot.
+pub(crate) fn clearly(pcm: &[i16], rate_hz: u32, tones: &[f64]) -> Result<Vec<f64>, Vec<(f64, f64)>> {
     let levels: Vec<_> = tones.iter().map(|hz| (*hz, level(pcm, rate_hz, *hz))).collect();
-    let unclear: Vec<_> = levels.iter().filter(|(_, level)| (ABSENT..PRESENT).contains(level)).collect();
-    assert!(unclear.is_empty(), "neither there nor not there: {unclear:?} of {levels:?}");
-    levels.into_iter().filter(|(_, level)| *level >= PRESENT).map(|(hz, _)| hz).collect()
+    if levels.iter().any(|(_, level)| (ABSENT..PRESENT).contains(level)) {
+        return Err(levels);
+    }
+    Ok(levels.into_iter().filter(|(_, level)| *level >= PRESENT).map(|(hz, _)| hz).collect())
+}
+
+/// Waits until exactly `expected` of `tones` are heard: on a busy machine sound comes late.
+pub(crate) fn wait_heard(what: &str, tones: &[f64], expected: &[f64], sound: impl Fn() -> (Vec<i16>, u32)) {
+    let mut heard = None;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < deadline {
+        let (pcm, rate_hz) = sound();
+        heard = Some(clearly(&pcm, rate_hz, tones));
+        if heard.as_ref().is_some_and(|heard| heard.as_ref().is_ok_and(|heard| heard == expected)) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("{what}: {expected:?} should be heard, not {heard:?}");
 }

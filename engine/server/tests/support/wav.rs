@@ -25,7 +25,9 @@ impl Wav {
                 rate_hz = long(body + 4);
                 assert_eq!(word(body + 14), 16, "16 bit PCM");
             } else if name == b"data" {
-                let pcm: Vec<i16> = bytes[body..(body + length).min(bytes.len())]
+                // A file that is still being written has no length yet.
+                let end = if length == 0 { bytes.len() } else { (body + length).min(bytes.len()) };
+                let pcm: Vec<i16> = bytes[body..end]
                     .chunks_exact(2)
                     .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
                     .collect();
