@@ -30,6 +30,7 @@ a=rtpmap:101 telephone-event/8000
 a=sendrecv";
 
 /// One run of SIPp.
+#[derive(Clone, Copy)]
 pub(crate) struct Sipp<'a> {
     pub(crate) scenario: &'a str,
     /// The session description; its `@RTP@` becomes `rtp`.
