@@ -1,6 +1,6 @@
 //! Every call of this process: its events, its state, and the way to end it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ const ENDED: usize = 1_000;
 const REFUSED: u64 = 64 << 20;
 /// Lines waiting for the disk, over all calls.
 const LINES: usize = 65_536;
+/// Lines written before any is handed to the system, at most.
+const TOGETHER: usize = 1_024;
 
 /// Where a call stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -64,7 +66,7 @@ pub(crate) struct CallSummary {
 struct Entry {
     summary: CallSummary,
     history: VecDeque<Arc<Event>>,
-    /// Gone once the call is over.
+    /// Made for the first watcher, since its places alone take 200 kB; gone once the call is over.
     live: Option<broadcast::Sender<Arc<Event>>>,
     end: mpsc::Sender<&'static Cause>,
 }
@@ -135,8 +137,7 @@ impl Calls {
             recording: None,
             events: 0,
         };
-        let entry =
-            Entry { summary, history: VecDeque::new(), live: Some(broadcast::channel(BEHIND).0), end };
+        let entry = Entry { summary, history: VecDeque::new(), live: None, end };
         let mut state = self.lock();
         state.calls.insert(id, entry);
         state.active += 1;
@@ -208,10 +209,14 @@ impl Calls {
 
     /// What has happened so far, and a receiver that goes on without a hole. `None` for an unknown call.
     pub(crate) fn watch(&self, id: CallId) -> Option<Watched> {
-        let state = self.lock();
-        let entry = state.calls.get(&id)?;
-        // Nothing follows a call's end: a receiver whose sender is gone says so.
-        let live = entry.live.as_ref().map_or_else(|| broadcast::channel(1).1, broadcast::Sender::subscribe);
+        let mut state = self.lock();
+        let entry = state.calls.get_mut(&id)?;
+        let live = if entry.summary.state == CallState::Ended {
+            // Nothing follows a call's end: a receiver whose sender is gone says so.
+            broadcast::channel(1).1
+        } else {
+            entry.live.get_or_insert_with(|| broadcast::channel(BEHIND).0).subscribe()
+        };
         Some((entry.history.iter().cloned().collect(), live))
     }
 
@@ -371,11 +376,13 @@ impl EventFiles {
     fn start() -> std::io::Result<Self> {
         let (sender, lines) = std::sync::mpsc::sync_channel(LINES);
         let thread = std::thread::Builder::new().name("events".into()).spawn(move || {
-            let mut files: BTreeMap<CallId, BufWriter<File>> = BTreeMap::new();
-            while let Ok(line) = lines.recv() {
-                if let Err(error) = write_line(&mut files, line) {
-                    tracing::error!(%error, "an event could not be written to disk");
+            let mut files = Files::default();
+            while let Ok(first) = lines.recv() {
+                // What came together is written together: a call's first events are one write.
+                for line in std::iter::once(first).chain(lines.try_iter().take(TOGETHER)) {
+                    tell(files.write(line));
                 }
+                files.flush();
             }
         })?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
@@ -398,52 +405,83 @@ impl Drop for EventFiles {
     }
 }
 
-fn write_line(files: &mut BTreeMap<CallId, BufWriter<File>>, line: Line) -> std::io::Result<()> {
-    match line {
-        Line::Open(id, path) => {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
+fn tell(written: std::io::Result<()>) {
+    if let Err(error) = written {
+        tracing::error!(%error, "an event could not be written to disk");
+    }
+}
+
+/// The files of all calls under way.
+#[derive(Default)]
+struct Files {
+    open: BTreeMap<CallId, BufWriter<File>>,
+    /// Calls with lines that are not with the system yet.
+    unwritten: BTreeSet<CallId>,
+}
+
+impl Files {
+    fn write(&mut self, line: Line) -> std::io::Result<()> {
+        match line {
+            Line::Open(id, path) => {
+                self.open.insert(id, BufWriter::new(private(&path, true)?));
             }
-            files.insert(id, BufWriter::new(private(&path, true)?));
-        }
-        Line::Event(event) => {
-            if let Some(file) = files.get_mut(&event.call) {
-                serde_json::to_writer(&mut *file, &*event)?;
-                file.write_all(b"\n")?;
-                file.flush()?;
-            }
-        }
-        Line::Close(id) => {
-            files.remove(&id);
-        }
-        Line::Refused(path, events) => {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)?;
-            }
-            let mut file = BufWriter::new(private(&path, false)?);
-            if file.get_ref().metadata()?.len() < REFUSED {
-                for event in &events {
-                    serde_json::to_writer(&mut file, &**event)?;
+            Line::Event(event) => {
+                if let Some(file) = self.open.get_mut(&event.call) {
+                    serde_json::to_writer(&mut *file, &*event)?;
                     file.write_all(b"\n")?;
+                    self.unwritten.insert(event.call);
                 }
-                file.flush()?;
+            }
+            Line::Close(id) => {
+                self.unwritten.remove(&id);
+                if let Some(mut file) = self.open.remove(&id) {
+                    file.flush()?;
+                }
+            }
+            Line::Refused(path, events) => {
+                let mut file = BufWriter::new(private(&path, false)?);
+                if file.get_ref().metadata()?.len() < REFUSED {
+                    for event in &events {
+                        serde_json::to_writer(&mut file, &**event)?;
+                        file.write_all(b"\n")?;
+                    }
+                    file.flush()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands every line over to the system, from where it survives this process.
+    fn flush(&mut self) {
+        for id in std::mem::take(&mut self.unwritten) {
+            if let Some(file) = self.open.get_mut(&id) {
+                tell(file.flush());
             }
         }
     }
-    Ok(())
 }
 
-/// Events hold personal data: only the owner may read them.
+/// Events hold personal data: only the owner may read them. The folder is made where it is missing, as it is for the
+/// first call of a day.
 fn private(path: &Path, anew: bool) -> std::io::Result<File> {
     let mut options = File::options();
     options.create(true).write(anew).truncate(anew).append(!anew);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    match (options.open(path), path.parent()) {
+        (Err(error), Some(folder)) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(folder)?;
+            options.open(path)
+        }
+        (opened, _) => opened,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::broadcast::error::TryRecvError;
+
     use super::*;
 
     const ID: CallId = CallId(1);
@@ -463,6 +501,19 @@ mod tests {
         assert_eq!(history.iter().map(|e| e.seq).collect::<Vec<_>>(), [1]);
         assert_eq!(live.try_recv().expect("live").seq, 2);
         assert!(calls.watch(CallId(2)).is_none());
+    }
+
+    #[test]
+    fn watchers_of_a_call_that_is_over_are_told_its_events_and_its_end() {
+        let calls = Calls::new().expect("a thread");
+        let (end, _ends) = mpsc::channel(1);
+        let mut log = calls.begin(ID, "inbound", String::new(), None, end);
+        let (_, mut early) = calls.watch(ID).expect("known");
+        log.write(MediaTime::ZERO, ended());
+        assert_eq!(early.try_recv().expect("live").seq, 1);
+        assert_eq!(early.try_recv().expect_err("over"), TryRecvError::Closed);
+        let (history, mut late) = calls.watch(ID).expect("still listed");
+        assert_eq!((history.len(), late.try_recv().expect_err("over")), (1, TryRecvError::Closed));
     }
 
     #[test]
