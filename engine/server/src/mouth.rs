@@ -14,8 +14,13 @@ use antiphon_models_speech::{Language, SpeechRequest, SpeechStream, SynthesizeEr
 
 /// Frames in which streamed speech travels to the shard.
 const FRAME: Span = Span::from_millis(20);
-/// How far a synthesiser may run ahead of the playing: five seconds.
-const AHEAD: usize = 250;
+/// Frames that wait for the shard: two seconds, far more than this side is ever late.
+const AHEAD: usize = 100;
+/// Sound made but not yet with the shard, in samples, at which the synthesiser waits: two minutes at 16 kHz. Below it,
+/// a prompt is made as fast as the voice can, so that the next call finds it whole.
+const MADE_AHEAD: usize = 120 * 16_000;
+/// Recorded prompts up to this are made ready at once and need no thread.
+const AT_ONCE: Span = Span::from_secs(60);
 /// Recorded prompts longer than this are refused.
 const LONGEST_RECORDING: Span = Span::from_secs(600);
 /// Sound kept in memory, in samples: two minutes at 16 kHz is some 4 MB.
@@ -79,7 +84,6 @@ impl Mouth {
         if let Some(pcm) = self.kept().sounds.get(&key).cloned() {
             return Ok(Ready { length: rate.span(pcm.len()), sound: Sound::Whole(pcm, rate) });
         }
-        let (writer, reader) = track_ring(rate, AHEAD, FRAME, Doorbell::new());
         let mut sources = Vec::with_capacity(key.0.len());
         let mut length = Span::ZERO;
         for piece in &key.0 {
@@ -87,20 +91,26 @@ impl Mouth {
             length += source.estimate(piece);
             sources.push(source);
         }
+        let recordings = sources.iter().all(|source| matches!(source, Source::Whole(_)));
+        if recordings && length <= AT_ONCE {
+            let pcm: Arc<[i16]> = sources.iter().flat_map(|source| source.recording(rate)).collect();
+            self.keep(key, &pcm);
+            return Ok(Ready { sound: Sound::Whole(pcm, rate), length });
+        }
+        let (writer, reader) = track_ring(rate, AHEAD, FRAME, Doorbell::new());
         let mouth = Arc::clone(self);
         std::thread::Builder::new()
             .name("speak".into())
             .spawn(move || {
                 let mut pump = Pump { writer, rate, all: Vec::new(), sent: 0, begun: false };
-                for source in sources {
-                    if let Err(error) = pump.play(source) {
-                        tracing::warn!(%error, "a prompt broke off");
-                        return;
-                    }
+                let made = sources.into_iter().try_for_each(|source| pump.play(source));
+                let (pcm, rest) = pump.finish();
+                match made {
+                    Ok(()) => mouth.keep(key, &pcm),
+                    Err(Stopped::Unheard) => return,
+                    Err(Stopped::Failed(error)) => tracing::warn!(%error, "a prompt broke off"),
                 }
-                if pump.finish() {
-                    mouth.keep(key, pump.all);
-                }
+                rest.send(&pcm);
             })
             .map_err(|e| SynthesizeError::Engine { engine: "speak", message: e.to_string() })?;
         Ok(Ready { sound: Sound::Stream(reader), length })
@@ -148,14 +158,14 @@ impl Mouth {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, key: Key, pcm: Vec<i16>) {
+    fn keep(&self, key: Key, pcm: &Arc<[i16]>) {
         let mut kept = self.kept();
         if pcm.len() > KEPT_SAMPLES / 4 || kept.sounds.contains_key(&key) {
             return;
         }
         kept.samples += pcm.len();
         kept.order.push_back(key.clone());
-        kept.sounds.insert(key, pcm.into());
+        kept.sounds.insert(key, Arc::clone(pcm));
         while kept.samples > KEPT_SAMPLES {
             let Some(oldest) = kept.order.pop_front() else { break };
             if let Some(pcm) = kept.sounds.remove(&oldest) {
@@ -184,6 +194,14 @@ enum Source {
 }
 
 impl Source {
+    /// A recording at `rate`; nothing of a voice.
+    fn recording(&self, rate: SampleRate) -> Vec<i16> {
+        match self {
+            Self::Whole(buf) => resample(&buf.pcm, buf.rate, rate),
+            Self::Speech { .. } => Vec::new(),
+        }
+    }
+
     fn estimate(&self, piece: &Piece) -> Span {
         match (self, piece) {
             (Self::Whole(buf), _) => buf.span(),
@@ -234,37 +252,51 @@ const ONSET: Span = Span::from_millis(20);
 /// A voice that is silent for longer means it.
 const LONGEST_LEAD: Span = Span::from_millis(800);
 
+/// Why a prompt was not made to its end.
+enum Stopped {
+    /// Nobody listens any more.
+    Unheard,
+    Failed(SynthesizeError),
+}
+
+impl From<SynthesizeError> for Stopped {
+    fn from(error: SynthesizeError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl Pump {
-    fn play(&mut self, source: Source) -> Result<(), SynthesizeError> {
+    fn play(&mut self, source: Source) -> Result<(), Stopped> {
         match source {
             Source::Whole(buf) => {
                 // A recording is played as it was made.
                 self.begun = true;
                 let pcm = resample(&buf.pcm, buf.rate, self.rate);
                 self.all.extend(pcm);
-                self.send(false);
+                self.offer()
             }
             Source::Speech { first, mut stream } => {
                 let mut resampler = Resampler::new(stream.rate(), self.rate);
                 resampler.process(&first.pcm, &mut self.all);
-                self.send(false);
-                while !self.writer.abandoned() {
-                    let Some(chunk) = stream.next_chunk()? else { break };
+                self.offer()?;
+                while let Some(chunk) = stream.next_chunk()? {
                     resampler.process(&chunk.pcm, &mut self.all);
-                    self.send(false);
+                    self.offer()?;
                 }
                 // What the filter still holds back.
                 let rest = stream.rate().samples(resampler.delay());
                 resampler.process(&vec![0; rest], &mut self.all);
+                Ok(())
             }
         }
-        Ok(())
     }
 
-    /// Sends the last frame; says whether everything was made.
-    fn finish(&mut self) -> bool {
-        self.send(true);
-        self.sent == self.all.len()
+    /// Everything that was made, and what is still to be sent of it.
+    fn finish(mut self) -> (Arc<[i16]>, Rest) {
+        if !self.begun {
+            self.begin(true);
+        }
+        (self.all.into(), Rest { writer: self.writer, rate: self.rate, sent: self.sent })
     }
 
     /// Cuts what a voice leaves empty before it speaks: flite some 200 ms, which a caller would wait for.
@@ -281,28 +313,56 @@ impl Pump {
         self.begun = true;
     }
 
-    fn send(&mut self, last: bool) {
-        if !self.begun {
-            self.begin(last);
+    /// Sends the whole frames that the ring has room for, and waits only where too much is made.
+    fn offer(&mut self) -> Result<(), Stopped> {
+        if self.writer.abandoned() {
+            return Err(Stopped::Unheard);
         }
         if !self.begun {
-            return;
+            self.begin(false);
         }
         let frame = self.rate.samples(FRAME);
-        while self.all.len() - self.sent >= frame || (last && self.sent < self.all.len()) {
-            let end = (self.sent + frame).min(self.all.len());
-            let pcm = &self.all[self.sent..end];
-            let buf = AudioFrame { pcm, rate: self.rate, ..AudioBuf::voice(Vec::new(), self.rate).frame() };
-            while self.writer.push(buf).is_err() {
+        while self.begun && self.all.len() - self.sent >= frame {
+            if self.writer.push(of(&self.all[self.sent..self.sent + frame], self.rate)).is_ok() {
+                self.sent += frame;
+            } else if self.writer.abandoned() {
+                return Err(Stopped::Unheard);
+            } else if self.all.len() - self.sent < MADE_AHEAD {
+                break;
+            } else {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a prompt that is made still has to send.
+struct Rest {
+    writer: TrackWriter,
+    rate: SampleRate,
+    sent: usize,
+}
+
+impl Rest {
+    /// Sends it at the pace of the playing, the last frame as long as it is.
+    fn send(mut self, pcm: &[i16]) {
+        for frame in pcm[self.sent..].chunks(self.rate.samples(FRAME)) {
+            while self.writer.push(of(frame, self.rate)).is_err() {
                 if self.writer.abandoned() {
                     return;
                 }
-                // The player is five seconds behind us: a pause of a frame costs nothing.
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(PAUSE);
             }
-            self.sent = end;
         }
     }
+}
+
+/// The player is two seconds behind: pauses of some frames cost nothing.
+const PAUSE: Duration = Duration::from_millis(200);
+
+fn of(pcm: &[i16], rate: SampleRate) -> AudioFrame<'_> {
+    AudioFrame { pcm, ..AudioBuf::voice(Vec::new(), rate).frame() }
 }
 
 #[cfg(test)]
@@ -316,12 +376,61 @@ mod tests {
         let mut pump = Pump { writer, rate, all: Vec::new(), sent: 0, begun: false };
         for piece in pcm.chunks(400) {
             pump.all.extend(piece);
-            pump.send(false);
+            assert!(pump.offer().is_ok());
         }
-        assert!(pump.finish());
+        let (all, rest) = pump.finish();
+        rest.send(&all);
         let mut out = Vec::new();
         while reader.pop(|frame| out.extend_from_slice(frame.pcm)).is_some() {}
+        assert_eq!(out, *all, "what is kept is what is played");
         out
+    }
+
+    /// Half a second of a tone that never stops, in no time.
+    struct Hummer;
+
+    impl Synthesizer for Hummer {
+        fn name(&self) -> &'static str {
+            "hummer"
+        }
+
+        fn speak(&self, _: &SpeechRequest) -> Result<Box<dyn SpeechStream>, SynthesizeError> {
+            Ok(Box::new(Humming(60)))
+        }
+    }
+
+    struct Humming(u32);
+
+    impl SpeechStream for Humming {
+        fn rate(&self) -> SampleRate {
+            SampleRate::HZ_8000
+        }
+
+        fn next_chunk(&mut self) -> Result<Option<AudioBuf>, SynthesizeError> {
+            self.0 = self.0.saturating_sub(1);
+            Ok((self.0 > 0).then(|| AudioBuf::voice(vec![1_000; 4_000], SampleRate::HZ_8000)))
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_at_hand_for_the_next_call_while_the_first_still_hears_it() {
+        let voices: BTreeMap<String, Arc<dyn Synthesizer>> = [("*".to_owned(), Arc::new(Hummer) as _)].into();
+        let mouth = Mouth::new(voices);
+        let language = Language::parse("en").expect("a tag");
+        let prompt = [Prompt::Text { text: "hum".into(), language, voice: None }];
+        let rate = SampleRate::HZ_8000;
+        let first = mouth.prepare(&prompt, rate).expect("made");
+        let Sound::Stream(reader) = first.sound else { panic!("the first is played while it is made") };
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        let second = loop {
+            match mouth.prepare(&prompt, rate).expect("made").sound {
+                Sound::Whole(pcm, _) => break pcm,
+                Sound::Stream(_) => assert!(std::time::Instant::now() < deadline, "it is never whole"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        assert_eq!(second.len(), 59 * 4_000);
+        assert!(reader.ready() > 0, "the first call has heard nothing yet");
     }
 
     #[test]

@@ -84,8 +84,6 @@ pub struct StereoRecording {
     path: PathBuf,
     rate: SampleRate,
     timeline: Timeline,
-    /// Reused for the little-endian bytes of a write.
-    bytes: Vec<u8>,
 }
 
 impl StereoRecording {
@@ -95,6 +93,8 @@ impl StereoRecording {
     pub const LONGEST_JUMP: Span = Span::from_secs(600);
     /// Settling in pieces of this length keeps the window from being moved at every frame.
     const PIECE: Span = Span::from_millis(200);
+    /// Samples of both channels that become octets at a time.
+    const AT_ONCE: usize = 16_384;
 
     /// Creates the file (and its directory), readable by the owner only; an older file there is replaced.
     ///
@@ -114,8 +114,7 @@ impl StereoRecording {
             Ok(file)
         };
         let file = open().map_err(|source| RecordError::Io { path: path.to_owned(), source })?;
-        let bytes = Vec::with_capacity(rate.samples(Span::from_secs(2)) * 4);
-        Ok(Self { file, path: path.to_owned(), rate, timeline: Timeline::new(rate), bytes })
+        Ok(Self { file, path: path.to_owned(), rate, timeline: Timeline::new(rate) })
     }
 
     /// Places a frame on the call's clock.
@@ -244,15 +243,18 @@ impl StereoRecording {
 
     /// Writes the first `samples` of the window at their place in the file.
     fn put(&mut self, samples: usize) -> Result<(), RecordError> {
-        self.bytes.clear();
-        for sample in &self.timeline.window()[..samples * 2] {
-            self.bytes.extend_from_slice(&sample.to_le_bytes());
-        }
         let at = wav::HEADER as u64 + self.timeline.settled() * 4;
-        self.file
-            .seek(SeekFrom::Start(at))
-            .and_then(|_| self.file.write_all(&self.bytes))
-            .map_err(|source| self.io(source))
+        self.file.seek(SeekFrom::Start(at)).map_err(|source| self.io(source))?;
+        // On the stack, for all recordings of a thread: each with a second's worth of its own would be the larger part
+        // of what a recorded call takes.
+        let mut bytes = [0; Self::AT_ONCE * 2];
+        for piece in self.timeline.window()[..samples * 2].chunks(Self::AT_ONCE) {
+            for (octets, sample) in bytes.chunks_exact_mut(2).zip(piece) {
+                octets.copy_from_slice(&sample.to_le_bytes());
+            }
+            self.file.write_all(&bytes[..piece.len() * 2]).map_err(|source| self.io(source))?;
+        }
+        Ok(())
     }
 
     /// Makes the header say `samples`.

@@ -105,6 +105,8 @@ impl Timeline {
     const TOLERANCE: Span = Span::from_millis(10);
     /// Over how long a step in the signal is smoothed, so that it does not click.
     const RAMP: Span = Span::from_millis(2);
+    /// The window as it is made: the usual 1 s of slack plus the same again, for a writer that comes late.
+    const WARM: Span = Span::from_secs(2);
     /// Gaps listed a channel; further ones are only counted.
     pub(crate) const GAPS: usize = 20_000;
     /// Gaps that fit without an allocation.
@@ -120,8 +122,7 @@ impl Timeline {
             blame: GapCause::Missing,
             trimmed: 0,
         };
-        // The usual 1 s of slack plus the same again, for a writer that comes late.
-        let window = Vec::with_capacity(rate.samples(Span::from_secs(2)) * 2);
+        let window = Vec::with_capacity(rate.samples(Self::WARM) * 2);
         Self { rate, window, settled: 0, now: 0, tracks: [track(), track()] }
     }
 
@@ -190,6 +191,11 @@ impl Timeline {
     pub(crate) fn retire(&mut self, sample: u64) {
         let count = (sample.saturating_sub(self.settled) as usize * 2).min(self.window.len());
         self.window.drain(..count);
+        // A call that rang for long began with as long a window; it is not to keep it.
+        let warm = self.samples(Self::WARM) as usize * 2;
+        if self.window.capacity() > warm && self.window.len() <= warm / 4 * 3 {
+            self.window.shrink_to(warm);
+        }
         self.settled += (count / 2) as u64;
     }
 
