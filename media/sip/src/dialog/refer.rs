@@ -303,7 +303,10 @@ pub(crate) async fn serve(leg: Arc<Leg>, mut tx: Transaction) {
         }
         refused => {
             let status = if let Some(ReferAnswer::Reject(status)) = refused { status } else { 603 };
+            // The next transfer may come with the answer to this.
+            leg.referred.store(false, Ordering::Release);
             tx.reply(StatusCode::from(status)).await.ok();
+            return;
         }
     }
     leg.referred.store(false, Ordering::Release);
