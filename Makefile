@@ -45,6 +45,10 @@ check: ## Quick, while working: format, lints, unit tests (no set-up)
 bench: setup-run ## Measure: frame path, jitter buffer, codecs, calls a CPU (docs/PERFORMANCE.md)
 	cargo bench --workspace --bench '*'
 
+.PHONY: capacity
+capacity: build ## Measure whole calls: CPU, memory, delay and set-up rate (takes minutes; needs jq and a quiet machine)
+	scripts/capacity.sh
+
 .PHONY: docs
 docs: ## Build the API documentation, warnings denied
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
