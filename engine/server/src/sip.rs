@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_media_sip::{
-    Access, AgentConfig, Decision, LimitConfig, Peer, Registrar, RegistrarConfig, RequestFacts, Secret,
-    TlsIdentity, TlsTrust,
+    Access, AgentConfig, Decision, DigestAlgorithm, LimitConfig, Peer, Registrar, RegistrarConfig,
+    RequestFacts, Secret, TlsIdentity, TlsTrust,
 };
 use anyhow::Context;
 
-use crate::config::{Config, Tls};
+use crate::config::{Config, Tls, User};
 use crate::shared::Shared;
 use crate::trunks::Router;
 
@@ -65,6 +65,7 @@ pub(crate) fn agent_config(shared: &Arc<Shared>) -> anyhow::Result<AgentConfig> 
         tls_trust: trust,
         access: Arc::new(Policy { shared: Arc::clone(shared) }),
         registrar: shared.registrar.clone(),
+        digest_algorithms: algorithms(&config.users),
         limits: LimitConfig {
             messages_per_second: security.requests_per_second,
             message_burst: security.requests_per_second.saturating_mul(2),
@@ -77,6 +78,17 @@ pub(crate) fn agent_config(shared: &Arc<Shared>) -> anyhow::Result<AgentConfig> 
         },
         ..AgentConfig::default()
     })
+}
+
+/// What passwords are asked for by: nothing that no user could answer. Old telephones give up at a challenge they do not
+/// know, also where one they know comes with it.
+fn algorithms(users: &[User]) -> Vec<DigestAlgorithm> {
+    let known = |algorithm: &DigestAlgorithm| match algorithm {
+        DigestAlgorithm::Sha256 => users.iter().any(|u| u.password.is_some() || u.ha1_sha256.is_some()),
+        DigestAlgorithm::Md5 => users.iter().any(|u| u.password.is_some() || u.ha1.is_some()),
+    };
+    let all = AgentConfig::default().digest_algorithms;
+    if users.is_empty() { all } else { all.into_iter().filter(known).collect() }
 }
 
 /// Our certificate for SIP over TLS, if there is one.
