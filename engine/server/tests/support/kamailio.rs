@@ -13,7 +13,7 @@ use super::{Process, free_ports, wait_for};
 /// Where it lives, so that it is told from telephones.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// The password of all its users.
-pub(crate) const PASSWORD: &str = "between us";
+pub(crate) const PASSWORD: &str = "between-us";
 const MODULES: &[&str] = &[
     "kex",
     "tm",

@@ -143,13 +143,15 @@ impl Softphone {
     }
 
     /// Gives a command of baresip's menu: `dial`, `sndcode`, `hold`, `resume`, `hangup`.
-    pub(crate) fn command(&mut self, command: &str, parameter: &str) {
+    /// Returns what it says to that.
+    pub(crate) fn command(&mut self, command: &str, parameter: &str) -> String {
         let text = json!({"command": command, "params": parameter, "token": command}).to_string();
         write!(self.control, "{}:{text},", text.len()).expect("baresip listens");
         let limit = Duration::from_secs(5);
         let answer = self.wait(&format!("an answer to {command}"), limit, |event| event["token"] == command);
         assert_eq!(answer["ok"], true, "{command}: {answer}");
         self.events.retain(|event| event["token"] != command);
+        answer["data"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Its own SIP address, for UDP and TCP.
@@ -176,6 +178,19 @@ impl Softphone {
     /// Waits for an event of this type: `CALL_CLOSED`.
     pub(crate) fn wait_event(&mut self, kind: &str, limit: Duration) -> Value {
         self.wait(kind, limit, |event| event["type"] == kind)
+    }
+
+    /// Waits until its registration has this state: `OK`, `ERR`. Its first event comes before anybody can listen.
+    pub(crate) fn wait_registration(&mut self, state: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let told = self.command("reginfo", "");
+            if told.contains(state) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the registration is not {state}: {told}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Forgets the events so far, before another call.
