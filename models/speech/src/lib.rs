@@ -4,6 +4,6 @@ mod recognizer;
 mod synthesizer;
 mod words;
 
-pub use recognizer::{Engine, Hints, Recognition, RecognizeError, Recognizer, StreamConfig};
+pub use recognizer::{Engine, Hints, Pace, Recognition, RecognizeError, Recognizer, StreamConfig};
 pub use synthesizer::{SpeechRequest, SpeechStream, SynthesizeError, Synthesizer};
 pub use words::{Hypothesis, Language, Utterance, Word};

@@ -1,5 +1,7 @@
 //! The streaming recogniser that every engine fills.
 
+use std::any::Any;
+
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 
 use crate::{Hypothesis, Language, Utterance};
@@ -87,11 +89,16 @@ pub enum RecognizeError {
 
 /// One stream of one engine. Used by one thread at a time.
 ///
+/// There are two ways to compute. An engine that works through its sound as it comes computes in `push` and `flush` and
+/// leaves `owed` and `step` as they are. An engine that gains by computing many streams at once only keeps what `push`
+/// gives it; from the moment that a chunk is complete it owes a [`step`](Recognizer::step), or a row of an
+/// [`Engine::step`], and after a `flush` as many as the rest takes. What `poll` gives is up to date where nothing is owed.
+///
 /// The caller gates: between [`Recognizer::flush`] or [`Recognizer::reset`] and the next speech it pushes nothing, so an
 /// engine hears speech with a little margin on both sides. Frames of one utterance follow each other in time; where a
 /// frame's `at` jumps ahead the engine accounts for the gap itself (by silence or by its own time axis), so that word
 /// times stay on the call's clock.
-pub trait Recognizer: Send {
+pub trait Recognizer: Send + Any {
     /// The rate of the frames it takes.
     fn rate(&self) -> SampleRate;
 
@@ -119,8 +126,37 @@ pub trait Recognizer: Send {
     /// The engine's own failure.
     fn flush(&mut self) -> Result<(), RecognizeError>;
 
-    /// Forgets the utterance under way and everything unpolled. Hints stay.
+    /// Forgets the utterance under way and everything unpolled or owed. Hints stay.
     fn reset(&mut self);
+
+    /// How many steps it owes for what it was given.
+    fn owed(&self) -> usize {
+        0
+    }
+
+    /// Computes one step that is owed; without any it does nothing.
+    ///
+    /// # Errors
+    /// The engine's own failure. The step is still owed and the stream as it was before.
+    fn step(&mut self) -> Result<(), RecognizeError> {
+        Ok(())
+    }
+}
+
+/// How an engine likes to compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// The sound of one step: the finest unit that streams can take turns in.
+    pub chunk: Span,
+    /// The most streams that one [`Engine::step`] computes together, at least 1.
+    pub rows: usize,
+}
+
+impl Default for Pace {
+    /// A fifth of a second, one stream at a time.
+    fn default() -> Self {
+        Self { chunk: Span::from_millis(200), rows: 1 }
+    }
 }
 
 /// A maker of streams: one loaded model, shared by all its streams.
@@ -136,4 +172,19 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// Missing models, an unknown language, the engine's own failure.
     fn open(&self, config: &StreamConfig) -> Result<Box<dyn Recognizer>, RecognizeError>;
+
+    /// How its streams are computed.
+    fn pace(&self) -> Pace {
+        Pace::default()
+    }
+
+    /// Computes one owed step of each row, together where the engine can. The rows are streams of this engine, each of
+    /// which owes a step, at most [`Pace::rows`] of them.
+    ///
+    /// # Errors
+    /// The engine's own failure. Every row that still owes the step is as it was before, so that rows can be tried one by
+    /// one to find the one at fault.
+    fn step(&self, rows: &mut [&mut dyn Recognizer]) -> Result<(), RecognizeError> {
+        rows.iter_mut().try_for_each(|row| row.step())
+    }
 }
