@@ -73,6 +73,7 @@ catalogue! {
     SUPERVISOR_HUNG_UP = "call.hangup.supervisor", 0, Normal, "A supervisor ended the call.", "";
     REPLACED = "call.hangup.replaced", 0, Normal, "Another call took this one's place (Replaces).", "";
     CALLER_CANCELLED = "call.cancelled", 487, Normal, "The caller gave up before the call was answered.", "";
+    ELSEWHERE = "call.elsewhere", 487, Normal, "Another telephone that rang with this one was answered.", "";
     SHUTDOWN = "call.hangup.shutdown", 503, Warning, "Antiphon was shut down during the call.",
         "Drain calls before stopping the server.";
     RTP_SILENCE = "call.media.silent", 0, Warning, "No media came from the caller for the configured time.",

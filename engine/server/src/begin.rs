@@ -14,9 +14,11 @@ use antiphon_media_plane::LegCommand;
 use antiphon_media_sip::Dialog;
 use antiphon_media_sip::sdp::AgreedSecurity;
 use antiphon_models_speech::Language;
+use jiff::SignedDuration;
 use tokio::sync::mpsc;
 
 use crate::calls::EventLog;
+use crate::cdr::Attempts;
 use crate::conversation::{Conversation, Leaving, Outcome, Parts};
 use crate::renegotiate::Media;
 use crate::setup::Setup;
@@ -98,7 +100,7 @@ pub(crate) fn begin<D: Dialogue>(shared: &Arc<Shared>, parties: Parties, dialogu
         Origin::Anonymous | Origin::Api => {}
     }
     let (trunk, user) = (record.trunk.clone(), record.user.clone());
-    let leg = record.first();
+    let leg = record.leg();
     (leg.trunk, leg.user) = (trunk, user);
     let limits = Limits { ringing: Span::from(ringing), longest: config.longest.span() };
     let mut call = Call::new(dialogue, limits, MediaTime::ZERO);
@@ -109,6 +111,21 @@ pub(crate) fn begin<D: Dialogue>(shared: &Arc<Shared>, parties: Parties, dialogu
 }
 
 impl<D: Dialogue> Begun<D> {
+    /// The far side hears that it rings.
+    pub(crate) fn rings(&mut self) {
+        let now = self.now();
+        let record = self.log.record();
+        let at = record.wall(now);
+        record.leg().ring(at);
+    }
+
+    /// What collects the legs of a call on its way out.
+    pub(crate) fn attempts(&mut self) -> Attempts {
+        let (epoch, offered_at) = (self.epoch, self.log.record().offered_at);
+        // A call lasts nowhere near the 292 years that would not fit.
+        Attempts::new(move || offered_at + SignedDuration::try_from(epoch.elapsed()).unwrap_or_default())
+    }
+
     /// Ends the call, which was never answered.
     pub(crate) fn finish(mut self, cause: &'static Cause) {
         let now = self.now();

@@ -69,6 +69,8 @@ struct Entry {
     /// Made for the first watcher, since its places alone take 200 kB; gone once the call is over.
     live: Option<broadcast::Sender<Arc<Event>>>,
     end: mpsc::Sender<&'static Cause>,
+    /// The name of the token that asked for the end.
+    ended_by: Option<String>,
 }
 
 struct State {
@@ -137,7 +139,7 @@ impl Calls {
             recording: None,
             events: 0,
         };
-        let entry = Entry { summary, history: VecDeque::new(), live: None, end };
+        let entry = Entry { summary, history: VecDeque::new(), live: None, end, ended_by: None };
         let mut state = self.lock();
         state.calls.insert(id, entry);
         state.active += 1;
@@ -189,11 +191,22 @@ impl Calls {
 
     /// Asks a call to end.
     pub(crate) fn end(&self, id: CallId, cause: &'static Cause) -> Result<(), EndError> {
-        let state = self.lock();
-        let entry = state.calls.get(&id).ok_or(EndError::Unknown)?;
+        self.end_for(None, id, cause)
+    }
+
+    /// Asks a call to end on behalf of the token of this name, which its record then tells.
+    pub(crate) fn end_for(
+        &self,
+        token: Option<String>,
+        id: CallId,
+        cause: &'static Cause,
+    ) -> Result<(), EndError> {
+        let mut state = self.lock();
+        let entry = state.calls.get_mut(&id).ok_or(EndError::Unknown)?;
         if entry.summary.state == CallState::Ended {
             return Err(EndError::AlreadyEnded);
         }
+        entry.ended_by = entry.ended_by.take().or(token);
         // A full queue means that an end is under way already.
         let _ = entry.end.try_send(cause);
         Ok(())
@@ -223,6 +236,10 @@ impl Calls {
     /// The events of all calls from now on.
     pub(crate) fn watch_all(&self) -> broadcast::Receiver<Arc<Event>> {
         self.all.subscribe()
+    }
+
+    fn ended_by(&self, id: CallId) -> Option<String> {
+        self.lock().calls.get(&id).and_then(|entry| entry.ended_by.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -319,6 +336,7 @@ impl EventLog {
         self.record.note(&event);
         self.calls.publish(&event, self.to_file);
         if over {
+            self.record.ended_by = self.calls.ended_by(self.id);
             if let Some(records) = self.calls.records() {
                 records.submit(self.record.clone());
             }

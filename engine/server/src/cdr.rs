@@ -5,8 +5,11 @@
 //! webhooks are to be told. So a store that is slow or full, a crash, a power cut: each record is in the store once, and
 //! told once or again, but not lost.
 
+mod attempts;
 mod hooks;
+mod instant;
 mod journal;
+mod leg;
 mod record;
 
 use std::path::{Path, PathBuf};
@@ -24,11 +27,13 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::store::{NewDelivery, Store, StoreError};
+pub(crate) use attempts::{Attempt, Attempts};
 use hooks::Hook;
 use journal::Journal;
+pub(crate) use leg::{Direction, LegRecord};
+pub(crate) use record::CallRecord;
 #[cfg(test)]
 pub(crate) use record::tests::example;
-pub(crate) use record::{CallRecord, Direction};
 
 /// Records that wait for the disk, over all calls; some 3 KB each.
 const WAITING: usize = 16_384;

@@ -19,6 +19,7 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
 use crate::begin::{Begun, Line, Parties, begin};
+use crate::cdr::{Attempt, Attempts};
 use crate::conversation::Leaving;
 use crate::line::{Plan, Target};
 use crate::quiet::{Picked, Quiet};
@@ -48,6 +49,10 @@ pub(crate) struct Ticket<D> {
     pub(crate) to: Pii<String>,
     pub(crate) ring: Duration,
     pub(crate) parent: Option<CallId>,
+    /// The token that places it over the API.
+    pub(crate) token: Option<String>,
+    /// The flow that speaks with whoever answers.
+    pub(crate) flow: Option<String>,
     pub(crate) language: Language,
     pub(crate) leaving: Leaving,
     pub(crate) variables: BTreeMap<String, String>,
@@ -68,6 +73,8 @@ pub(crate) async fn leg(
         to: Pii::new(request.to.clone()),
         ring: request.ring,
         parent: Some(parent),
+        token: None,
+        flow: None,
         language,
         leaving: Leaving::WithPartner,
         variables: BTreeMap::new(),
@@ -132,10 +139,12 @@ pub(crate) fn place<D: Dialogue + Send + 'static>(
     shared: &Arc<Shared>,
     ticket: Ticket<D>,
 ) -> (Placing<D>, oneshot::Receiver<Result<(), TransferOutcome>>) {
-    let Ticket { plan, from, to, ring, parent, language, leaving, variables, dialogue } = ticket;
+    let Ticket { plan, from, to, ring, parent, token, flow, language, leaving, variables, dialogue } = ticket;
     let ringing = ring + Duration::from_secs(5);
     let parties = Parties { direction: "outbound", from, to, ringing, parent, origin: Origin::Api };
-    let begun = begin(shared, parties, dialogue);
+    let mut begun = begin(shared, parties, dialogue);
+    let record = begun.log.record();
+    (record.token, record.flow) = (token, flow);
     let (answered, told) = oneshot::channel();
     (Placing { begun, plan, ring, language, leaving, variables, answered }, told)
 }
@@ -150,16 +159,19 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
         let Self { mut begun, plan, ring, language, leaving, variables, answered } = self;
         let shared = Arc::clone(&begun.shared);
         let id = begun.id;
+        let attempts = begun.attempts();
         let rung = tokio::select! {
-            rung = ring_all(&shared, plan, ring) => rung,
+            rung = ring_all(&shared, &attempts, plan, ring) => rung,
             Some(cause) = begun.end.recv() => {
+                attempts.finish(begun.log.record(), None);
                 begun.finish(cause);
                 return;
             }
         };
+        attempts.finish(begun.log.record(), rung.as_ref().err().and_then(|refusal| refusal.leg));
         let taken = match rung {
             Ok(taken) => taken,
-            Err((outcome, cause)) => {
+            Err(Refusal { outcome, cause, .. }) => {
                 tracing::info!(call = %id, outcome = outcome.name(), "nobody could be reached");
                 begun.finish(cause);
                 // Whoever asked may be gone.
@@ -215,18 +227,34 @@ struct Taken {
     target: Target,
 }
 
-type Refusal = (TransferOutcome, &'static Cause);
+/// Nobody answered anywhere.
+struct Refusal {
+    outcome: TransferOutcome,
+    cause: &'static Cause,
+    /// Whose failure this is.
+    leg: Option<usize>,
+}
 
-async fn ring_all(shared: &Arc<Shared>, plan: Plan, ring: Duration) -> Result<Taken, Refusal> {
+async fn ring_all(
+    shared: &Arc<Shared>,
+    attempts: &Attempts,
+    plan: Plan,
+    ring: Duration,
+) -> Result<Taken, Refusal> {
     match plan {
-        Plan::Together(targets) => ring_together(shared, targets, ring).await,
-        Plan::Over(dialling) => ring_over(shared, *dialling, ring).await,
+        Plan::Together(targets) => ring_together(shared, attempts, targets, ring).await,
+        Plan::Over(dialling) => ring_over(shared, attempts, *dialling, ring).await,
     }
 }
 
-async fn ring_together(shared: &Arc<Shared>, targets: Vec<Target>, ring: Duration) -> Result<Taken, Refusal> {
+async fn ring_together(
+    shared: &Arc<Shared>,
+    attempts: &Attempts,
+    targets: Vec<Target>,
+    ring: Duration,
+) -> Result<Taken, Refusal> {
     let mut ringing: FuturesUnordered<_> =
-        targets.into_iter().map(|target| ring_one(shared, target, ring)).collect();
+        targets.into_iter().map(|target| ring_one(shared, attempts, target, ring)).collect();
     let mut worst: Option<Missed> = None;
     while let Some(rung) = ringing.next().await {
         match rung {
@@ -239,14 +267,19 @@ async fn ring_together(shared: &Arc<Shared>, targets: Vec<Target>, ring: Duratio
             }
         }
     }
-    let worst = worst.map(|missed| (missed.outcome, missed.cause));
-    Err(worst.unwrap_or((failed("there is nobody to call"), Cause::UNREACHABLE)))
+    let nobody = Refusal { outcome: failed("there is nobody to call"), cause: Cause::UNREACHABLE, leg: None };
+    Err(worst.map_or(nobody, Missed::refusal))
 }
 
-async fn ring_over(shared: &Arc<Shared>, mut dialling: Dialling, ring: Duration) -> Result<Taken, Refusal> {
+async fn ring_over(
+    shared: &Arc<Shared>,
+    attempts: &Attempts,
+    mut dialling: Dialling,
+    ring: Duration,
+) -> Result<Taken, Refusal> {
     let mut last = None;
     while let Some(attempt) = dialling.next(Instant::now()) {
-        match ring_one(shared, shared.target_of(attempt), ring).await {
+        match ring_one(shared, attempts, shared.target_of(attempt), ring).await {
             Ok(taken) => {
                 dialling.answered(None, Instant::now());
                 return Ok(*taken);
@@ -255,16 +288,19 @@ async fn ring_over(shared: &Arc<Shared>, mut dialling: Dialling, ring: Duration)
                 let tried = dialling.failed(missed.status, Instant::now());
                 // One that redirects is as good as one that is overloaded: the next host may take the call.
                 let go_on = (tried || (300..400).contains(&missed.status)) && missed.go_on;
-                last = Some((missed.outcome, missed.cause));
+                last = Some(missed.refusal());
                 if !go_on {
                     break;
                 }
             }
         }
     }
-    let refused = || match dialling.refusal() {
-        Some(limit) => (TransferOutcome::Failed { status: 503, reason: limit.to_string() }, Cause::BUSY),
-        None => (failed("no host is left to try"), Cause::UNREACHABLE),
+    let refused = || {
+        let (outcome, cause) = match dialling.refusal() {
+            Some(limit) => (TransferOutcome::Failed { status: 503, reason: limit.to_string() }, Cause::BUSY),
+            None => (failed("no host is left to try"), Cause::UNREACHABLE),
+        };
+        Refusal { outcome, cause, leg: None }
     };
     Err(last.unwrap_or_else(refused))
 }
@@ -287,21 +323,54 @@ struct Missed {
     status: u16,
     /// Whether another host could do better.
     go_on: bool,
+    /// Its place in the call's record.
+    leg: Option<usize>,
 }
 
 impl Missed {
     fn unreachable(reason: &str) -> Box<Self> {
-        Box::new(Self { outcome: failed(reason), cause: Cause::UNREACHABLE, status: 408, go_on: true })
+        Self::new(failed(reason), Cause::UNREACHABLE, 408, true)
+    }
+
+    fn new(outcome: TransferOutcome, cause: &'static Cause, status: u16, go_on: bool) -> Box<Self> {
+        Box::new(Self { outcome, cause, status, go_on, leg: None })
+    }
+
+    fn refusal(self) -> Refusal {
+        Refusal { outcome: self.outcome, cause: self.cause, leg: self.leg }
     }
 }
 
-async fn ring_one(shared: &Arc<Shared>, target: Target, ring: Duration) -> Result<Box<Taken>, Box<Missed>> {
+/// Rings one target, and keeps in the record what becomes of it.
+async fn ring_one(
+    shared: &Arc<Shared>,
+    attempts: &Attempts,
+    target: Target,
+    ring: Duration,
+) -> Result<Box<Taken>, Box<Missed>> {
+    let attempt = attempts.begin(|leg| target.describe(leg));
+    let mut rung = ring_leg(shared, &attempt, target, ring).await;
+    match &mut rung {
+        Ok(_) => attempt.answered(),
+        Err(missed) => {
+            missed.leg = attempt.place();
+            attempt.failed(missed.cause);
+        }
+    }
+    rung
+}
+
+async fn ring_leg(
+    shared: &Arc<Shared>,
+    attempt: &Attempt<'_>,
+    target: Target,
+    ring: Duration,
+) -> Result<Box<Taken>, Box<Missed>> {
     let Some(agent) = shared.agent() else { return Err(Missed::unreachable("SIP is not up")) };
     let address = our_address(shared, &target).await.ok_or_else(|| Missed::unreachable("no route"))?;
     let pair = shared.ports.bind(address).map_err(|error| {
         tracing::error!(%error, "no RTP port for a call");
-        let outcome = failed("no RTP port is free");
-        Box::new(Missed { outcome, cause: Cause::NO_PORTS, status: 500, go_on: false })
+        Missed::new(failed("no RTP port is free"), Cause::NO_PORTS, 500, false)
     })?;
     let port = pair.address().map_err(|_| Missed::unreachable("no RTP port"))?.port();
     let local = shared.offer_media(SocketAddr::new(address, port), &target.profile);
@@ -312,7 +381,8 @@ async fn ring_one(shared: &Arc<Shared>, target: Target, ring: Duration) -> Resul
         tracing::info!(%error, host = target.host, "a host cannot be called");
         Missed::unreachable("the host cannot be reached")
     })?;
-    match wait_for_answer(outgoing, &local, &target).await {
+    attempt.sent(outgoing.call_id());
+    match wait_for_answer(outgoing, attempt, &local, &target).await {
         Ok((dialog, agreed)) => Ok(Box::new(Taken { dialog, agreed, local, pair, target })),
         Err(missed) => Err(missed),
     }
@@ -320,6 +390,7 @@ async fn ring_one(shared: &Arc<Shared>, target: Target, ring: Duration) -> Resul
 
 async fn wait_for_answer(
     mut outgoing: OutgoingCall,
+    attempt: &Attempt<'_>,
     local: &LocalMedia,
     target: &Target,
 ) -> Result<(Dialog, Negotiated), Box<Missed>> {
@@ -332,9 +403,9 @@ async fn wait_for_answer(
             () = &mut silent, if !heard => return Err(Missed::unreachable("the host says nothing")),
         };
         heard = true;
-        let missed = |outcome, cause, status, go_on| Err(Box::new(Missed { outcome, cause, status, go_on }));
+        let missed = |outcome, cause, status, go_on| Err(Missed::new(outcome, cause, status, go_on));
         match event {
-            OutgoingEvent::Ringing | OutgoingEvent::Progress { .. } => {}
+            OutgoingEvent::Ringing | OutgoingEvent::Progress { .. } => attempt.ringing(),
             OutgoingEvent::Answered { sdp, dialog } => match sdp::accept_answer(local, &sdp) {
                 Ok(agreed) => return Ok((dialog, agreed)),
                 Err(error) => {
@@ -343,16 +414,19 @@ async fn wait_for_answer(
                     return missed(outcome, Cause::SDP_UNSUPPORTED, 488, true);
                 }
             },
-            OutgoingEvent::Redirected { contacts } => {
+            OutgoingEvent::Redirected { status, contacts } => {
+                attempt.redirected(status, &contacts);
                 // Where a carrier would have us call instead is not for it to decide: it could be a premium number.
                 let reason = format!("the far side redirects to {} other addresses", contacts.len());
-                let outcome = TransferOutcome::Failed { status: 302, reason };
-                return missed(outcome, Cause::REFUSED_BY_PEER, 302, true);
+                let outcome = TransferOutcome::Failed { status, reason };
+                return missed(outcome, Cause::REFUSED_BY_PEER, status, true);
             }
             OutgoingEvent::Failed { status: 408, .. } => {
+                attempt.refused(408);
                 return missed(failed("the host does not answer"), Cause::UNREACHABLE, 408, true);
             }
             OutgoingEvent::Failed { status, reason, .. } => {
+                attempt.refused(status);
                 let outcome = TransferOutcome::of_status(status, &reason);
                 return missed(outcome, Cause::REFUSED_BY_PEER, status, true);
             }

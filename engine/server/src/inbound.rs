@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::begin::{Begun, Joining, Line, Parties, begin};
 use crate::conversation::{Command, Happening, Leaving};
 use crate::dial;
-use crate::line::Profile;
+use crate::line::{self, Profile};
 use crate::quiet::Quiet;
 use crate::renegotiate::{self, Media};
 use crate::setup::{Place, SetupError, set_up};
@@ -84,7 +84,7 @@ async fn take(shared: Arc<Shared>, incoming: IncomingCall) {
     let arrival = Arrival { origin, called, caller: incoming.from().user, profile };
     tracing::info!(from = %incoming.source(), origin = arrival.origin.kind(), "a call came in");
     if let Some(supervision) = shared.supervision(&arrival.origin, &arrival.called) {
-        let begun = arrival.begin(&shared, Quiet::new(Vec::new(), false, None));
+        let begun = arrival.begin(&shared, &incoming, Quiet::new(Vec::new(), false, None));
         return match supervision {
             Ok(joining) => quietly(begun, incoming, arrival, joining).await,
             Err(cause) => refuse(incoming, begun, &Refusal::of(cause)),
@@ -97,10 +97,10 @@ async fn take(shared: Arc<Shared>, incoming: IncomingCall) {
         _ => None,
     };
     if let Some(flow) = flow {
-        let begun = arrival.begin(&shared, FlowDialogue(Session::new(Arc::clone(&flow))));
+        let begun = arrival.begin(&shared, &incoming, FlowDialogue(Session::new(Arc::clone(&flow))));
         return by_flow(begun, incoming, arrival, &flow).await;
     }
-    let begun = arrival.begin(&shared, Quiet::new(Vec::new(), false, None));
+    let begun = arrival.begin(&shared, &incoming, Quiet::new(Vec::new(), false, None));
     match target {
         Target::Conference(name) => quietly(begun, incoming, arrival, Joining::Confer(name)).await,
         Target::User(name) => connect(begun, incoming, arrival, format!("user:{name}")).await,
@@ -118,7 +118,7 @@ async fn take(shared: Arc<Shared>, incoming: IncomingCall) {
 }
 
 impl Arrival {
-    fn begin<D: Dialogue>(&self, shared: &Arc<Shared>, dialogue: D) -> Begun<D> {
+    fn begin<D: Dialogue>(&self, shared: &Arc<Shared>, incoming: &IncomingCall, dialogue: D) -> Begun<D> {
         let parties = Parties {
             direction: "inbound",
             from: self.caller.clone(),
@@ -127,12 +127,15 @@ impl Arrival {
             parent: None,
             origin: self.origin.clone(),
         };
-        begin(shared, parties, dialogue)
+        let mut begun = begin(shared, parties, dialogue);
+        line::describe(incoming, begun.log.record().leg());
+        begun
     }
 }
 
 /// A flow answers.
-async fn by_flow(begun: Begun<FlowDialogue>, incoming: IncomingCall, arrival: Arrival, flow: &Arc<Flow>) {
+async fn by_flow(mut begun: Begun<FlowDialogue>, incoming: IncomingCall, arrival: Arrival, flow: &Arc<Flow>) {
+    begun.log.record().flow = Some(flow.name().to_owned());
     let mut variables = variables(&incoming, flow, begun.id, &arrival.called);
     if let Origin::Trunk(trunk) = &arrival.origin {
         let header = |name: &str| incoming.headers(name).next().map(str::to_owned);
@@ -159,6 +162,7 @@ async fn connect(mut begun: Begun<Quiet>, mut incoming: IncomingCall, arrival: A
     if incoming.ring().is_err() {
         return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
     }
+    begun.rings();
     let (cancel, cancelled) = oneshot::channel();
     let request = TransferRequest {
         to,
@@ -242,6 +246,7 @@ async fn answer<D: Dialogue>(
     if incoming.ring().is_err() {
         return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
     }
+    begun.rings();
     let from = incoming.from();
     let peer = Pii::new(format!("sip:{}@{}", from.user.expose(), from.host));
     let Negotiating { answer, agreed, local, pair } = negotiated;
@@ -514,12 +519,13 @@ fn variables(incoming: &IncomingCall, flow: &Flow, id: CallId, called: &str) -> 
     ])
 }
 
-fn refuse<D: Dialogue>(incoming: IncomingCall, begun: Begun<D>, refusal: &Refusal) {
+fn refuse<D: Dialogue>(incoming: IncomingCall, mut begun: Begun<D>, refusal: &Refusal) {
     // Where the caller gave up there is nobody to refuse.
-    if refusal.cause != Cause::CALLER_CANCELLED
-        && let Err(error) = incoming.reject(refusal.status, "", &refusal.warning)
-    {
-        tracing::debug!(%error, "a call could not be refused");
+    if refusal.cause != Cause::CALLER_CANCELLED {
+        begun.log.record().leg().sip_status = Some(refusal.status);
+        if let Err(error) = incoming.reject(refusal.status, "", &refusal.warning) {
+            tracing::debug!(%error, "a call could not be refused");
+        }
     }
     tracing::info!(cause = refusal.cause.code, "a call was not answered");
     begun.finish(refusal.cause);

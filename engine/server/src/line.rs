@@ -10,10 +10,13 @@ use antiphon_media_frame::CallId;
 use antiphon_media_sip::sdp::{
     Candidate, Codec, Fingerprint, IceCredentials, LocalIce, LocalMedia, Security,
 };
-use antiphon_media_sip::{Binding, CallRequest, Credentials, Dialog, DialogControl, Replaces, SipTransport};
+use antiphon_media_sip::{
+    Binding, CallRequest, Credentials, Dialog, DialogControl, IncomingCall, Peer, Replaces, SipTransport,
+};
 use rand::Rng;
 
 use crate::begin::Joining;
+use crate::cdr::LegRecord;
 use crate::config::{Dtmf, Srtp, Trunk};
 use crate::shared::Shared;
 use crate::switch::Mode;
@@ -58,6 +61,34 @@ pub(crate) struct Target {
     pub(crate) try_limit: Duration,
     /// What is limited by trunk and user; kept as long as the call lasts.
     pub(crate) _places: Option<Places>,
+}
+
+impl Target {
+    /// Fills in what is known of its leg before it is rung.
+    pub(crate) fn describe(&self, leg: &mut LegRecord) {
+        match &self.origin {
+            Origin::Trunk(name) => leg.trunk = Some(name.clone()),
+            Origin::User(name) => leg.user = Some(name.clone()),
+            Origin::Anonymous | Origin::Api => {}
+        }
+        leg.host = Some(self.peer.map_or_else(|| self.host.clone(), |peer| peer.to_string()));
+        leg.transport = Some(self.request.transport.name().to_owned());
+        user_of(self.request.from.expose()).clone_into(&mut leg.from);
+        user_of(self.request.to_uri.expose()).clone_into(&mut leg.to);
+    }
+}
+
+/// Fills in what an INVITE tells of its leg.
+pub(crate) fn describe(incoming: &IncomingCall, leg: &mut LegRecord) {
+    match incoming.peer() {
+        Peer::Trunk(name) => leg.trunk = Some(name.clone()),
+        Peer::User(name) => leg.user = Some(name.clone()),
+        Peer::Anonymous => {}
+    }
+    leg.host = Some(incoming.source().to_string());
+    leg.transport = Some(incoming.transport().name().to_owned());
+    leg.sip_call_id = Some(incoming.call_id().to_owned());
+    incoming.from().user.expose().clone_into(&mut leg.from);
 }
 
 /// In what order targets are rung.
@@ -330,6 +361,15 @@ pub(crate) fn host_of(address: &str) -> &str {
     rest.split([';', '?', '>']).next().unwrap_or(rest)
 }
 
+/// The user of a SIP address; the host where it has none.
+fn user_of(address: &str) -> &str {
+    let rest = address.strip_prefix("sip:").or_else(|| address.strip_prefix("sips:")).unwrap_or(address);
+    match rest.split_once('@') {
+        Some((user, _)) => user.split([';', ':']).next().unwrap_or(user),
+        None => host_of(address),
+    }
+}
+
 fn forbidden(error: &DialError) -> TransferOutcome {
     match error {
         DialError::Forbidden { .. } => TransferOutcome::Forbidden,
@@ -384,5 +424,7 @@ mod tests {
         assert_eq!(refer_target(&peer, "user:bob").expose(), "sip:bob@pbx.example:5070");
         assert_eq!(refer_target(&peer, "sip:desk@other.example").expose(), "sip:desk@other.example");
         assert_eq!(host_of("sip:pbx.example"), "pbx.example");
+        assert_eq!(user_of("sip:2002;phone-context=x@pbx.example"), "2002");
+        assert_eq!(user_of("sip:pbx.example;transport=tcp"), "pbx.example");
     }
 }

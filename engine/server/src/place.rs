@@ -200,8 +200,8 @@ async fn wait_for_answer(
                     }
                 };
             }
-            OutgoingEvent::Redirected { .. } => {
-                let refusal = Some((302, "the far side redirects the call".to_owned()));
+            OutgoingEvent::Redirected { status, .. } => {
+                let refusal = Some((status, "the far side redirects the call".to_owned()));
                 return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal });
             }
             OutgoingEvent::Failed { status: 408, reason, .. } => {

@@ -11,12 +11,14 @@ use crate::conversation::{Happening, Inlet};
 use crate::trunks::Origin;
 
 /// What a call is told of its room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     /// Another speaker is there.
     Joined { with: CallId },
     /// A speaker is gone; `alone` says that nobody else is left to speak with.
     Left { with: CallId, alone: bool },
+    /// The call is in a conference from here on.
+    Conference { name: String },
     /// Somebody supervises this call, or does so in another way.
     Supervised { by: CallId, mode: Mode },
     /// A supervisor has left.
@@ -140,7 +142,9 @@ impl Switch {
             return Err(RoomError::Seated.into());
         }
         state.vacate(call);
-        state.seat(call, hall, Part::Speaker)
+        state.seat(call, hall, Part::Speaker)?;
+        state.tell(call, Notice::Conference { name: name.to_owned() });
+        Ok(())
     }
 
     /// Lets a call supervise another, or do so in another way than before.

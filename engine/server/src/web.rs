@@ -47,6 +47,8 @@ pub(crate) struct Asked {
     pub(crate) to: Option<String>,
     /// Where the request came from: our address towards it is where media is taken.
     pub(crate) from: SocketAddr,
+    /// The name of its token.
+    pub(crate) token: Option<String>,
 }
 
 /// A call that waits for its media.
@@ -98,7 +100,8 @@ pub(crate) async fn open(shared: &Arc<Shared>, asked: Asked) -> Result<Opened, O
     }
     let offer = Offer::parse(&asked.offer)?;
     let destination = destination(shared, asked.to.as_deref())?;
-    let ready = negotiate(shared, &offer, asked.from)?;
+    let mut ready = negotiate(shared, &offer, asked.from)?;
+    ready.token = asked.token;
     let to = asked.to.unwrap_or_default();
     match destination {
         Destination::Flow(flow) => {
@@ -149,6 +152,9 @@ struct Ready {
     agreed: Negotiated,
     local: LocalMedia,
     pair: SocketPair,
+    /// Where the request came from, and by whose token.
+    from: SocketAddr,
+    token: Option<String>,
 }
 
 fn negotiate(shared: &Shared, offer: &Offer, from: SocketAddr) -> Result<Ready, OpenError> {
@@ -175,7 +181,7 @@ fn negotiate(shared: &Shared, offer: &Offer, from: SocketAddr) -> Result<Ready, 
             .extend(inner(bound, address).map(|ip| Candidate::host(SocketAddr::new(ip, port), u16::MAX - 1)));
     }
     let (answer, agreed) = renegotiate::answer(offer, &local)?;
-    Ok(Ready { answer, agreed, local, pair })
+    Ok(Ready { answer, agreed, local, pair, from, token: None })
 }
 
 /// The address we listen on, where it is another than the one that is told already.
@@ -196,7 +202,7 @@ where
     D: Dialogue + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let Ready { answer, agreed, local, pair } = ready;
+    let Ready { answer, agreed, local, pair, from, token } = ready;
     let parties = Parties {
         direction: "inbound",
         from: Pii::new(CALLER.to_owned()),
@@ -205,7 +211,12 @@ where
         parent: None,
         origin: Origin::Api,
     };
-    let begun = begin(shared, parties, dialogue);
+    let mut begun = begin(shared, parties, dialogue);
+    let record = begun.log.record();
+    record.token = token;
+    let leg = record.leg();
+    leg.host = Some(from.to_string());
+    leg.transport = Some("webrtc".to_owned());
     let id = begun.id;
     let place = Place {
         id,
@@ -243,6 +254,7 @@ async fn by_flow(
     flow: Arc<Flow>,
     to: String,
 ) {
+    begun.log.record().flow = Some(flow.name().to_owned());
     if let Err(cause) = connected(&mut begun, &mut setup).await {
         return give_up(begun, setup, cause);
     }

@@ -461,7 +461,7 @@ fn end_of(response: &Response) -> OutgoingEvent {
             .map(|contact| Pii::new(unescape(contact.uri).to_string()))
             .collect();
         if !contacts.is_empty() {
-            return OutgoingEvent::Redirected { contacts };
+            return OutgoingEvent::Redirected { status: response.status_code.code(), contacts };
         }
     }
     OutgoingEvent::Failed {

@@ -41,6 +41,8 @@ pub enum OutgoingEvent {
     },
     /// To be called elsewhere (3xx), the best first.
     Redirected {
+        /// SIP status.
+        status: u16,
         /// The addresses.
         contacts: Vec<Pii<String>>,
     },

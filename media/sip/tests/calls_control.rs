@@ -271,7 +271,9 @@ async fn a_call_is_sent_elsewhere() {
     let mut out = a.call(request(b.udp()[0])).await.unwrap();
     let contacts = ["sip:one@127.0.0.1:1", "sip:two@127.0.0.1:2", "sip:three@127.0.0.1:3"].map(str::to_owned);
     take(&mut calls).await.redirect(&contacts).unwrap();
-    let OutgoingEvent::Redirected { contacts: told } = next(&mut out).await else { panic!("not redirected") };
+    let OutgoingEvent::Redirected { status: 302, contacts: told } = next(&mut out).await else {
+        panic!("not redirected")
+    };
     assert_eq!(told.iter().map(|contact| contact.expose().as_str()).collect::<Vec<_>>(), contacts);
 }
 

@@ -79,6 +79,7 @@ pub(super) struct Begun {
 /// Places a call; its events tell what becomes of it.
 pub(super) async fn place(
     State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
     body: Sent<NewCall>,
 ) -> Result<(StatusCode, Json<Begun>), Problem> {
     let asked = read(body)?;
@@ -101,7 +102,7 @@ pub(super) async fn place(
             let with = answered(shared, other)?;
             let (ready, picked_up) = oneshot::channel();
             let quiet = Quiet::new(Vec::new(), false, Some(ready));
-            let id = run(shared, ticket(plan, &asked, Leaving::WithPartner, quiet));
+            let id = run(shared, ticket(plan, &asked, &rights, Leaving::WithPartner, quiet));
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 if picked_up.await.is_ok()
@@ -125,23 +126,25 @@ pub(super) async fn place(
             ] {
                 variables.entry(name.to_owned()).or_insert(value);
             }
-            let language = flow.language().clone();
+            let (language, name) = (flow.language().clone(), flow.name().to_owned());
             let dialogue = FlowDialogue(Session::new(flow));
-            let mut ticket = ticket(plan, &asked, Leaving::ByItself, dialogue);
-            (ticket.language, ticket.variables) = (language, variables);
+            let mut ticket = ticket(plan, &asked, &rights, Leaving::ByItself, dialogue);
+            (ticket.language, ticket.variables, ticket.flow) = (language, variables, Some(name));
             run(shared, ticket)
         }
     };
     Ok((StatusCode::ACCEPTED, Json(Begun { id: id.to_string() })))
 }
 
-fn ticket<D>(plan: Plan, asked: &NewCall, leaving: Leaving, dialogue: D) -> Ticket<D> {
+fn ticket<D>(plan: Plan, asked: &NewCall, rights: &Rights, leaving: Leaving, dialogue: D) -> Ticket<D> {
     Ticket {
         plan,
         from: Pii::new(asked.from.clone().unwrap_or_default()),
         to: Pii::new(asked.to.clone()),
         ring: asked.ring.0,
         parent: None,
+        token: rights.token(),
+        flow: None,
         language: Language::english(),
         leaving,
         variables: BTreeMap::new(),

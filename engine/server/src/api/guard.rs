@@ -82,17 +82,26 @@ pub(super) fn wants_websocket(headers: &HeaderMap) -> bool {
 
 /// What the client of a request may do.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rights(Arc<[Scope]>);
+pub(super) struct Rights {
+    scopes: Arc<[Scope]>,
+    /// The name of its token; `None` where no token is configured.
+    token: Option<Arc<str>>,
+}
 
 impl Rights {
     fn everything() -> Self {
-        Self(Arc::new([Scope::Admin]))
+        Self { scopes: Arc::new([Scope::Admin]), token: None }
+    }
+
+    /// The name of the client's token, for records.
+    pub(super) fn token(&self) -> Option<String> {
+        self.token.as_deref().map(str::to_owned)
     }
 
     /// # Errors
     /// If the token does not have the scope.
     pub(super) fn need(&self, scope: Scope) -> Result<(), Problem> {
-        if self.0.contains(&Scope::Admin) || self.0.contains(&scope) {
+        if self.scopes.contains(&Scope::Admin) || self.scopes.contains(&scope) {
             return Ok(());
         }
         let name = serde_json::to_value(scope).ok().and_then(|name| name.as_str().map(str::to_owned));
@@ -155,7 +164,10 @@ fn check_token(headers: &HeaderMap, tokens: &[Token]) -> Result<Rights, Problem>
             // In constant time, and all of them, so that the time of the answer tells nothing about how much of a guess
             // was right.
             if !secret.is_empty() && bool::from(given.as_bytes().ct_eq(secret.as_bytes())) {
-                rights = Some(Rights(token.scopes.clone().into()));
+                rights = Some(Rights {
+                    scopes: token.scopes.clone().into(),
+                    token: Some(token.name.as_str().into()),
+                });
             }
         }
         if let Some(rights) = rights {

@@ -9,7 +9,7 @@ use antiphon_media_frame::CallId;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use tower_http::services::ServeFile;
 
 use super::Api;
+use super::guard::Rights;
 use super::problem::{Problem, catalogue};
 use crate::calls::{CallState, CallSummary, EndError};
 
@@ -95,10 +96,11 @@ pub(super) async fn find(
 /// `DELETE /v1/calls/{id}`: the call ends soon after, which its events tell.
 pub(super) async fn end(
     State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<CallSummary>), Problem> {
     let call = lookup(&api, &id)?;
-    match api.calls.end(parse(&id)?, Cause::OPERATOR_HUNG_UP) {
+    match api.calls.end_for(rights.token(), parse(&id)?, Cause::OPERATOR_HUNG_UP) {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(call))),
         Err(EndError::Unknown) => Err(Problem::of(catalogue::CALL_UNKNOWN)),
         Err(EndError::AlreadyEnded) => Err(Problem::of(catalogue::CALL_ENDED)),

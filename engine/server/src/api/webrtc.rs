@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::Api;
-use super::guard::BODY;
+use super::guard::{BODY, Rights};
 use super::listener::Peer;
 use super::listing::parse;
 use super::problem::{Problem, catalogue};
@@ -35,6 +35,7 @@ pub(super) struct Called {
 pub(super) async fn open(
     State(api): State<Arc<Api>>,
     Extension(Peer(from)): Extension<Peer>,
+    Extension(rights): Extension<Rights>,
     called: Result<Query<Called>, QueryRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -48,7 +49,8 @@ pub(super) async fn open(
     expect_type(request.headers(), SDP)?;
     let shared = api.shared()?;
     let offer = text(request.into_body(), catalogue::OFFER_INVALID).await?;
-    let opened = web::open(shared, Asked { offer, to, from }).await.map_err(refused)?;
+    let opened =
+        web::open(shared, Asked { offer, to, from, token: rights.token() }).await.map_err(refused)?;
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, format!("/v1/webrtc/{}", opened.id)),

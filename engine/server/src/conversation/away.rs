@@ -100,6 +100,7 @@ impl<D: Dialogue> Conversation<D> {
                     self.left_alone();
                 }
             }
+            Notice::Conference { name } => self.log.record().leg().conference = Some(name),
             Notice::Supervised { by, mode } => {
                 self.publish(EventBody::SupervisionStarted { by, mode: mode.name() });
             }

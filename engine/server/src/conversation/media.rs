@@ -4,6 +4,8 @@ use antiphon_engine_call::{Dialogue, EventBody};
 use antiphon_media_sip::{IncomingCall, Responder};
 
 use super::{Command, Conversation, Happening};
+use crate::cdr::{Direction, LegRecord};
+use crate::line;
 use crate::renegotiate::Change;
 
 impl<D: Dialogue> Conversation<D> {
@@ -41,6 +43,10 @@ impl<D: Dialogue> Conversation<D> {
             }
         };
         let (text, agreed) = answer;
+        let now = self.now();
+        let at = self.log.record().wall(now);
+        let mut leg = LegRecord::new(String::new(), Direction::Inbound, at);
+        line::describe(&incoming, &mut leg);
         let dialog = match incoming.answer(&text) {
             Ok(dialog) => dialog,
             Err(error) => {
@@ -48,6 +54,7 @@ impl<D: Dialogue> Conversation<D> {
                 return;
             }
         };
+        self.log.record().replace(at, leg);
         let change = self.parts.media.settle(agreed);
         self.apply(change);
         let peer = antiphon_engine_call::Pii::new(format!("sip:{}@{}", from.user.expose(), from.host));
