@@ -1,12 +1,13 @@
 //! Who is at the other end of a line, and how he is reached: profiles of media, plans of calls, dialogs by name.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{Cause, Hearing, Pii, TransferOutcome};
 use antiphon_media_frame::CallId;
+use antiphon_media_plane::IceListener;
 use antiphon_media_sip::sdp::{
     Candidate, Codec, Fingerprint, IceCredentials, LocalIce, LocalMedia, Security,
 };
@@ -135,9 +136,21 @@ impl Shared {
         local.ice = matches!(profile.protection, Protection::Any | Protection::Web).then(|| LocalIce {
             credentials: IceCredentials::random(),
             lite: true,
-            candidates: vec![Candidate::host(at, u16::MAX)],
+            candidates: std::iter::once(Candidate::host(at, u16::MAX))
+                .chain(self.connections(at.ip()))
+                .collect(),
         });
         local
+    }
+
+    /// Where those connect that cannot use UDP: by the address that is told, and by the one listened on.
+    fn connections(&self, told: IpAddr) -> impl Iterator<Item = Candidate> {
+        let bound = self.ice_tcp.as_ref().map(IceListener::address);
+        let fits = move |ip: &IpAddr| bound.is_some_and(|bound| ip.is_ipv4() == bound.is_ipv4());
+        let inner = bound.map(|bound| bound.ip()).filter(|ip| !ip.is_unspecified() && *ip != told);
+        let port = bound.map_or(0, |bound| bound.port());
+        let all = std::iter::once(told).chain(inner).filter(fits).zip([8_191, 8_190]);
+        all.map(move |(ip, preference)| Candidate::host_tcp(SocketAddr::new(ip, port), preference))
     }
 
     /// Our side of an offer: protection that the far side may not know is left out unless it is wanted.

@@ -99,7 +99,11 @@ pub(crate) async fn set_up(
         .map_err(SetupError::Other)?;
     let leg = Leg::new(config, taps, now).over(link);
     let tell = inlet.clone();
-    let leg = shared.shards.add(pair, leg, epoch, Box::new(move |event| tell.tell(Happening::Leg(event))))?;
+    let mut leg =
+        shared.shards.add(pair, leg, epoch, Box::new(move |event| tell.tell(Happening::Leg(event))))?;
+    if let (Some(listener), Some(_), Some(ice)) = (&shared.ice_tcp, &place.agreed.ice, &place.local.ice) {
+        leg.expect(listener, &ice.credentials.ufrag);
+    }
     Ok(Setup { leg, ears, rate, inlet, happenings })
 }
 

@@ -10,7 +10,9 @@ use antiphon_engine_flow::Flow;
 use antiphon_media_codec::GateConfig;
 use antiphon_media_frame::{CallId, SampleRate, Span};
 use antiphon_media_link::Identity;
-use antiphon_media_plane::{LegConfig, PortPool, RecordWriter, ShardConfig, Shards};
+use antiphon_media_plane::{
+    IceListener, IceListenerConfig, LegConfig, PortPool, RecordWriter, ShardConfig, Shards,
+};
 use antiphon_media_sip::sdp::Negotiated;
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
@@ -38,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) calls: Arc<Calls>,
     pub(crate) shards: Shards,
     pub(crate) ports: PortPool,
+    /// Where those connect that cannot use UDP.
+    pub(crate) ice_tcp: Option<IceListener>,
     pub(crate) writer: RecordWriter,
     pub(crate) pool: Pool,
     /// `None` where calls are heard by the gate alone.
@@ -123,6 +127,7 @@ impl Shared {
             calls: Calls::new().context("cannot start the event writer")?,
             shards: Shards::start(&ShardConfig { name: "shard".into(), legs: streams }, shards())?,
             ports: PortPool::new(first..=last)?,
+            ice_tcp: ice_tcp(&config)?,
             writer: RecordWriter::start()?,
             pool,
             engine,
@@ -207,6 +212,15 @@ impl Shared {
         let day = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
         self.config.data.join("recordings").join(day).join(format!("{id}.wav"))
     }
+}
+
+/// Listens for those that cannot use UDP, if so configured.
+fn ice_tcp(config: &Config) -> anyhow::Result<Option<IceListener>> {
+    let start = |listen| {
+        IceListener::start(IceListenerConfig::new(listen))
+            .with_context(|| format!("media.ice_tcp: cannot listen on {listen}"))
+    };
+    config.media.ice_tcp.map(start).transpose()
 }
 
 /// Threads for media: recognition wants the other half of the machine.

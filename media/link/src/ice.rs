@@ -1,5 +1,5 @@
-//! ICE for one component over one socket (RFC 8445): lite and full, controlled and controlling, with consent
-//! freshness (RFC 7675).
+//! ICE for one component over one socket (RFC 8445) and the connections that the far side opens to us (RFC 6544, passive):
+//! lite and full, controlled and controlling, with consent freshness (RFC 7675).
 //!
 //! Our own rather than a library's because a leg has exactly one socket: the checklist is then a list of remote
 //! addresses, and every answer goes back by the way the question came.
@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use antiphon_media_frame::{MediaTime, Span};
 use rand::Rng;
 
+use crate::remote::Remote;
 use crate::stun::{Claim, Class, Message, Transaction, Writer};
 
 /// Most remote addresses checked.
@@ -113,18 +114,18 @@ pub(crate) struct Ice {
     role: IceRole,
     tie: u64,
     pairs: Vec<Pair>,
-    selected: Option<SocketAddr>,
+    selected: Option<Remote>,
     started: MediaTime,
     next_check: MediaTime,
     first_success: Option<MediaTime>,
     consent: Consent,
     lost: bool,
-    out: VecDeque<(SocketAddr, Vec<u8>)>,
+    out: VecDeque<(Remote, Vec<u8>)>,
     figures: IceFigures,
 }
 
 struct Pair {
-    remote: SocketAddr,
+    remote: Remote,
     priority: u32,
     state: State,
     /// The far side, in control, chose it.
@@ -193,7 +194,7 @@ impl Ice {
     }
 
     /// Goes on sending by the way of an agent that is being replaced, until there is a better one.
-    pub(crate) fn keep(&mut self, selected: Option<SocketAddr>) {
+    pub(crate) fn keep(&mut self, selected: Option<Remote>) {
         self.selected = selected;
     }
 
@@ -201,11 +202,11 @@ impl Ice {
         if candidate.address.port() == 0 || candidate.address.ip().is_unspecified() {
             return;
         }
-        self.pair(candidate.address, candidate.priority, now);
+        self.pair(Remote::Udp(candidate.address), candidate.priority, now);
     }
 
     /// The pair with `remote`; made if there is room for it.
-    fn pair(&mut self, remote: SocketAddr, priority: u32, now: MediaTime) -> Option<&mut Pair> {
+    fn pair(&mut self, remote: Remote, priority: u32, now: MediaTime) -> Option<&mut Pair> {
         let at = match self.pairs.iter().position(|pair| pair.remote == remote) {
             Some(at) => at,
             None if self.pairs.len() == MOST_PAIRS => {
@@ -233,7 +234,7 @@ impl Ice {
         self.pairs.iter_mut().find(|pair| pair.remote == remote)
     }
 
-    pub(crate) fn selected(&self) -> Option<SocketAddr> {
+    pub(crate) fn selected(&self) -> Option<Remote> {
         self.selected.filter(|_| !self.lost)
     }
 
@@ -242,7 +243,7 @@ impl Ice {
     }
 
     /// Whether `from` proved by a signed message that it is the far side.
-    pub(crate) fn knows(&self, from: SocketAddr) -> bool {
+    pub(crate) fn knows(&self, from: Remote) -> bool {
         self.selected == Some(from)
             || self
                 .pairs
@@ -250,8 +251,21 @@ impl Ice {
                 .any(|pair| pair.remote == from && (pair.state == State::Succeeded || pair.nominated))
     }
 
+    /// Forgets a way that is no more. The one in use stays until there is another.
+    pub(crate) fn gone(&mut self, remote: Remote, now: MediaTime) -> Option<IceNews> {
+        self.pairs.retain(|pair| pair.remote != remote);
+        if self.selected != Some(remote) {
+            return None;
+        }
+        // Best first, so the first that was chosen before or would be.
+        let controlling = self.role == IceRole::Controlling;
+        let works = |pair: &&Pair| pair.state == State::Succeeded && (pair.nominated || controlling);
+        let next = self.pairs.iter().find(works)?.remote;
+        self.choose(next, now)
+    }
+
     /// Notes that media or DTLS came from `from`.
-    pub(crate) fn heard(&mut self, from: SocketAddr, authentic: bool, now: MediaTime) {
+    pub(crate) fn heard(&mut self, from: Remote, authentic: bool, now: MediaTime) {
         if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.remote == from) {
             pair.heard = now;
         }
@@ -261,7 +275,7 @@ impl Ice {
         }
     }
 
-    pub(crate) fn handle(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) -> Option<IceNews> {
+    pub(crate) fn handle(&mut self, now: MediaTime, from: Remote, datagram: &[u8]) -> Option<IceNews> {
         let Some(message) = Message::parse(datagram) else {
             self.figures.refused += 1;
             return None;
@@ -277,7 +291,7 @@ impl Ice {
     fn request(
         &mut self,
         now: MediaTime,
-        from: SocketAddr,
+        from: Remote,
         message: &Message<'_>,
         len: usize,
     ) -> Option<IceNews> {
@@ -293,7 +307,7 @@ impl Ice {
             self.reply(from, reply.signed(self.config.local.password.as_bytes()), len);
             return None;
         }
-        let reply = Writer::new(Class::Success, message.transaction).mapped(from);
+        let reply = Writer::new(Class::Success, message.transaction).mapped(from.address());
         self.reply(from, reply.signed(self.config.local.password.as_bytes()), len);
         self.figures.answered += 1;
         if self.config.lite {
@@ -311,6 +325,11 @@ impl Ice {
             pair.state = State::Checking;
             (pair.tries, pair.due) = (0, now);
             self.next_check = self.next_check.min(now);
+        }
+        // Where the connection in use has ended, the one that comes after it takes its place, chosen or not.
+        let orphaned = |selected| !self.pairs.iter().any(|pair| pair.remote == selected);
+        if lite && self.selected.is_some_and(orphaned) {
+            return self.choose(from, now);
         }
         if !(message.use_candidate && controlled) {
             return None;
@@ -343,7 +362,7 @@ impl Ice {
         false
     }
 
-    fn response(&mut self, now: MediaTime, from: SocketAddr, message: &Message<'_>) -> Option<IceNews> {
+    fn response(&mut self, now: MediaTime, from: Remote, message: &Message<'_>) -> Option<IceNews> {
         if !message.is_signed_with(self.config.remote.password.as_bytes()) {
             self.figures.refused += 1;
             return None;
@@ -394,7 +413,7 @@ impl Ice {
     }
 
     /// Uses the pair with `remote`, unless a better one is in use and alive.
-    fn choose(&mut self, remote: SocketAddr, now: MediaTime) -> Option<IceNews> {
+    fn choose(&mut self, remote: Remote, now: MediaTime) -> Option<IceNews> {
         let of = |remote| self.pairs.iter().find(|pair| pair.remote == remote);
         if self.selected == Some(remote) {
             return None;
@@ -530,19 +549,19 @@ impl Ice {
     }
 
     /// Answers a request, never with more octets than it had.
-    fn reply(&mut self, to: SocketAddr, answer: Vec<u8>, len: usize) {
+    fn reply(&mut self, to: Remote, answer: Vec<u8>, len: usize) {
         if answer.len() <= len {
             self.send(to, answer);
         }
     }
 
-    fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) {
+    fn send(&mut self, to: Remote, datagram: Vec<u8>) {
         if self.out.len() < MOST_WAITING {
             self.out.push_back((to, datagram));
         }
     }
 
-    pub(crate) fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+    pub(crate) fn poll_transmit(&mut self) -> Option<(Remote, Vec<u8>)> {
         self.out.pop_front()
     }
 }

@@ -1,7 +1,6 @@
 //! One way to one far side.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 
 use antiphon_media_frame::MediaTime;
 use antiphon_media_rtp::is_rtcp;
@@ -9,6 +8,7 @@ use antiphon_media_rtp::is_rtcp;
 use crate::dtls::{Dtls, DtlsConfig, DtlsError, DtlsNews, DtlsRole};
 use crate::ice::{Ice, IceConfig, IceFigures, IceNews};
 use crate::keys::SrtpKeys;
+use crate::remote::Remote;
 use crate::srtp::{Opener, Sealer, SrtpError};
 
 /// Most octets that protection adds to a packet: buffers given to [`Link::protect_rtp`] need as much room behind it.
@@ -92,7 +92,7 @@ pub struct Link {
     dtls: Option<Box<Dtls>>,
     ice: Option<Box<Ice>>,
     /// Where DTLS came from last: answers go there until ICE has chosen.
-    spoke: Option<SocketAddr>,
+    spoke: Option<Remote>,
     was_ready: bool,
     events: VecDeque<LinkEvent>,
     figures: LinkFigures,
@@ -232,7 +232,13 @@ impl Link {
     }
 
     /// Takes a datagram that came from `from`; media is opened in place.
-    pub fn handle<'a>(&mut self, now: MediaTime, from: SocketAddr, datagram: &'a mut [u8]) -> Input<'a> {
+    pub fn handle<'a>(
+        &mut self,
+        now: MediaTime,
+        from: impl Into<Remote>,
+        datagram: &'a mut [u8],
+    ) -> Input<'a> {
+        let from = from.into();
         // RFC 7983 section 7.
         match datagram.first() {
             Some(128..=191) => return self.media(now, from, datagram),
@@ -262,7 +268,7 @@ impl Link {
     /// What the link itself wants sent, and where to. To be called until it returns `None` after each
     /// [`new`](Self::new), [`handle`](Self::handle), [`handle_timeout`](Self::handle_timeout) and
     /// [`change`](Self::change).
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, &[u8])> {
+    pub fn poll_transmit(&mut self) -> Option<(Remote, &[u8])> {
         if let Some((to, datagram)) = self.ice.as_mut().and_then(|ice| ice.poll_transmit()) {
             self.sending = datagram;
             return Some((to, &self.sending));
@@ -270,7 +276,7 @@ impl Link {
         while let Some((to, datagram)) = self.dtls.as_mut().and_then(|dtls| dtls.poll_transmit()) {
             let to = match &self.ice {
                 Some(ice) => ice.selected().or(self.spoke),
-                None => Some(to),
+                None => Some(Remote::Udp(to)),
             };
             // What finds no way is repeated by its timer.
             let Some(to) = to else { continue };
@@ -310,10 +316,25 @@ impl Link {
     /// wrong about it (NAT); `None` where the description decides, and while ICE knows no way
     /// ([`ready`](Self::ready) tells these apart).
     #[must_use]
-    pub fn remote(&self) -> Option<SocketAddr> {
+    pub fn remote(&self) -> Option<Remote> {
         match &self.ice {
             Some(ice) => ice.selected(),
-            None => self.dtls.as_ref().and_then(|dtls| dtls.latched()),
+            None => self.dtls.as_ref().and_then(|dtls| dtls.latched()).map(Remote::Udp),
+        }
+    }
+
+    /// Whether the far side has shown that it is at `remote`: by a signed check where ICE is done (RFC 8445 §7.3).
+    #[must_use]
+    pub fn knows(&self, remote: Remote) -> bool {
+        self.ice.as_ref().is_some_and(|ice| ice.knows(remote))
+    }
+
+    /// Takes note that a connection has ended. Where media went by it, it goes by the best other way that works; where
+    /// there is none, it waits for the far side to connect anew (RFC 6544 §7.3) as long as its consent lasts.
+    pub fn gone(&mut self, remote: Remote, now: MediaTime) {
+        if let Some(ice) = &mut self.ice {
+            let news = ice.gone(remote, now);
+            self.ice_news(news, now);
         }
     }
 
@@ -337,7 +358,7 @@ impl Link {
         LinkFigures { ice, ..self.figures }
     }
 
-    fn media<'a>(&mut self, now: MediaTime, from: SocketAddr, datagram: &'a mut [u8]) -> Input<'a> {
+    fn media<'a>(&mut self, now: MediaTime, from: Remote, datagram: &'a mut [u8]) -> Input<'a> {
         let rtcp = is_rtcp(datagram);
         let result = match &mut self.media {
             Media::Plain if self.ice.as_ref().is_none_or(|ice| ice.knows(from)) => Ok(datagram.len()),
@@ -384,7 +405,7 @@ impl Link {
         sealed
     }
 
-    fn handshake(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
+    fn handshake(&mut self, now: MediaTime, from: Remote, datagram: &[u8]) {
         let known = self.ice.as_ref().is_none_or(|ice| ice.knows(from));
         let Some(dtls) = self.dtls.as_mut().filter(|_| known) else {
             self.figures.dropped += 1;
@@ -394,7 +415,7 @@ impl Link {
         if dtls.role() == DtlsRole::Server {
             dtls.start(now);
         }
-        let news = dtls.handle(now, from, datagram);
+        let news = dtls.handle(now, from.address(), datagram);
         self.dtls_news(news);
     }
 

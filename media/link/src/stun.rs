@@ -1,4 +1,5 @@
-//! STUN binding messages as ICE uses them (RFC 8489, RFC 8445 §7): read without copying, always authenticated.
+//! STUN binding messages as ICE uses them (RFC 8489, RFC 8445 §7): read without copying, authenticated but for the
+//! question which address a server sees.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -54,6 +55,8 @@ pub(crate) struct Message<'a> {
     pub(crate) use_candidate: bool,
     pub(crate) claim: Option<Claim>,
     pub(crate) error: Option<u16>,
+    /// The address that the answering side saw.
+    pub(crate) mapped: Option<SocketAddr>,
     /// Whether an attribute must be understood and is not.
     pub(crate) unknown: bool,
     /// The message up to its integrity attribute, and that attribute's value.
@@ -86,6 +89,7 @@ impl<'a> Message<'a> {
             use_candidate: false,
             claim: None,
             error: None,
+            mapped: None,
             unknown: false,
             signed: None,
         };
@@ -133,7 +137,8 @@ impl<'a> Message<'a> {
                 }
                 self.signed = Some((before, value));
             }
-            XOR_MAPPED_ADDRESS | UNKNOWN_ATTRIBUTES | 0x0001 | 0x0014 | 0x0015 | 0x001C | 0x001D => {}
+            XOR_MAPPED_ADDRESS => self.mapped = Some(mapped(value, &self.transaction)?),
+            UNKNOWN_ATTRIBUTES | 0x0001 | 0x0014 | 0x0015 | 0x001C | 0x001D => {}
             0x0000..=0x7FFF => self.unknown = true,
             _ => {}
         }
@@ -146,6 +151,64 @@ impl<'a> Message<'a> {
             return false;
         };
         bool::from(integrity(password, before).ct_eq(value))
+    }
+}
+
+/// Reads an XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
+fn mapped(value: &[u8], transaction: &Transaction) -> Option<SocketAddr> {
+    let (&[_, family, p0, p1], octets) = value.split_first_chunk()?;
+    let port = u16::from_be_bytes([p0, p1]) ^ (COOKIE >> 16) as u16;
+    let ip = match family {
+        1 => IpAddr::V4((u32::from_be_bytes(octets.try_into().ok()?) ^ COOKIE).into()),
+        2 => {
+            let mut mask = [0; 16];
+            mask[..4].copy_from_slice(&COOKIE.to_be_bytes());
+            mask[4..].copy_from_slice(transaction);
+            let octets = u128::from_be_bytes(octets.try_into().ok()?);
+            IpAddr::V6((octets ^ u128::from_be_bytes(mask)).into())
+        }
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+/// The user fragment that a connectivity check is for: the part before the colon of its USERNAME (RFC 8445 §7.2.2).
+/// `None` for whatever else. Whether the check is signed its link finds out.
+#[must_use]
+pub fn called(datagram: &[u8]) -> Option<&str> {
+    let message = Message::parse(datagram).filter(|message| message.class == Class::Request)?;
+    let (name, _) = std::str::from_utf8(message.username?).ok()?.split_once(':')?;
+    Some(name)
+}
+
+/// A question to a STUN server: which address do you see? (RFC 8489 §2, RFC 8445 §5.1.1.2).
+///
+/// The answer is not signed; whoever can forge it sees the question, and can then do no more than name an address that
+/// leads nowhere: media follows checks, which are signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reflection {
+    transaction: Transaction,
+}
+
+impl Reflection {
+    /// A question that nobody can answer who has not seen it.
+    #[must_use]
+    pub fn random() -> Self {
+        Self { transaction: rand::random() }
+    }
+
+    /// The question as a datagram.
+    #[must_use]
+    pub fn request(&self) -> Vec<u8> {
+        Writer::new(Class::Request, self.transaction).unsigned()
+    }
+
+    /// The address in the answer; `None` if `datagram` is none.
+    #[must_use]
+    pub fn answer(&self, datagram: &[u8]) -> Option<SocketAddr> {
+        let message = Message::parse(datagram)?;
+        let ours = message.class == Class::Success && message.transaction == self.transaction;
+        message.mapped.filter(|_| ours)
     }
 }
 
@@ -232,6 +295,11 @@ impl Writer {
     pub(crate) fn signed(mut self, password: &[u8]) -> Vec<u8> {
         let value = integrity(password, &self.0);
         self = self.put(MESSAGE_INTEGRITY, &value);
+        self.unsigned()
+    }
+
+    /// Adds the fingerprint and gives the message out.
+    fn unsigned(mut self) -> Vec<u8> {
         let len = (self.0.len() - HEADER + 8) as u16;
         self.0[2..4].copy_from_slice(&len.to_be_bytes());
         let crc = crc32(&self.0) ^ FINGERPRINT_XOR;
@@ -324,6 +392,31 @@ mod tests {
         assert_eq!(Message::parse(&written).unwrap().error, Some(487));
     }
 
+    #[test]
+    fn the_address_that_a_server_saw_is_read_from_the_answer_alone() {
+        let question = Reflection::random();
+        let request = question.request();
+        assert_eq!(Message::parse(&request).unwrap().transaction, question.transaction);
+        for address in ["192.0.2.1:32853", "[2001:db8:1234:5678:11:2233:4455:6677]:32853"] {
+            let address: SocketAddr = address.parse().unwrap();
+            let answer = Writer::new(Class::Success, question.transaction).mapped(address).unsigned();
+            assert_eq!(question.answer(&answer), Some(address));
+            assert_eq!(Reflection::random().answer(&answer), None, "the answer to another question");
+        }
+        assert_eq!(question.answer(&request), None);
+        let failed = Writer::new(Class::Error, question.transaction).error(400, "Bad Request").unsigned();
+        assert_eq!(question.answer(&failed), None);
+    }
+
+    #[test]
+    fn a_check_names_whom_it_is_for() {
+        let check = |name| Writer::new(Class::Request, [7; 12]).username(name).signed(PASSWORD);
+        assert_eq!(called(&check("ours:theirs")), Some("ours"));
+        assert_eq!(called(&check("ours")), None);
+        assert_eq!(called(&Reflection::random().request()), None);
+        assert_eq!(called(b"GET / HTTP/1.1\r\n\r\n"), None);
+    }
+
     proptest! {
         #[test]
         fn no_datagram_panics(mut octets in prop::collection::vec(any::<u8>(), 0..120), whole in any::<bool>()) {
@@ -336,6 +429,7 @@ mod tests {
             if let Some(message) = Message::parse(&octets) {
                 message.is_signed_with(PASSWORD);
             }
+            called(&octets);
         }
     }
 }

@@ -91,7 +91,7 @@ fn behind_a_nat_the_far_side_is_known_by_its_certificate() {
     let public = SocketAddr::from(([198, 51, 100, 9], 61_234));
     world.ends[0].address = public;
     assert!(world.run(MINUTE, World::both_ready));
-    assert_eq!(world.ends[1].link.remote(), Some(public));
+    assert_eq!(world.ends[1].link.remote(), Some(public.into()));
     assert!(world.media_flows());
     // A description that names another place counts again.
     let mut moved = dtls(&THERE, HERE.fingerprint(), DtlsRole::Server, address(5));

@@ -5,7 +5,7 @@ mod world;
 use std::net::SocketAddr;
 
 use antiphon_media_frame::{MediaTime, Span};
-use antiphon_media_link::{DtlsRole, IceConfig, IceRole, LinkConfig, LinkEvent, Protection};
+use antiphon_media_link::{DtlsRole, IceConfig, IceRole, Link, LinkConfig, LinkEvent, Protection, Remote};
 use world::{HERE, THERE, World, address, dtls, ice, secured};
 
 const MINUTE: Span = Span::from_secs(60);
@@ -27,8 +27,8 @@ fn two_full_agents_agree_on_a_pair() {
     let mut world = World::new(plain(offerer()), plain(answerer()));
     assert!(world.run(MINUTE, World::both_ready));
     assert!(world.now < MediaTime::from_millis(700), "{}", world.now);
-    assert_eq!(world.ends[0].link.remote(), Some(address(2)));
-    assert_eq!(world.ends[1].link.remote(), Some(address(1)));
+    assert_eq!(world.ends[0].link.remote(), Some(address(2).into()));
+    assert_eq!(world.ends[1].link.remote(), Some(address(1).into()));
     assert!(world.media_flows());
 }
 
@@ -65,7 +65,7 @@ fn an_address_that_no_description_named_is_learnt_from_its_checks() {
     let public = SocketAddr::from(([198, 51, 100, 9], 61_234));
     world.ends[0].address = public;
     assert!(world.run(MINUTE, World::both_ready));
-    assert_eq!(world.ends[1].link.remote(), Some(public));
+    assert_eq!(world.ends[1].link.remote(), Some(public.into()));
     assert!(world.media_flows());
 }
 
@@ -194,7 +194,7 @@ fn the_best_of_several_addresses_is_used() {
     here.candidates.reverse();
     let mut world = World::new(plain(here), plain(answerer()));
     assert!(world.run(MINUTE, World::both_ready));
-    assert_eq!(world.ends[0].link.remote(), Some(address(2)));
+    assert_eq!(world.ends[0].link.remote(), Some(address(2).into()));
 }
 
 #[test]
@@ -236,4 +236,56 @@ fn a_hello_from_an_address_that_ice_does_not_know_is_dropped() {
     let mut world = World::new(client, there);
     assert!(!world.run(Span::from_secs(5), |world| world.ends[1].sent > 0));
     assert!(world.ends[1].link.figures().dropped > 0);
+}
+
+/// A lite link that was found by UDP, and then by a connection from the very same address and port.
+fn found_both_ways() -> (World, Link) {
+    let here = IceConfig { remote_lite: true, ..offerer() };
+    let there = IceConfig { lite: true, candidates: Vec::new(), ..answerer() };
+    let mut world = World::new(plain(here), plain(there.clone()));
+    let mut link = Link::new(plain(there), MediaTime::ZERO).expect("a link");
+    for remote in [Remote::Udp(address(1)), Remote::Tcp(address(1))] {
+        // Each client of the world is the same far side, on another way.
+        world = World::new(plain(IceConfig { remote_lite: true, ..offerer() }), plain(answerer()));
+        for step in 0..100 {
+            let now = MediaTime::from_millis(step * 20);
+            world.ends[0].link.handle_timeout(now);
+            while let Some((_, check)) = world.ends[0].link.poll_transmit() {
+                link.handle(now, remote, &mut check.to_vec());
+            }
+            while let Some((to, answer)) = link.poll_transmit() {
+                assert_eq!(to, remote, "an answer goes back the way the question came");
+                let mut answer = answer.to_vec();
+                world.ends[0].link.handle(now, address(2), &mut answer);
+            }
+        }
+        assert!(world.ends[0].link.ready(), "{remote:?}");
+        assert!(link.knows(remote));
+    }
+    (world, link)
+}
+
+#[test]
+fn a_connection_and_a_socket_of_one_address_are_two_ways() {
+    let (_, link) = found_both_ways();
+    assert!(link.knows(Remote::Udp(address(1))) && link.knows(Remote::Tcp(address(1))));
+}
+
+#[test]
+fn when_the_connection_in_use_ends_media_goes_by_the_way_that_is_left() {
+    let (_, mut link) = found_both_ways();
+    let now = MediaTime::from_millis(2_000);
+    let (used, other) = match link.remote() {
+        Some(Remote::Tcp(used)) => (Remote::Tcp(used), Remote::Udp(used)),
+        Some(Remote::Udp(used)) => (Remote::Udp(used), Remote::Tcp(used)),
+        None => panic!("no way"),
+    };
+    link.gone(used, now);
+    assert_eq!(link.remote(), Some(other));
+    assert!(!link.knows(used) && link.ready());
+    // The last way stays until consent runs out: the far side may come again.
+    link.gone(other, now);
+    assert_eq!(link.remote(), Some(other));
+    link.handle_timeout(now + Span::from_secs(31));
+    assert!(!link.ready());
 }

@@ -111,13 +111,13 @@ fn run(link: &mut Link, socket: &UdpSocket) {
         let now = MediaTime::ZERO + Span::from(start.elapsed());
         link.handle_timeout(now);
         while let Some((to, datagram)) = link.poll_transmit() {
-            socket.send_to(datagram, to).ok();
+            socket.send_to(datagram, to.address()).ok();
         }
         if let Ok((len, from)) = socket.recv_from(&mut buffer) {
             link.handle(now, from, &mut buffer[..len]);
         }
         while let Some((to, datagram)) = link.poll_transmit() {
-            socket.send_to(datagram, to).ok();
+            socket.send_to(datagram, to.address()).ok();
         }
     }
 }
@@ -197,7 +197,7 @@ fn openssl_with_another_certificate_gets_no_keys() {
             heard += 1;
         }
         while let Some((to, datagram)) = link.poll_transmit() {
-            socket.send_to(datagram, to).unwrap();
+            socket.send_to(datagram, to.address()).unwrap();
         }
         assert!(!link.ready());
     }

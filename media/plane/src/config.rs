@@ -14,6 +14,10 @@ pub trait Transmit {
     fn rtp(&mut self, to: SocketAddr, datagram: &[u8]);
     /// Sends a compound RTCP packet.
     fn rtcp(&mut self, to: SocketAddr, datagram: &[u8]);
+    /// Sends a datagram over the connection that was opened from `to`. Where there are no connections it is lost.
+    fn stream(&mut self, to: SocketAddr, datagram: &[u8]) {
+        let _ = (to, datagram);
+    }
 }
 
 /// What a leg is made with.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use antiphon_media_frame::{Direction, MediaTime, SampleRate, Span};
-use antiphon_media_link::{Input, Link};
+use antiphon_media_link::{Input, Link, Remote};
 use antiphon_media_rtp::source::{SourceConfig, SourceLock, Verdict};
 use antiphon_media_rtp::{NtpTime, ReceiverFigures, RtcpSession, RtpPacket, mos, packet};
 
@@ -101,14 +101,15 @@ impl Leg {
         self.events.pop()
     }
 
-    /// Takes a datagram from the RTP socket; what is protected is opened in place.
-    pub fn handle_rtp(&mut self, now: MediaTime, from: SocketAddr, datagram: &mut [u8]) {
+    /// Takes a datagram from the RTP socket or from a connection; what is protected is opened in place.
+    pub fn handle_rtp(&mut self, now: MediaTime, from: impl Into<Remote>, datagram: &mut [u8]) {
         if self.closed {
             return;
         }
+        let from = from.into();
         match self.link.handle(now, from, datagram) {
             Input::Rtp(packet) => self.take_rtp(now, from, packet),
-            Input::Rtcp(reports) => self.take_rtcp(now, from, reports),
+            Input::Rtcp(reports) => self.take_rtcp(now, from.address(), reports),
             Input::Nothing => {}
         }
     }
@@ -121,6 +122,17 @@ impl Leg {
         if let Input::Rtcp(reports) = self.link.handle(now, from, datagram) {
             self.take_rtcp(now, from, reports);
         }
+    }
+
+    /// Whether the far side has shown by a signed check that it is at `remote`.
+    #[must_use]
+    pub fn knows(&self, remote: Remote) -> bool {
+        self.link.knows(remote)
+    }
+
+    /// Takes note that a connection has ended.
+    pub fn gone(&mut self, now: MediaTime, remote: Remote) {
+        self.link.gone(remote, now);
     }
 
     /// Does what the owner asks.
@@ -263,7 +275,7 @@ impl Leg {
         }
     }
 
-    fn take_rtp(&mut self, now: MediaTime, from: SocketAddr, datagram: &[u8]) {
+    fn take_rtp(&mut self, now: MediaTime, from: Remote, datagram: &[u8]) {
         let Ok(packet) = packet::parse(datagram) else {
             self.invalid += 1;
             return;
@@ -317,9 +329,9 @@ impl Leg {
     }
 
     /// A payload type that is not ours to decode, which still takes a number of the sequence.
-    fn handle_other(&mut self, now: MediaTime, from: SocketAddr, packet: RtpPacket<'_>) {
+    fn handle_other(&mut self, now: MediaTime, from: Remote, packet: RtpPacket<'_>) {
         // It may keep a lock, but not win one.
-        let locked = self.source.remote() == Some(from) && self.source.ssrc() == Some(packet.ssrc);
+        let locked = self.source.remote() == Some(from.address()) && self.source.ssrc() == Some(packet.ssrc);
         let comfort = self.ingress.format.is_comfort_noise(packet.payload_type);
         if !locked || !comfort {
             self.invalid += 1;
@@ -458,18 +470,19 @@ impl Leg {
     }
 
     /// Where media goes: where it comes from, by what ICE found out or by what was heard.
-    fn target(&self) -> Option<SocketAddr> {
-        let to = if self.link.ready() { self.link.remote().or(self.source.remote()) } else { None };
-        to.filter(|to| !to.ip().is_unspecified() && to.port() != 0)
+    fn target(&self) -> Option<Remote> {
+        let heard = || self.source.remote().map(Remote::Udp);
+        let to = if self.link.ready() { self.link.remote().or_else(heard) } else { None };
+        to.filter(|to| is_somewhere(to.address()))
     }
 
     /// Whether a packet belongs to the call.
-    fn believes(&mut self, now: MediaTime, from: SocketAddr, packet: &RtpPacket<'_>) -> bool {
+    fn believes(&mut self, now: MediaTime, from: Remote, packet: &RtpPacket<'_>) -> bool {
         if self.link.authenticates() || self.link.remote() == Some(from) {
-            self.source.trust(from, packet, now);
+            self.source.trust(from.address(), packet, now);
             return true;
         }
-        self.source.accept(from, packet, now) == Verdict::Accepted
+        self.source.accept(from.address(), packet, now) == Verdict::Accepted
     }
 
     fn serve_link(&mut self, now: MediaTime) {
@@ -511,7 +524,7 @@ impl Leg {
     }
 
     /// Where the far side takes RTCP: the signalled port at the address its media really comes from.
-    fn rtcp_target(&self) -> Option<SocketAddr> {
+    fn rtcp_target(&self) -> Option<Remote> {
         if self.config.rtcp_mux || self.link.remote().is_some() {
             return self.target();
         }
@@ -525,7 +538,7 @@ impl Leg {
             }
             _ => signalled,
         };
-        (!to.ip().is_unspecified() && to.port() != 0).then_some(to)
+        is_somewhere(to).then_some(Remote::Udp(to))
     }
 
     fn wall(&self, now: MediaTime) -> NtpTime {
@@ -559,6 +572,10 @@ enum Kind {
     Next,
     Key,
     Other,
+}
+
+fn is_somewhere(address: SocketAddr) -> bool {
+    !address.ip().is_unspecified() && address.port() != 0
 }
 
 /// The share of packets that are missing: `lost` of those and `received` together.

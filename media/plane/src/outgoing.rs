@@ -1,9 +1,8 @@
 //! What a leg sends: keys, or else prompts and what others say, encoded frame by frame.
 
-use std::net::SocketAddr;
-
 use antiphon_media_codec::{CodecKind, Encoder, mix};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate};
+use antiphon_media_link::Remote;
 use antiphon_media_rtp::Sender;
 use antiphon_media_rtp::telephone_event::KeyStep;
 
@@ -102,7 +101,7 @@ impl Outgoing {
     pub(crate) fn frame(
         &mut self,
         now: MediaTime,
-        to: Option<SocketAddr>,
+        to: Option<Remote>,
         wire: &mut Wire<'_>,
         events: &mut Events,
         taps: &mut [Tap],
@@ -139,7 +138,7 @@ impl Outgoing {
     }
 
     /// Passes the payload on that the frame was decoded from; says whether there was one.
-    fn pass(&mut self, to: SocketAddr, wire: &mut Wire<'_>) -> bool {
+    fn pass(&mut self, to: Remote, wire: &mut Wire<'_>) -> bool {
         let ticks = self.frame_ticks();
         let coded = self.hearing.whole().filter(|coded| coded.codec == self.format.codec as u8);
         let Some(coded) = coded else { return false };
@@ -159,7 +158,7 @@ impl Outgoing {
         self.passed.clear();
     }
 
-    fn encode(&mut self, to: SocketAddr, wire: &mut Wire<'_>) {
+    fn encode(&mut self, to: Remote, wire: &mut Wire<'_>) {
         if !self.passed.is_empty() {
             self.take_over();
         }
@@ -175,7 +174,7 @@ impl Outgoing {
     }
 
     /// Does what is due of a key instead of sound.
-    fn dial(&mut self, to: Option<SocketAddr>, wire: &mut Wire<'_>, events: &mut Events) -> Dialled {
+    fn dial(&mut self, to: Option<Remote>, wire: &mut Wire<'_>, events: &mut Events) -> Dialled {
         let hz = u64::from(self.format.telephone_event_hz);
         let clock = u64::from(self.sender.clock_hz());
         let timestamp = if hz == clock {

@@ -12,9 +12,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use antiphon_media_frame::{LegId, MediaTime};
+use antiphon_media_link::Remote;
 
+use crate::listener::{Accepted, Expected};
 use crate::sockets::{Inbox, Sockets};
-use crate::{Leg, LegCommand, LegEvent, SocketPair};
+use crate::streams::Streams;
+use crate::{IceListener, Leg, LegCommand, LegEvent, SocketPair};
 
 /// One frame of every leg.
 const TICK: Duration = Duration::from_millis(20);
@@ -96,6 +99,8 @@ struct NewLeg {
 enum Command {
     Add(LegId, Box<NewLeg>),
     Leg(LegId, LegCommand),
+    /// A connection was opened to a leg.
+    Connected(LegId, Accepted),
 }
 
 /// Handle of a shard thread. Dropping it closes all its legs.
@@ -152,7 +157,7 @@ impl Shard {
         send(&self.sender, Command::Add(id, new)).inspect_err(|_| {
             self.counters.legs.fetch_sub(1, Ordering::Relaxed);
         })?;
-        Ok(LegHandle { control: LegControl { id, sender: self.sender.clone() } })
+        Ok(LegHandle { control: LegControl { id, sender: self.sender.clone() }, expected: None })
     }
 
     /// How it is doing.
@@ -183,6 +188,8 @@ impl Drop for Shard {
 /// A leg on a shard. Dropping it closes the leg.
 pub struct LegHandle {
     control: LegControl,
+    /// The connections that are for it.
+    expected: Option<Expected>,
 }
 
 /// Speaks to a leg without owning it: dropping it changes nothing, and commands to a leg that is closed are ignored.
@@ -207,6 +214,13 @@ impl LegHandle {
         self.control.send(command)
     }
 
+    /// Lets far sides that know our user fragment `ufrag` reach the leg by `listener`, over TCP, for as long as it lives.
+    /// The name that was told before is then good no more.
+    pub fn expect(&mut self, listener: &IceListener, ufrag: &str) {
+        self.expected = None;
+        self.expected = Some(listener.expect(ufrag, self.control()));
+    }
+
     /// A way to speak to the leg that does not keep it open.
     #[must_use]
     pub fn control(&self) -> LegControl {
@@ -227,6 +241,11 @@ impl LegControl {
     /// [`ShardError::Behind`] or [`ShardError::Stopped`].
     pub fn send(&self, command: LegCommand) -> Result<(), ShardError> {
         send(&self.sender, Command::Leg(self.id, command))
+    }
+
+    /// Hands the leg a connection; closed where the leg is.
+    pub(crate) fn connect(&self, accepted: Accepted) -> Result<(), ShardError> {
+        send(&self.sender, Command::Connected(self.id, accepted))
     }
 }
 
@@ -280,9 +299,25 @@ impl Entry {
             });
         }
         self.reports -= 1;
+        if !self.sockets.streams.is_empty() {
+            self.serve_streams(due, inbox);
+        }
         let now = self.now(due);
         self.leg.tick(now, &mut self.sockets);
         self.tell_events();
+    }
+
+    fn serve_streams(&mut self, due: Instant, inbox: &mut Inbox) {
+        let now = self.now(due);
+        let Self { leg, sockets, .. } = self;
+        inbox.receive_streams(&mut sockets.streams, due, |from, datagram| {
+            leg.handle_rtp(now, Remote::Tcp(from), datagram);
+        });
+        let mut gone = Vec::new();
+        sockets.streams.tidy(due, |peer| leg.knows(Remote::Tcp(peer)), |peer| gone.push(peer));
+        for peer in gone {
+            leg.gone(now, Remote::Tcp(peer));
+        }
     }
 
     fn close(&mut self) {
@@ -359,15 +394,25 @@ impl Run {
                 Command::Add(id, new) => self.add(id, *new),
                 Command::Leg(id, LegCommand::Close) => self.close(id),
                 Command::Leg(id, command) => {
-                    let Some(part) = self.index.get(&id) else { continue };
-                    if let Some(entry) = self.parts[*part].iter_mut().find(|entry| entry.id == id) {
+                    if let Some(entry) = self.entry(id) {
                         let now = entry.now(Instant::now());
                         entry.leg.command(now, command);
                         entry.tell_events();
                     }
                 }
+                Command::Connected(id, accepted) => {
+                    if let Some(Entry { leg, sockets, .. }) = self.entry(id) {
+                        let knows = |peer| leg.knows(Remote::Tcp(peer));
+                        sockets.streams.add(accepted, Instant::now(), knows);
+                    }
+                }
             }
         }
+    }
+
+    fn entry(&mut self, id: LegId) -> Option<&mut Entry> {
+        let part = self.index.get(&id)?;
+        self.parts[*part].iter_mut().find(|entry| entry.id == id)
     }
 
     fn add(&mut self, id: LegId, new: NewLeg) {
@@ -375,7 +420,7 @@ impl Run {
         self.parts[fewest].push(Entry {
             id,
             leg: new.leg,
-            sockets: Sockets { rtp: new.pair.rtp, rtcp: new.pair.rtcp },
+            sockets: Sockets { rtp: new.pair.rtp, rtcp: new.pair.rtcp, streams: Streams::default() },
             epoch: new.epoch,
             added: Instant::now(),
             reports: 0,

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::Transmit;
+use crate::streams::Streams;
 
 /// Datagrams taken from one socket at once. A flood beyond this is left to the system, which drops what does not fit.
 const BURST: usize = 256;
@@ -16,6 +17,7 @@ const DATAGRAM: usize = 2_048;
 pub(crate) struct Sockets {
     pub(crate) rtp: UdpSocket,
     pub(crate) rtcp: UdpSocket,
+    pub(crate) streams: Streams,
 }
 
 impl Transmit for Sockets {
@@ -26,6 +28,10 @@ impl Transmit for Sockets {
 
     fn rtcp(&mut self, to: SocketAddr, datagram: &[u8]) {
         let _ = self.rtcp.send_to(datagram, to);
+    }
+
+    fn stream(&mut self, to: SocketAddr, datagram: &[u8]) {
+        self.streams.send(to, datagram);
     }
 }
 
@@ -38,6 +44,16 @@ pub(crate) struct Inbox {
 impl Inbox {
     pub(crate) fn new() -> Self {
         Self { buffer: Box::new([0; DATAGRAM]), reader: Reader::new() }
+    }
+
+    /// Hands on what waits in connections, as coming now: nobody notes when octets of a stream came.
+    pub(crate) fn receive_streams(
+        &mut self,
+        streams: &mut Streams,
+        now: Instant,
+        take: impl FnMut(SocketAddr, &mut [u8]),
+    ) {
+        streams.receive(now, &mut self.buffer[..], take);
     }
 
     /// Hands on what waits in a socket: when it came, from whom, and what it is.

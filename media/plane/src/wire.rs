@@ -1,8 +1,6 @@
 //! The way out of a leg: its link's protection, then its sockets.
 
-use std::net::SocketAddr;
-
-use antiphon_media_link::{Link, OVERHEAD};
+use antiphon_media_link::{Link, OVERHEAD, Remote};
 use antiphon_media_rtp::RtpPacket;
 
 use crate::Transmit;
@@ -24,29 +22,35 @@ impl<'a> Wire<'a> {
     }
 
     /// Sends a packet, unless it is one that cannot be written or protected.
-    pub(crate) fn rtp(&mut self, to: SocketAddr, packet: &RtpPacket<'_>) {
+    pub(crate) fn rtp(&mut self, to: Remote, packet: &RtpPacket<'_>) {
         let mut datagram = [0; DATAGRAM + OVERHEAD];
         let Ok(length) = packet.write(&mut datagram[..DATAGRAM]) else { return };
         if let Some(length) = self.link.protect_rtp(&mut datagram, length) {
-            self.transmit.rtp(to, &datagram[..length]);
+            send(self.transmit, to, &datagram[..length]);
         }
     }
 
-    pub(crate) fn rtcp(&mut self, to: SocketAddr, mut report: Vec<u8>) {
+    pub(crate) fn rtcp(&mut self, to: Remote, mut report: Vec<u8>) {
         let length = report.len();
         report.resize(length + OVERHEAD, 0);
         let Some(length) = self.link.protect_rtcp(&mut report, length) else { return };
-        if self.mux {
-            self.transmit.rtp(to, &report[..length]);
-        } else {
-            self.transmit.rtcp(to, &report[..length]);
+        match to {
+            Remote::Udp(to) if !self.mux => self.transmit.rtcp(to, &report[..length]),
+            to => send(self.transmit, to, &report[..length]),
         }
     }
 
     /// Sends what the link itself has to say.
     pub(crate) fn flush(&mut self) {
         while let Some((to, datagram)) = self.link.poll_transmit() {
-            self.transmit.rtp(to, datagram);
+            send(self.transmit, to, datagram);
         }
+    }
+}
+
+fn send(transmit: &mut dyn Transmit, to: Remote, datagram: &[u8]) {
+    match to {
+        Remote::Udp(to) => transmit.rtp(to, datagram),
+        Remote::Tcp(to) => transmit.stream(to, datagram),
     }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Media {
     pub(crate) codecs: Vec<String>,
     /// Voice needed before a prompt is cut.
     pub(crate) barge_in: Length,
+    /// Where connections are taken from those that cannot use UDP (ICE over TCP).
+    pub(crate) ice_tcp: Option<SocketAddr>,
 }
 
 /// `[call]`
@@ -160,6 +162,7 @@ impl Default for Media {
             rtp_ports: (20_000, 29_999),
             codecs: ["G722", "opus", "PCMU", "PCMA"].map(Into::into).to_vec(),
             barge_in: Length::millis(160),
+            ice_tcp: None,
         }
     }
 }

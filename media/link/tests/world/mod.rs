@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_media_link::{
     DtlsConfig, DtlsRole, Fingerprint, IceConfig, IceCredentials, IceRole, Identity, Input, Link, LinkConfig,
-    LinkEvent, OVERHEAD, Protection, RemoteCandidate,
+    LinkEvent, OVERHEAD, Protection, Remote, RemoteCandidate,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -163,7 +163,7 @@ impl World {
             while let Some((to, octets)) = self.ends[index].link.poll_transmit() {
                 let octets = octets.to_vec();
                 self.ends[index].sent += 1;
-                self.fly(from, to, octets);
+                self.fly(from, to.address(), octets);
             }
         }
     }
@@ -197,7 +197,7 @@ impl World {
                 continue;
             };
             buffer.truncate(len);
-            let to = self.ends[index].link.remote().unwrap_or(default);
+            let to = self.ends[index].link.remote().map_or(default, Remote::address);
             self.fly(from, to, buffer);
             let arrived = self.run(Span::from_millis(400), |world| world.ends[other].media.len() > before);
             all &= arrived && self.ends[other].media.last() == Some(&packet);

@@ -100,6 +100,32 @@ impl Candidate {
         }
     }
 
+    /// A host candidate that waits for connections (RFC 6544 §4.5), ranked below every one over UDP; `preference` (0 to
+    /// 8191, higher is better) ranks a host's own addresses.
+    #[must_use]
+    pub fn host_tcp(address: SocketAddr, preference: u16) -> Self {
+        let preference = preference.min(8_191);
+        // Section 4.2: passive candidates have the direction preference 4.
+        let local = (4 << 13) | u32::from(preference);
+        Self {
+            foundation: format!("t{preference}"),
+            component: 1,
+            transport: CandidateTransport::TcpPassive,
+            // 90 where UDP has 126, as browsers have it.
+            priority: (90 << 24) | (local << 8) | 255,
+            address,
+            kind: CandidateKind::Host,
+        }
+    }
+
+    /// A candidate that a STUN server saw the socket at (RFC 8445 §5.1.2.1).
+    #[must_use]
+    pub fn reflexive(address: SocketAddr) -> Self {
+        let priority = (100 << 24) | (65_535 << 8) | 255;
+        let host = Self::host(address, u16::MAX);
+        Self { foundation: "s".to_owned(), priority, kind: CandidateKind::ServerReflexive, ..host }
+    }
+
     /// Reads the value of an `a=candidate`. The outer error is a broken line; `None` is one that is valid but of no use: a host name
     /// (mDNS), another transport or kind.
     pub(super) fn parse(text: &str) -> Result<Option<Self>, &'static str> {
@@ -239,6 +265,8 @@ mod tests {
         let host = Candidate::host("192.0.2.1:4000".parse().unwrap(), 65_535);
         assert_eq!(host.priority, 2_130_706_431);
         for candidate in [
+            Candidate::host_tcp("192.0.2.1:8443".parse().unwrap(), 8_191),
+            Candidate::reflexive("198.51.100.1:4000".parse().unwrap()),
             Candidate { kind: CandidateKind::Relayed, ..host.clone() },
             Candidate {
                 transport: CandidateTransport::TcpPassive,
@@ -249,6 +277,15 @@ mod tests {
         ] {
             assert_eq!(Candidate::parse(&candidate.write()), Ok(Some(candidate)));
         }
+    }
+
+    #[test]
+    fn udp_is_tried_before_connections() {
+        let at = "192.0.2.1:4000".parse().unwrap();
+        let [udp, seen, tcp] =
+            [Candidate::host(at, 0), Candidate::reflexive(at), Candidate::host_tcp(at, u16::MAX)];
+        assert!(udp.priority > seen.priority && seen.priority > tcp.priority);
+        assert!(tcp.write().ends_with("192.0.2.1 4000 typ host tcptype passive"), "{}", tcp.write());
     }
 
     #[test]
