@@ -372,6 +372,12 @@ impl<D: Dialogue> Conversation<D> {
             StreamEvent::Final(utterance) => self.tell(CallInput::Final(utterance)),
             StreamEvent::SpeechEnded { at, .. } => self.tell(CallInput::SpeechEnded { at }),
             StreamEvent::Failed(error) => tracing::error!(%error, "the recogniser failed in mid-call"),
+            StreamEvent::TakenOver { engine } => {
+                tracing::warn!(engine, "another recogniser has taken over; no words were lost");
+            }
+            StreamEvent::Thinned { on } => {
+                tracing::warn!(on, "interim words are thinned out: the pool is at its limit")
+            }
             StreamEvent::Closed { .. } => {
                 self.ears_closed = true;
                 self.tell(CallInput::End(Cause::ENGINE_FAILED));

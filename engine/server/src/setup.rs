@@ -9,7 +9,7 @@ use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span, TrackWriter, tra
 use antiphon_media_link::Link;
 use antiphon_media_plane::{Leg, LegHandle, ShardError, SocketPair, Tap, Taps, WriterError};
 use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
-use antiphon_models_pool::{OpenStream, PoolError, StreamHandle};
+use antiphon_models_pool::{Ask, OpenStream, PoolError, StreamHandle};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig};
 
 use crate::conversation::{Happening, Inlet, inlet};
@@ -61,7 +61,7 @@ pub(crate) enum SetupError {
 impl SetupError {
     pub(crate) fn cause(&self) -> &'static Cause {
         match self {
-            Self::Shard(_) | Self::Pool(PoolError::Full { .. }) => Cause::BUSY,
+            Self::Shard(_) | Self::Pool(PoolError::Refused(_)) => Cause::BUSY,
             Self::Pool(_) | Self::Recognizer(_) | Self::Other(_) => Cause::ENGINE_FAILED,
             Self::Writer(_) => Cause::DISK_FAILED,
         }
@@ -115,15 +115,17 @@ async fn open_ears(
     inlet: &Inlet,
     taps: &mut Taps,
 ) -> Result<StreamHandle, SetupError> {
-    let place = shared.pool.reserve()?;
+    let place = shared.pool.reserve(&Ask::live())?;
     let config = StreamConfig { language, hints: Hints::default(), source_rate: native };
-    let engine = Arc::clone(engine);
+    let engines = vec![Arc::clone(engine)];
+    let (engine, opening) = (Arc::clone(engine), config.clone());
     // Opening may load a model: not on a thread that other calls wait for.
-    let opened = tokio::task::spawn_blocking(move || engine.open(&config)).await;
+    let opened = tokio::task::spawn_blocking(move || engine.open(&opening)).await;
     let recognizer = opened.map_err(|error| SetupError::Other(error.to_string()))??;
     let (writer, audio) = track_ring(recognizer.rate(), EARS_DEPTH, EARS_FRAME, place.bell());
     taps.received.push(Tap::new(native, writer));
     let tell = inlet.clone();
     let sink = Box::new(move |event| tell.tell(Happening::Speech(event)));
-    Ok(place.open(OpenStream { recognizer, audio, endpointing: endpointing(&shared.config), sink })?)
+    let endpointing = endpointing(&shared.config);
+    Ok(place.open(OpenStream { recognizer, engines, config, audio, endpointing, sink })?)
 }

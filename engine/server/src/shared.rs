@@ -121,8 +121,11 @@ impl Shared {
             warm_up(engine.as_ref(), &flows);
         }
         let streams = config.call.concurrent;
-        let pool =
-            Pool::start(PoolConfig { workers: config.recognizer.workers, streams, ..PoolConfig::default() })?;
+        let pool = Pool::start(&PoolConfig {
+            workers: config.recognizer.workers,
+            streams,
+            ..PoolConfig::default()
+        })?;
         Ok(Arc::new(Self {
             calls: Calls::new().context("cannot start the event writer")?,
             shards: Shards::start(&ShardConfig { name: "shard".into(), legs: streams }, shards())?,

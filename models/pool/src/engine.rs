@@ -3,7 +3,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use antiphon_models_speech::{RecognizeError, Recognizer};
+use antiphon_media_frame::AudioFrame;
+use antiphon_models_speech::{Hints, Recognition, RecognizeError, Recognizer};
 
 /// A call into the engine went wrong.
 pub(crate) enum Fault {
@@ -14,6 +15,7 @@ pub(crate) enum Fault {
 }
 
 /// A recogniser until its first panic, nothing afterwards.
+#[derive(Default)]
 pub(crate) struct Guarded(Option<Box<dyn Recognizer>>);
 
 impl Guarded {
@@ -21,22 +23,56 @@ impl Guarded {
         Self(Some(recognizer))
     }
 
+    pub(crate) fn push(&mut self, frame: AudioFrame<'_>) -> Result<(), Fault> {
+        self.call(|engine| engine.push(frame))
+    }
+
+    pub(crate) fn poll(&mut self) -> Result<Option<Recognition>, Fault> {
+        self.call(|engine| Ok(engine.poll()))
+    }
+
+    pub(crate) fn hint(&mut self, hints: &Hints) -> Result<(), Fault> {
+        self.call(|engine| engine.hint(hints))
+    }
+
+    pub(crate) fn flush(&mut self) -> Result<(), Fault> {
+        self.call(Recognizer::flush)
+    }
+
+    pub(crate) fn reset(&mut self) -> Result<(), Fault> {
+        self.call(|engine| {
+            engine.reset();
+            Ok(())
+        })
+    }
+
+    pub(crate) fn owed(&mut self) -> Result<usize, Fault> {
+        self.call(|engine| Ok(engine.owed()))
+    }
+
+    pub(crate) fn step(&mut self) -> Result<(), Fault> {
+        self.call(Recognizer::step)
+    }
+
+    /// The recogniser itself; whoever calls it stops its panics.
+    pub(crate) fn row(&mut self) -> Option<&mut dyn Recognizer> {
+        self.0.as_deref_mut()
+    }
+
     /// Calls the engine. After a panic the engine is dropped and every later call does nothing but fail.
-    pub(crate) fn call<T>(
+    fn call<T>(
         &mut self,
         use_engine: impl FnOnce(&mut dyn Recognizer) -> Result<T, RecognizeError>,
     ) -> Result<T, Fault> {
         let Some(engine) = &mut self.0 else {
             return Err(Fault::Panic(panicked("used after a panic")));
         };
-        // The engine is dropped on a panic, so nobody can see it in a broken state.
-        match catch_unwind(AssertUnwindSafe(|| use_engine(engine.as_mut()))) {
-            Ok(outcome) => outcome.map_err(Fault::Error),
-            Err(payload) => {
-                let message = message(payload);
+        match guard(|| use_engine(engine.as_mut())) {
+            Err(fault @ Fault::Panic(_)) => {
                 self.discard();
-                Err(Fault::Panic(panicked(&message)))
+                Err(fault)
             }
+            outcome => outcome,
         }
     }
 
@@ -45,6 +81,27 @@ impl Guarded {
         let engine = self.0.take();
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(engine))) {
             discard_payload(payload);
+        }
+    }
+}
+
+/// Runs foreign code; its panic becomes a fault. Whatever it could have left broken must not be used after one.
+pub(crate) fn guard<T>(run: impl FnOnce() -> Result<T, RecognizeError>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(outcome) => outcome.map_err(Fault::Error),
+        Err(payload) => Err(Fault::Panic(panicked(&message(payload)))),
+    }
+}
+
+impl Fault {
+    /// A panic told to each of those it concerns.
+    pub(crate) fn engine(message: &str) -> Self {
+        Self::Panic(RecognizeError::Engine { engine: "recognizer", message: message.to_owned() })
+    }
+
+    pub(crate) fn error(self) -> RecognizeError {
+        match self {
+            Self::Error(error) | Self::Panic(error) => error,
         }
     }
 }

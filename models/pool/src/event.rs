@@ -25,9 +25,20 @@ pub enum StreamEvent {
         /// The end of the audio that decided it: the difference to `at` is what the endpoint costs the caller.
         decided_at: MediaTime,
     },
-    /// The recogniser failed. It is reset and hears the next utterance; after three failures in a row, or a panic, the
-    /// stream closes.
+    /// The recogniser failed. Where the stream has further engines, another one takes over; else it is reset and hears the
+    /// next utterance, and after three failures in a row, or a panic, the stream closes.
     Failed(RecognizeError),
+    /// Another recogniser has heard everything again that had not become final words, and goes on.
+    TakenOver {
+        /// The engine's name.
+        engine: &'static str,
+    },
+    /// The pool is near its capacity: partials come once in a second of speech, or as often as before again. Final words are
+    /// not touched.
+    Thinned {
+        /// Whether they are thinned out now.
+        on: bool,
+    },
     /// Nothing follows.
     Closed {
         /// The end of the last audio taken in.

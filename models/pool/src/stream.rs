@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use antiphon_media_frame::{Doorbell, Span, TrackReader};
-use antiphon_models_speech::{Hints, Recognizer};
+use antiphon_models_speech::{Engine, Hints, Recognizer, StreamConfig};
 
 use crate::inbox::{Command, Inbox};
+use crate::policy::Class;
 use crate::slots::SlotId;
 use crate::worker::Stream;
-use crate::{Endpointing, Lane, PoolError, StreamEvent};
+use crate::{Endpointing, PoolError, StreamEvent};
 
 /// A place on a worker, to be filled by a stream. Dropping it gives the place back.
 pub struct Reservation {
     inbox: Arc<Inbox>,
     slot: SlotId,
+    class: Class,
+    tenant: u32,
     /// The place now belongs to a stream on the worker.
     filled: bool,
 }
@@ -22,6 +25,12 @@ pub struct Reservation {
 pub struct OpenStream {
     /// Opened by the caller beforehand: loading a model must not hold up a worker.
     pub recognizer: Box<dyn Recognizer>,
+    /// The engine that it is a stream of, then those that may take over where that one fails, in the order in which they
+    /// are tried; the first is tried anew before the next. Without any, a failure costs its utterance. All must take
+    /// audio at the track's rate.
+    pub engines: Vec<Arc<dyn Engine>>,
+    /// What recognisers that take over are opened with.
+    pub config: StreamConfig,
     /// The track, made with [`Reservation::bell`]; its frames carry the gate's activity marks.
     pub audio: TrackReader,
     /// How activity becomes utterances.
@@ -31,8 +40,12 @@ pub struct OpenStream {
 }
 
 impl Reservation {
-    pub(crate) fn new(inbox: Arc<Inbox>, slot: SlotId) -> Self {
-        Self { inbox, slot, filled: false }
+    pub(crate) fn new(inbox: Arc<Inbox>, slot: SlotId, class: Class, tenant: u32) -> Self {
+        Self { inbox, slot, class, tenant, filled: false }
+    }
+
+    pub(crate) fn inbox(&self) -> &Arc<Inbox> {
+        &self.inbox
     }
 
     /// The worker's bell: a track made with another one is not heard in time.
@@ -47,12 +60,12 @@ impl Reservation {
     /// [`PoolError::Rate`] where track and recogniser differ, [`PoolError::Stopped`] after a shutdown. The place is
     /// given back and the sink is never called.
     pub fn open(mut self, open: OpenStream) -> Result<StreamHandle, PoolError> {
-        let OpenStream { recognizer, audio, endpointing, sink } = open;
-        let lane = Lane::new(recognizer, endpointing);
-        if audio.rate() != lane.rate() {
-            return Err(PoolError::Rate { recognizer: lane.rate(), track: audio.rate() });
+        let rate = open.recognizer.rate();
+        if open.audio.rate() != rate {
+            return Err(PoolError::Rate { recognizer: rate, track: open.audio.rate() });
         }
-        if self.inbox.open(self.slot, Stream::new(self.slot, lane, audio, sink)).is_err() {
+        let stream = Stream::new(self.slot, self.class, self.tenant, open);
+        if self.inbox.open(self.slot, stream).is_err() {
             return Err(PoolError::Stopped);
         }
         self.filled = true;

@@ -1,3 +1,6 @@
+use antiphon_media_frame::{FrameKind, MediaTime};
+use antiphon_models_speech::Hints;
+
 use super::*;
 use crate::probe::{Deed, Deeds, Probe, Vice};
 
@@ -66,6 +69,7 @@ impl Bench {
                 }
                 StreamEvent::Failed(error) => format!("failed: {error}"),
                 StreamEvent::Closed { until } => format!("closed {}", until.millis()),
+                other => panic!("{other:?} from a lane of its own"),
             };
             if line != "partial" || self.said.last() != Some(&line) {
                 self.said.push(line);
@@ -389,10 +393,16 @@ fn memory_stays_bounded_in_long_silence_and_long_speech() {
     let mut bench = Bench::new(60, Vice::None, Endpointing { endpoint: Span::from_secs(10), ..rules() });
     bench.play(&"#####".repeat(400)).play(&".".repeat(2_000)).play(&".#".repeat(1_000));
     assert!(
-        bench.lane.recent.between(MediaTime::from_nanos(i64::MIN), MediaTime::from_nanos(i64::MAX)).1.len()
+        bench
+            .lane
+            .segmenter
+            .recent
+            .between(MediaTime::from_nanos(i64::MIN), MediaTime::from_nanos(i64::MAX))
+            .1
+            .len()
             <= 8_000
     );
-    assert!(bench.lane.zeros.len() <= 8_000 && bench.lane.events.is_empty());
+    assert!(bench.lane.segmenter.zeros.len() <= 8_000 && bench.lane.ear.events.is_empty());
 }
 
 /// Any order of frames, gaps and commands, at odd rates and with failing engines, keeps the grammar of events:
@@ -464,6 +474,7 @@ fn whatever_happens_the_events_keep_their_grammar() {
                         assert!(!error.to_string().contains("hole"), "seed {seed}: {error}");
                     }
                     StreamEvent::Closed { .. } => closed = true,
+                    other => panic!("seed {seed}: {other:?}"),
                 }
             }
         }

@@ -2,16 +2,20 @@ use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, TrackWriter, track_ring};
-use antiphon_models_speech::Hints;
+use antiphon_models_speech::{Hints, Language, StreamConfig};
 
 use super::*;
 use crate::probe::{Deed, Deeds, Probe, Vice};
-use crate::{Endpointing, OpenStream, StreamEvent, StreamHandle};
+use crate::{Class, Endpointing, OpenStream, Reason, StreamEvent, StreamHandle};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+fn plain() -> StreamConfig {
+    StreamConfig { language: Language::english(), hints: Hints::default(), source_rate: SampleRate::HZ_8000 }
+}
+
 fn pool(workers: usize, streams: usize) -> Pool {
-    Pool::start(PoolConfig { workers, streams, ..PoolConfig::default() }).unwrap()
+    Pool::start(&PoolConfig { workers, streams, ..PoolConfig::default() }).unwrap()
 }
 
 /// An open stream with both its ends.
@@ -29,13 +33,15 @@ impl Line {
     }
 
     fn with_ring(pool: &Pool, vice: Vice, depth: usize) -> Self {
-        let place = pool.reserve().unwrap();
+        let place = pool.reserve(&Ask::live()).unwrap();
         let (track, audio) = track_ring(SampleRate::HZ_8000, depth, Span::from_millis(20), place.bell());
         let (recognizer, deeds) = Probe::boxed(Span::from_millis(60), vice);
         let (sender, events) = mpsc::channel();
         let handle = place
             .open(OpenStream {
                 recognizer,
+                engines: Vec::new(),
+                config: plain(),
                 audio,
                 endpointing: Endpointing { endpoint: Span::from_millis(200), ..Endpointing::default() },
                 sink: Box::new(move |event| {
@@ -150,12 +156,15 @@ fn a_stream_ends_with_its_track() {
 #[test]
 fn admission_holds_the_limit_and_places_come_back() {
     let pool = pool(3, 5);
-    let mut places: Vec<_> = (0..5).map(|_| pool.reserve().unwrap()).collect();
-    assert!(matches!(pool.reserve(), Err(PoolError::Full { limit: 5 })));
+    let mut places: Vec<_> = (0..5).map(|_| pool.reserve(&Ask::live()).unwrap()).collect();
+    assert!(matches!(
+        pool.reserve(&Ask::live()),
+        Err(PoolError::Refused(Refusal { reason: Reason::Full { limit: 5 }, .. }))
+    ));
     places.pop();
-    places.push(pool.reserve().unwrap());
+    places.push(pool.reserve(&Ask::live()).unwrap());
     assert_eq!(pool.figures().streams, 5);
-    let mut loads: Vec<_> = pool.inner.inboxes.iter().map(|inbox| inbox.load()).collect();
+    let mut loads: Vec<_> = pool.inner.inboxes.iter().map(|inbox| inbox.load(Class::Live)).collect();
     loads.sort_unstable();
     assert_eq!(loads, [1, 2, 2], "spread over the workers");
     drop(places);
@@ -165,11 +174,13 @@ fn admission_holds_the_limit_and_places_come_back() {
 #[test]
 fn a_track_of_another_rate_is_refused_and_frees_the_place() {
     let pool = pool(1, 1);
-    let place = pool.reserve().unwrap();
+    let place = pool.reserve(&Ask::live()).unwrap();
     let (_track, audio) = track_ring(SampleRate::HZ_16000, 4, Span::from_millis(20), place.bell());
     let (recognizer, _) = Probe::boxed(Span::ZERO, Vice::None);
     let opened = place.open(OpenStream {
         recognizer,
+        engines: Vec::new(),
+        config: plain(),
         audio,
         endpointing: Endpointing::default(),
         sink: Box::new(|event| panic!("{event:?} from a stream that never was")),
@@ -178,7 +189,7 @@ fn a_track_of_another_rate_is_refused_and_frees_the_place() {
         opened.err(),
         Some(PoolError::Rate { recognizer: SampleRate::HZ_8000, track: SampleRate::HZ_16000 })
     ));
-    assert!(pool.reserve().is_ok());
+    assert!(pool.reserve(&Ask::live()).is_ok());
 }
 
 #[test]
@@ -199,9 +210,10 @@ fn commands_take_effect_after_the_audio_before_them() {
 
 #[test]
 fn a_thousand_commands_wait_as_one_of_each_kind() {
-    let inbox = Inbox::new(2, Arc::default());
-    let slot = inbox.reserve().unwrap();
-    let other = inbox.reserve().unwrap();
+    let pool = pool(1, 2);
+    let inbox = Inbox::new(2, Arc::clone(&pool.inner.shared));
+    let slot = inbox.reserve(&Ask::live()).unwrap();
+    let other = inbox.reserve(&Ask::live()).unwrap();
     for n in 0..1_000 {
         inbox.tell(slot, crate::inbox::Command::Hint(Hints::default()));
         inbox.tell(slot, crate::inbox::Command::Listen(n % 2 == 0));
@@ -264,7 +276,7 @@ fn a_panicking_engine_takes_nobody_along() {
 #[test]
 fn a_panicking_sink_takes_nobody_along() {
     let pool = pool(1, 2);
-    let place = pool.reserve().unwrap();
+    let place = pool.reserve(&Ask::live()).unwrap();
     let (mut track, audio) = track_ring(SampleRate::HZ_8000, 64, Span::from_millis(20), place.bell());
     let (recognizer, deeds) = Probe::boxed(Span::ZERO, Vice::None);
     let called = Arc::new(AtomicBool::new(false));
@@ -272,6 +284,8 @@ fn a_panicking_sink_takes_nobody_along() {
     let _handle = place
         .open(OpenStream {
             recognizer,
+            engines: Vec::new(),
+            config: plain(),
             audio,
             endpointing: Endpointing::default(),
             sink: Box::new(move |_| {
@@ -303,12 +317,12 @@ fn thousands_of_streams_come_and_go_without_a_trace() {
     for _ in 0..3_000 {
         let mut line = loop {
             // The place of the stream before may take a moment to come back.
-            match pool.reserve() {
+            match pool.reserve(&Ask::live()) {
                 Ok(place) => {
                     drop(place);
                     break Line::with_ring(&pool, Vice::None, 16);
                 }
-                Err(error) => assert!(matches!(error, PoolError::Full { .. })),
+                Err(error) => assert!(matches!(error, PoolError::Refused(_))),
             }
         };
         line.play("#####");
@@ -320,7 +334,7 @@ fn thousands_of_streams_come_and_go_without_a_trace() {
     }
     wait_until("all places are free", || pool.figures().streams == 0);
     for inbox in &pool.inner.inboxes {
-        assert_eq!(inbox.load(), 0);
+        assert_eq!(inbox.load(Class::Live), 0);
         assert!(inbox.idle());
         assert!(inbox.places() <= 4, "{} places were made", inbox.places());
     }
@@ -338,7 +352,7 @@ fn shutdown_closes_open_streams() {
         assert!(matches!(events[..], [.., StreamEvent::SpeechEnded { .. }, StreamEvent::Closed { .. }]));
         assert!(events.iter().any(|event| matches!(event, StreamEvent::Final(_))));
     }
-    assert!(matches!(pool.reserve(), Err(PoolError::Stopped)));
+    assert!(matches!(pool.reserve(&Ask::live()), Err(PoolError::Stopped)));
     pool.shutdown().expect("again is harmless");
     assert_eq!(pool.figures().streams, 0);
 }
@@ -347,7 +361,7 @@ fn shutdown_closes_open_streams() {
 fn shutdown_does_not_wait_for_a_long_backlog() {
     let config =
         PoolConfig { workers: 1, streams: 1, grace: Duration::from_millis(100), ..PoolConfig::default() };
-    let pool = Pool::start(config).unwrap();
+    let pool = Pool::start(&config).unwrap();
     let mut line = Line::open(&pool, Vice::Slow(Duration::from_millis(20)));
     line.play(&"#".repeat(1_000));
     let began = Instant::now();
@@ -359,7 +373,7 @@ fn shutdown_does_not_wait_for_a_long_backlog() {
 #[test]
 fn shutdown_names_workers_that_hang() {
     let config = PoolConfig { workers: 2, streams: 2, grace: Duration::ZERO, ..PoolConfig::default() };
-    let pool = Pool::start(config).unwrap();
+    let pool = Pool::start(&config).unwrap();
     let mut line = Line::open(&pool, Vice::Slow(Duration::from_secs(5)));
     line.play("##########");
     wait_until("the engine is at it", || pool.figures().audio >= Span::from_millis(60));
@@ -384,7 +398,7 @@ fn settings_out_of_range_are_named() {
         (PoolConfig { turn: Span::ZERO, ..PoolConfig::default() }, "turn"),
         (PoolConfig { grace: Duration::MAX, ..PoolConfig::default() }, "grace"),
     ] {
-        match Pool::start(config).err() {
+        match Pool::start(&config).err() {
             Some(PoolError::Setting { name: found, .. }) => assert_eq!(found, name),
             other => panic!("{name}: {other:?}"),
         }
