@@ -1,4 +1,8 @@
 //! Engines that compute in common steps, fail, panic and hang, under the real threads: no word is lost and none is doubled.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "engines that are slow or hang, and a test that waits for them"
+)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -92,7 +96,7 @@ impl Engine for Shared {
 
     fn step(&self, rows: &mut [&mut dyn Recognizer]) -> Result<(), RecognizeError> {
         self.0.misbehave()?;
-        self.0.widths.lock().unwrap().push(rows.len());
+        self.0.widths.lock().expect("no panic").push(rows.len());
         for row in rows {
             let any: &mut dyn std::any::Any = *row;
             any.downcast_mut::<Stream>().expect("a stream of this engine").compute();
@@ -273,7 +277,7 @@ impl Line {
 /// One engine object for each scribe: the pool tells engines apart by their address.
 fn shared(scribe: &Arc<Scribe>) -> Arc<dyn Engine> {
     static KNOWN: Mutex<Vec<(usize, Arc<Shared>)>> = Mutex::new(Vec::new());
-    let mut known = KNOWN.lock().unwrap();
+    let mut known = KNOWN.lock().expect("no panic");
     let key = Arc::as_ptr(scribe) as usize;
     if let Some((_, engine)) = known.iter().find(|(of, _)| *of == key) {
         return Arc::clone(engine) as Arc<dyn Engine>;
@@ -306,7 +310,7 @@ fn streams_of_one_engine_are_computed_together() {
     }
     let widths = engine.widths.lock().unwrap().clone();
     assert!(widths.iter().sum::<usize>() >= 8 * 6, "each word and the end: {widths:?}");
-    assert!(widths.iter().any(|width| *width == 8), "{widths:?}");
+    assert!(widths.contains(&8), "{widths:?}");
     assert!(widths.len() < 30, "48 rows in few steps: {widths:?}");
 }
 
