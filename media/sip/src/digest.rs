@@ -130,9 +130,34 @@ impl Authenticator {
 
     /// Values of the WWW-Authenticate headers of a challenge, one an algorithm.
     pub(crate) fn challenge(&self, now: Duration, realm: &str, source: IpAddr, stale: bool) -> Vec<String> {
+        self.challenge_by(&self.algorithms, now, realm, source, stale)
+    }
+
+    /// The same for a telephone in a web page. The libraries there (SIP.js 0.21, JsSIP 3.13) read the first challenge
+    /// alone, where RFC 8760 section 2.4 has them read on, and know MD5 alone: MD5 comes first.
+    pub(crate) fn challenge_page(
+        &self,
+        now: Duration,
+        realm: &str,
+        source: IpAddr,
+        stale: bool,
+    ) -> Vec<String> {
+        let mut order = self.algorithms.clone();
+        order.sort_by_key(|algorithm| *algorithm != DigestAlgorithm::Md5);
+        self.challenge_by(&order, now, realm, source, stale)
+    }
+
+    fn challenge_by(
+        &self,
+        algorithms: &[DigestAlgorithm],
+        now: Duration,
+        realm: &str,
+        source: IpAddr,
+        stale: bool,
+    ) -> Vec<String> {
         let realm = realm.replace(['"', '\\'], "");
         let stale = if stale { ", stale=true" } else { "" };
-        self.algorithms
+        algorithms
             .iter()
             .map(|algorithm| {
                 let nonce = self.nonce(now, source);
@@ -434,6 +459,13 @@ mod tests {
             let header = answer(algorithm, &nonce(challenge), "00000001", "secret");
             assert_eq!(check(&server, NOW, &header, 1), valid());
         }
+    }
+
+    #[test]
+    fn pages_are_asked_by_md5_first() {
+        let offered = server(8).challenge_page(NOW, "here", HERE, false);
+        assert_eq!(offered.len(), 2);
+        assert!(offered[0].contains("algorithm=MD5") && offered[1].contains("algorithm=SHA-256"));
     }
 
     #[test]

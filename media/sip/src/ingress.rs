@@ -130,7 +130,7 @@ impl Ingress {
         let peer = match self.access.decide(&facts) {
             Decision::Accept(peer) => peer,
             Decision::Authenticate { realm } => {
-                match self.authenticate(now, source, &message, method, uri, &realm) {
+                match self.authenticate(now, (source, transport), &message, method, uri, &realm) {
                     Ok(peer) => peer,
                     Err(verdict) => return verdict,
                 }
@@ -160,7 +160,7 @@ impl Ingress {
     fn authenticate(
         &self,
         now: Duration,
-        source: SocketAddr,
+        (source, transport): (SocketAddr, SipTransport),
         message: &Message<'_>,
         method: &str,
         uri: &str,
@@ -185,7 +185,12 @@ impl Ingress {
             }
             Proof::Missing { stale } => {
                 self.challenged.fetch_add(1, Ordering::Relaxed);
-                let challenges = self.authenticator.challenge(now, realm, source.ip(), stale);
+                let challenges = match transport {
+                    SipTransport::Ws | SipTransport::Wss => {
+                        self.authenticator.challenge_page(now, realm, source.ip(), stale)
+                    }
+                    _ => self.authenticator.challenge(now, realm, source.ip(), stale),
+                };
                 let headers: Vec<_> = challenges.iter().map(|c| ("WWW-Authenticate", c.as_str())).collect();
                 Err(answer(message, 401, &headers))
             }
