@@ -1,8 +1,5 @@
 // One call from a browser: microphone, WebRTC, the server's HTTP interface and its events.
 
-// STUN and TURN servers of your own, where the way to the server needs them:
-// { urls: "turn:turn.example:3478", username: "…", credential: "…" }
-const ICE_SERVERS = [];
 const SDP = "application/sdp";
 const FRAGMENT = "application/trickle-ice-sdpfrag";
 
@@ -15,8 +12,8 @@ export class CallError extends Error {
 }
 
 /**
- * Tells by DOM events what happens: "state" (connecting, connected, ended; with the cause), "heard" (one event of the
- * server's stream).
+ * Tells by DOM events what happens: "state" (connecting, ringing, connected, ended; with the cause), "heard" (one event of
+ * the server's stream).
  */
 export class Call extends EventTarget {
   /** @param {{base?: string, token?: string}} server `base` is its address; this page's own where there is none. */
@@ -27,6 +24,7 @@ export class Call extends EventTarget {
     this.state = "idle";
     this.cause = null;
     this.waiting = [];
+    this.answered = false;
   }
 
   /** Calls `to`, a number or user:NAME; the server's default flow where it is empty. */
@@ -35,10 +33,11 @@ export class Call extends EventTarget {
     this.#enter("connecting");
     try {
       const wanted = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
+      const servers = this.#servers();
       this.microphone = await navigator.mediaDevices.getUserMedia({ audio: wanted }).catch((error) => {
         throw new CallError("microphone", error.message);
       });
-      const peer = (this.peer = new RTCPeerConnection({ iceServers: ICE_SERVERS, bundlePolicy: "max-bundle" }));
+      const peer = (this.peer = new RTCPeerConnection({ iceServers: await servers, bundlePolicy: "max-bundle" }));
       const [track] = this.microphone.getAudioTracks();
       this.sender = peer.addTrack(track, this.microphone);
       const arrived = new Promise((resolve) => (peer.ontrack = ({ track }) => resolve(new MediaStream([track]))));
@@ -98,6 +97,19 @@ export class Call extends EventTarget {
     throw new CallError(error.code, error.message);
   }
 
+  /** STUN and TURN servers of the server's configuration, with credentials for this call (RFC 9725 section 4.6). */
+  async #servers() {
+    // Without them the call is tried directly.
+    const response = await this.#ask("/v1/webrtc", "OPTIONS").catch(() => null);
+    const links = (response?.headers.get("Link") ?? "").matchAll(/<([^>]+)>((?:\s*;\s*[\w-]+="[^"]*")*)/g);
+    return [...links].flatMap(([, urls, rest]) => {
+      const { rel, username, credential } = Object.fromEntries(
+        [...rest.matchAll(/([\w-]+)="([^"]*)"/g)].map(([, name, value]) => [name, value]),
+      );
+      return rel === "ice-server" ? [{ urls, username, credential }] : [];
+    });
+  }
+
   #trickle(candidate) {
     if (!this.session) return void this.waiting.push(candidate);
     const [, ufrag = ""] = this.peer.localDescription.sdp.match(/^a=ice-ufrag:(\S+)/m) ?? [];
@@ -114,13 +126,21 @@ export class Call extends EventTarget {
     this.events.onmessage = ({ data }) => {
       const event = JSON.parse(data);
       this.dispatchEvent(new CustomEvent("heard", { detail: event }));
+      if (event.type === "call.answered") this.#answer();
       if (event.type === "call.ended") this.#finish(event.cause);
     };
+    // Whoever may not watch the call cannot tell when it is answered.
+    this.events.onerror = () => this.#answer();
+  }
+
+  #answer() {
+    this.answered = true;
+    this.#watch();
   }
 
   #watch() {
     const state = this.peer?.connectionState;
-    if (state === "connected") this.#enter("connected");
+    if (state === "connected") this.#enter(this.answered ? "connected" : "ringing");
     // Its cause comes with the events, which may be a moment later.
     if (state === "failed") setTimeout(() => this.#finish("call.media.no_way"), 1000);
     if (state === "closed") setTimeout(() => this.#finish(null), 1000);

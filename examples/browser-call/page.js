@@ -26,9 +26,9 @@ function translate() {
 function show() {
   const words = WORDS[language];
   const state = call?.state ?? "idle";
-  const busy = state === "connecting" || state === "connected";
+  const busy = ["connecting", "ringing", "connected"].includes(state);
   at("status").textContent = words[state];
-  at("lamp").className = { connecting: "waiting", connected: "open", ended: "over" }[state] ?? "";
+  at("lamp").className = { connecting: "waiting", ringing: "waiting", connected: "open", ended: "over" }[state] ?? "";
   at("call").disabled = at("to").disabled = busy;
   at("talk").hidden = !busy;
   at("trouble").hidden = true;

@@ -5,10 +5,12 @@ mod cdr;
 mod control;
 mod example;
 mod guard;
+mod ice;
 mod listener;
 mod listing;
 mod metrics;
 mod page;
+mod pass;
 mod problem;
 mod trunks;
 mod watch;
@@ -31,8 +33,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::calls::Calls;
-use crate::config::{Scope, Token};
+use crate::config::{IceServer, Scope, Token};
 use crate::shared::Shared;
+use pass::Passes;
 use problem::{Problem, catalogue};
 
 /// Serves the API until `shutdown` is ready; then WebSockets are told to go and requests under way are finished.
@@ -116,6 +119,8 @@ struct Api {
     readings: Read,
     /// None: whoever is on this machine may come in.
     tokens: Vec<Token>,
+    /// Tokens that we made for web pages.
+    passes: Passes,
     limits: Limits,
     /// One permit a WebSocket.
     watchers: Arc<Semaphore>,
@@ -134,8 +139,8 @@ async fn run(
 ) {
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let watchers = Arc::new(Semaphore::new(limits.watchers));
-    let api =
-        Arc::new(Api { calls, desk, readings, tokens, limits, watchers: Arc::clone(&watchers), stopping });
+    let (passes, places) = (Passes::default(), Arc::clone(&watchers));
+    let api = Arc::new(Api { calls, desk, readings, tokens, passes, limits, watchers: places, stopping });
     listener::run(router(api), limits, listener, stop, shutdown).await;
     // All permits are back once the last WebSocket has closed; each closes within its own limits.
     let all = u32::try_from(limits.watchers).unwrap_or(u32::MAX);
@@ -151,6 +156,11 @@ impl Api {
     /// Pages from elsewhere that may ask.
     fn origins(&self) -> &[String] {
         self.desk.as_ref().map_or(&[], |shared| &shared.config.http.origins)
+    }
+
+    /// What web pages find their way to us by.
+    fn ice_servers(&self) -> &[IceServer] {
+        self.desk.as_ref().map_or(&[], |shared| &shared.config.ice_servers)
     }
 
     /// What calls are placed and moved with.
@@ -191,6 +201,7 @@ fn routes() -> Vec<Route> {
         ("/v1/webhooks/deliveries", GET, get(cdr::deliveries)),
         ("/v1/webhooks/deliveries/{id}/retry", POST, post(cdr::retry)),
         ("/v1/webrtc", POST, post(webrtc::open)),
+        ("/v1/webrtc/tokens", POST, post(webrtc::issue)),
         ("/v1/webrtc/{id}", &[Method::PATCH, Method::DELETE], patch(webrtc::trickle).delete(webrtc::close)),
         ("/browser-call", GET, get(example::bare)),
         ("/browser-call/", GET, get(example::index)),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 mod access;
 mod address;
+mod ice_server;
 mod length;
 mod overrides;
 mod pattern;
@@ -20,6 +21,7 @@ mod trunk;
 
 pub(crate) use access::{Registrar, Security, Tls, Token, User, Ws};
 pub(crate) use address::{Host, Network};
+pub(crate) use ice_server::{IceServer, parse as parse_ice_url};
 pub(crate) use length::{Length, parse_length};
 pub(crate) use overrides::Overrides;
 pub(crate) use pattern::{Pattern, Rewrite};
@@ -73,6 +75,9 @@ pub(crate) struct Config {
     /// Who may use the API for what, besides `http.token`, which may do everything.
     #[serde(rename = "token")]
     pub(crate) tokens: Vec<Token>,
+    /// STUN and TURN servers that web pages are told of.
+    #[serde(rename = "ice_server")]
+    pub(crate) ice_servers: Vec<IceServer>,
     /// Who is told of records and events.
     #[serde(rename = "webhook")]
     pub(crate) webhooks: Vec<Webhook>,
@@ -100,6 +105,7 @@ impl Default for Config {
             routes: Vec::new(),
             users: Vec::new(),
             tokens: Vec::new(),
+            ice_servers: Vec::new(),
             webhooks: Vec::new(),
         }
     }
@@ -144,6 +150,7 @@ impl Config {
         self.trunks.iter_mut().try_for_each(Trunk::reveal)?;
         self.users.iter_mut().try_for_each(User::reveal)?;
         self.tokens.iter_mut().try_for_each(Token::reveal)?;
+        self.ice_servers.iter_mut().try_for_each(IceServer::reveal)?;
         self.webhooks.iter_mut().try_for_each(Webhook::reveal)
     }
 
@@ -188,6 +195,8 @@ impl Config {
         self.trunks.iter().try_for_each(Trunk::check)?;
         self.users.iter().try_for_each(User::check)?;
         self.tokens.iter().try_for_each(Token::check)?;
+        anyhow::ensure!(self.ice_servers.len() <= 8, "configuration: there are more than 8 [[ice_server]]");
+        self.ice_servers.iter().try_for_each(IceServer::check)?;
         self.webhooks.iter().try_for_each(Webhook::check)?;
         unique("trunk", self.trunks.iter().map(|trunk| &trunk.name))?;
         unique("user", self.users.iter().map(|user| &user.name))?;

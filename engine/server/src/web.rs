@@ -3,6 +3,7 @@
 //! The call begins with the offer and is answered once its media is connected: whatever is said before that, nobody
 //! would hear.
 
+pub(crate) mod relay;
 mod session;
 
 use std::collections::BTreeMap;
@@ -45,6 +46,8 @@ pub(crate) struct Asked {
     pub(crate) offer: String,
     /// A number as routes know it, or `user:NAME`; `None` is the default flow.
     pub(crate) to: Option<String>,
+    /// The number or name it calls by, where whoever vouches for the page gave it one.
+    pub(crate) caller: Option<String>,
     /// Where the request came from: our address towards it is where media is taken.
     pub(crate) from: SocketAddr,
     /// The name of its token.
@@ -103,25 +106,28 @@ pub(crate) async fn open(shared: &Arc<Shared>, asked: Asked) -> Result<Opened, O
     let mut ready = negotiate(shared, &offer, asked.from)?;
     ready.token = asked.token;
     let to = asked.to.unwrap_or_default();
+    let caller = asked.caller;
+    let from = caller.clone().unwrap_or_else(|| CALLER.to_owned());
+    let who = Who { from: from.clone(), to: to.clone() };
     match destination {
         Destination::Flow(flow) => {
             let dialogue = FlowDialogue(Session::new(Arc::clone(&flow)));
-            start(shared, ready, to.clone(), dialogue, flow.language().clone(), move |begun, setup, media| {
-                by_flow(begun, setup, media, flow, to)
+            start(shared, ready, who, dialogue, flow.language().clone(), move |begun, setup, media| {
+                by_flow(begun, setup, media, flow, Who { from, to })
             })
             .await
         }
         Destination::Conference(name) => {
             let quiet = Quiet::new(Vec::new(), false, None);
-            start(shared, ready, to, quiet, Language::english(), move |begun, setup, media| {
+            start(shared, ready, who, quiet, Language::english(), move |begun, setup, media| {
                 quietly(begun, setup, media, Joining::Confer(name))
             })
             .await
         }
         Destination::Telephones(target) => {
             let quiet = Quiet::new(Vec::new(), false, None);
-            start(shared, ready, to, quiet, Language::english(), move |begun, setup, media| {
-                connect(begun, setup, media, target)
+            start(shared, ready, who, quiet, Language::english(), move |begun, setup, media| {
+                connect(begun, setup, media, target, caller)
             })
             .await
         }
@@ -144,6 +150,12 @@ fn destination(shared: &Shared, to: Option<&str>) -> Result<Destination, OpenErr
         Target::Trunk(_) => Ok(Destination::Telephones(to.to_owned())),
         Target::Reject { status } => Err(OpenError::NoRoute { status }),
     }
+}
+
+/// Who calls whom.
+struct Who {
+    from: String,
+    to: String,
 }
 
 /// What both sides agreed on, and the sockets for it.
@@ -193,7 +205,7 @@ fn inner(bound: IpAddr, told: IpAddr) -> Option<IpAddr> {
 async fn start<D, F>(
     shared: &Arc<Shared>,
     ready: Ready,
-    to: String,
+    who: Who,
     dialogue: D,
     language: Language,
     then: impl FnOnce(Begun<D>, Setup, Media) -> F,
@@ -205,8 +217,8 @@ where
     let Ready { answer, agreed, local, pair, from, token } = ready;
     let parties = Parties {
         direction: "inbound",
-        from: Pii::new(CALLER.to_owned()),
-        to: Pii::new(to),
+        from: Pii::new(who.from),
+        to: Pii::new(who.to),
         ringing: CONNECT + shared.config.call.ringing_limit.0,
         parent: None,
         origin: Origin::Api,
@@ -247,21 +259,15 @@ where
 }
 
 /// A flow answers.
-async fn by_flow(
-    mut begun: Begun<FlowDialogue>,
-    mut setup: Setup,
-    media: Media,
-    flow: Arc<Flow>,
-    to: String,
-) {
+async fn by_flow(mut begun: Begun<FlowDialogue>, mut setup: Setup, media: Media, flow: Arc<Flow>, who: Who) {
     begun.log.record().flow = Some(flow.name().to_owned());
     if let Err(cause) = connected(&mut begun, &mut setup).await {
         return give_up(begun, setup, cause);
     }
     let variables = BTreeMap::from([
-        ("caller".to_owned(), CALLER.to_owned()),
+        ("caller".to_owned(), who.from),
         ("caller_name".to_owned(), String::new()),
-        ("called".to_owned(), to),
+        ("called".to_owned(), who.to),
         ("call_id".to_owned(), begun.id.to_string()),
         ("flow".to_owned(), flow.name().to_owned()),
         ("today".to_owned(), jiff::Zoned::now().date().to_string()),
@@ -286,7 +292,13 @@ async fn joined(begun: Begun<Quiet>, setup: Setup, media: Media, joining: Joinin
 }
 
 /// Somebody else is to answer; they are rung once the page can hear them.
-async fn connect(mut begun: Begun<Quiet>, mut setup: Setup, media: Media, to: String) {
+async fn connect(
+    mut begun: Begun<Quiet>,
+    mut setup: Setup,
+    media: Media,
+    to: String,
+    caller_id: Option<String>,
+) {
     if let Err(cause) = connected(&mut begun, &mut setup).await {
         return give_up(begun, setup, cause);
     }
@@ -295,7 +307,7 @@ async fn connect(mut begun: Begun<Quiet>, mut setup: Setup, media: Media, to: St
         to,
         kind: TransferKind::Bridge,
         ring: begun.shared.config.call.ringing_limit.0,
-        caller_id: None,
+        caller_id,
         music: Vec::new(),
         announce: Vec::new(),
         screen: false,

@@ -35,9 +35,9 @@ const MOST_KEYS: usize = 64;
 const LONGEST_TEXT: usize = 1_000;
 
 /// What a client sent, or why it cannot be read.
-type Sent<T> = Result<Json<T>, JsonRejection>;
+pub(super) type Sent<T> = Result<Json<T>, JsonRejection>;
 
-fn read<T>(body: Sent<T>) -> Result<T, Problem> {
+pub(super) fn read<T>(body: Sent<T>) -> Result<T, Problem> {
     body.map(|Json(body)| body).map_err(|e| Problem::because(catalogue::BODY_INVALID, e.body_text()))
 }
 

@@ -2,15 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::Authority};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use rand::Rng;
 use subtle::ConstantTimeEq;
 
-use super::Api;
+use super::listing::parse;
+use super::pass::Pass;
 use super::problem::{Problem, catalogue};
+use super::{Api, ice};
+use crate::calls::CallState;
 use crate::config::{Scope, Token};
 
 /// The subprotocol by which a browser's WebSocket brings the token: it can set no header of its own.
@@ -22,8 +27,13 @@ pub(super) const BODY: u64 = 64 * 1024;
 pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let origin = allowed_origin(&api, request.headers());
     let mut response = match check(&api, &request) {
-        _ if *request.method() == Method::OPTIONS && request.uri().path().starts_with("/v1/") => {
-            options(request.uri().path(), origin.is_some())
+        rights if *request.method() == Method::OPTIONS && request.uri().path().starts_with("/v1/") => {
+            let mut response = options(request.uri().path(), origin.is_some());
+            if rights.is_ok_and(|rights| rights.calls_from_pages()) && asks_for_servers(&request) {
+                let who = format!("{:016x}", rand::rng().random::<u64>());
+                ice::tell(response.headers_mut(), api.ice_servers(), &who, SystemTime::now());
+            }
+            response
         }
         Ok(rights) => {
             request.extensions_mut().insert(rights);
@@ -43,7 +53,7 @@ pub(super) async fn guard(State(api): State<Arc<Api>>, mut request: Request, nex
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("location, etag, accept-patch"),
+            HeaderValue::from_static("location, etag, accept-patch, link"),
         );
     }
     response
@@ -65,7 +75,7 @@ fn options(path: &str, known: bool) -> Response {
     }
     if known {
         for (name, value) in [
-            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, OPTIONS, POST, PATCH, DELETE"),
             (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, if-match"),
             (header::ACCESS_CONTROL_MAX_AGE, "600"),
         ] {
@@ -75,37 +85,73 @@ fn options(path: &str, known: bool) -> Response {
     response
 }
 
+/// Whether a page wants to know its STUN and TURN servers before it makes an offer. A preflight is sent by the browser,
+/// which has no use for them (RFC 9725 section 4.6).
+fn asks_for_servers(request: &Request) -> bool {
+    request.uri().path() == "/v1/webrtc"
+        && !request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
 /// Whether the client asks for a WebSocket (RFC 6455, section 4.1).
 pub(super) fn wants_websocket(headers: &HeaderMap) -> bool {
     headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// What the client of a request may do.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rights {
-    scopes: Arc<[Scope]>,
-    /// The name of its token; `None` where no token is configured.
-    token: Option<Arc<str>>,
+#[derive(Clone, Debug)]
+pub(super) enum Rights {
+    /// What a token of the configuration says.
+    Token {
+        scopes: Arc<[Scope]>,
+        /// `None` where no token is configured.
+        name: Option<Arc<str>>,
+    },
+    /// What a page's token says.
+    Page(Arc<Pass>),
 }
 
 impl Rights {
-    fn everything() -> Self {
-        Self { scopes: Arc::new([Scope::Admin]), token: None }
+    fn nothing() -> Self {
+        Self::Token { scopes: Arc::new([]), name: None }
     }
 
-    /// The name of the client's token, for records.
+    fn everything() -> Self {
+        Self::Token { scopes: Arc::new([Scope::Admin]), name: None }
+    }
+
+    /// The name of the client's token, for records; of a page's token, the name of the one that made it.
     pub(super) fn token(&self) -> Option<String> {
-        self.token.as_deref().map(str::to_owned)
+        match self {
+            Self::Token { name, .. } => name.as_deref().map(str::to_owned),
+            Self::Page(pass) => pass.issuer().map(str::to_owned),
+        }
     }
 
     /// # Errors
     /// If the token does not have the scope.
     pub(super) fn need(&self, scope: Scope) -> Result<(), Problem> {
-        if self.scopes.contains(&Scope::Admin) || self.scopes.contains(&scope) {
+        if let Self::Token { scopes, .. } = self
+            && (scopes.contains(&Scope::Admin) || scopes.contains(&scope))
+        {
             return Ok(());
         }
         let name = serde_json::to_value(scope).ok().and_then(|name| name.as_str().map(str::to_owned));
         Err(Problem::because(catalogue::SCOPE_MISSING, name.unwrap_or_default()))
+    }
+
+    /// The page's token, where it is one.
+    pub(super) fn pass(&self) -> Option<&Arc<Pass>> {
+        match self {
+            Self::Token { .. } => None,
+            Self::Page(pass) => Some(pass),
+        }
+    }
+
+    fn calls_from_pages(&self) -> bool {
+        match self {
+            Self::Token { .. } => self.need(Scope::CallsWrite).is_ok(),
+            Self::Page(pass) => !pass.is_over(Instant::now()),
+        }
     }
 }
 
@@ -130,22 +176,23 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
 
 fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
     let headers = request.headers();
+    let path = request.uri().path();
+    let pass = tokens(headers).find_map(|token| api.passes.find(token));
     let rights = match &api.tokens[..] {
         [] => {
             check_site(request, api)?;
-            Rights::everything()
+            // Who brings a page's token is content with what it says.
+            pass.map_or_else(Rights::everything, Rights::Page)
         }
-        _ if request.uri().path() == "/healthz" => Rights::default(),
+        _ if path == "/healthz" => Rights::nothing(),
         // Files that everybody has.
-        _ if api.examples() && request.uri().path().starts_with("/browser-call") => Rights::default(),
-        tokens => {
-            let rights = check_token(headers, tokens)?;
-            if let Some(scope) = needed(request.method(), request.uri().path()) {
-                rights.need(scope)?;
-            }
-            rights
-        }
+        _ if api.examples() && path.starts_with("/browser-call") => Rights::nothing(),
+        known => pass.map_or_else(|| check_token(headers, known), |pass| Ok(Rights::Page(pass)))?,
     };
+    match &rights {
+        Rights::Page(pass) => check_page(api, pass, request.method(), path)?,
+        Rights::Token { .. } => needed(request.method(), path).map_or(Ok(()), |scope| rights.need(scope))?,
+    }
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if length.is_some_and(|length| length > BODY) {
@@ -154,19 +201,39 @@ fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
     Ok(rights)
 }
 
-fn check_token(headers: &HeaderMap, tokens: &[Token]) -> Result<Rights, Problem> {
+/// A page's token places calls, which its handler judges, and has to do with none but those.
+fn check_page(api: &Api, pass: &Pass, method: &Method, path: &str) -> Result<(), Problem> {
+    let refused = || Problem::because(catalogue::SCOPE_MISSING, "it is for the calls of one web page");
+    let call = match (method.as_str(), path.strip_prefix("/v1/").unwrap_or_default()) {
+        ("POST" | "OPTIONS", "webrtc") => return Ok(()),
+        ("PATCH" | "DELETE", rest) => rest.strip_prefix("webrtc/"),
+        ("GET", rest) => rest.strip_prefix("calls/").and_then(|rest| rest.strip_suffix("/events")),
+        _ => None,
+    };
+    let call = parse(call.ok_or_else(refused)?).map_err(|_| refused())?;
+    if !pass.owns(call) {
+        return Err(refused());
+    }
+    let goes_on = || api.calls.find(call).is_some_and(|call| call.state != CallState::Ended);
+    if pass.is_over(Instant::now()) && !goes_on() {
+        return Err(Problem::of(catalogue::TOKEN_OVER));
+    }
+    Ok(())
+}
+
+fn check_token(headers: &HeaderMap, known: &[Token]) -> Result<Rights, Problem> {
     let mut found = false;
-    for given in bearer(headers).chain(subprotocols(headers)) {
+    for given in tokens(headers) {
         found = true;
         let mut rights = None;
-        for token in tokens {
+        for token in known {
             let secret = token.secret.as_ref().map_or("", |secret| secret.expose());
             // In constant time, and all of them, so that the time of the answer tells nothing about how much of a guess
             // was right.
             if !secret.is_empty() && bool::from(given.as_bytes().ct_eq(secret.as_bytes())) {
-                rights = Some(Rights {
+                rights = Some(Rights::Token {
                     scopes: token.scopes.clone().into(),
-                    token: Some(token.name.as_str().into()),
+                    name: Some(token.name.as_str().into()),
                 });
             }
         }
@@ -175,6 +242,11 @@ fn check_token(headers: &HeaderMap, tokens: &[Token]) -> Result<Rights, Problem>
         }
     }
     Err(Problem::of(if found { catalogue::TOKEN_WRONG } else { catalogue::TOKEN_MISSING }))
+}
+
+/// What a request brings as tokens, wherever clients put them.
+fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    bearer(headers).chain(subprotocols(headers))
 }
 
 /// The token of the header Authorization (RFC 6750, section 2.1).

@@ -63,6 +63,11 @@ kinds! {
     TOKEN_WRONG = UNAUTHORIZED, "token.wrong", "The token is not the configured one.", "Compare it with http.token.";
     SCOPE_MISSING = FORBIDDEN, "token.scope", "The token may not do this.",
         "Give it the scope named in the detail, or use another.";
+    TOKEN_OVER = UNAUTHORIZED, "token.over", "The token of the page is over.", "Make another with POST /v1/webrtc/tokens.";
+    TOKEN_SPENT = FORBIDDEN, "token.spent", "The token of the page has placed all its calls.",
+        "Make another with POST /v1/webrtc/tokens.";
+    TOKENS = SERVICE_UNAVAILABLE, "limit.tokens", "Too many tokens of pages are in force.",
+        "Give them shorter lifetimes.";
     HOST_REFUSED = MISDIRECTED_REQUEST, "host.refused", "Without a token the API answers to loopback names only.",
         "Use localhost, 127.0.0.1 or [::1] as host, or configure http.token.";
     ORIGIN_REFUSED = FORBIDDEN, "origin.refused", "A web page from elsewhere may not do this.",

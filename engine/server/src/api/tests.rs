@@ -1,6 +1,7 @@
 //! The API over real connections.
 
 mod documents;
+mod pages;
 mod records;
 mod requests;
 mod watching;

@@ -10,7 +10,7 @@ use antiphon_engine_call::{Event, EventBody};
 use axum::body::Body;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout};
 
-use super::guard::{BEARER, wants_websocket};
+use super::guard::{BEARER, Rights, wants_websocket};
 use super::listing::parse;
 use super::problem::{Problem, catalogue};
 use super::{Api, Limits};
@@ -35,14 +35,19 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 /// `GET /v1/calls/{id}/events`
 pub(super) async fn call(
     State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
     Path(id): Path<String>,
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Result<Response, Problem> {
     let id = parse(&id)?;
-    let (history, live) = api.calls.watch(id).ok_or_else(|| Problem::of(catalogue::CALL_UNKNOWN))?;
+    let page = rights.pass().is_some();
+    let (mut history, live) = api.calls.watch(id).ok_or_else(|| Problem::of(catalogue::CALL_UNKNOWN))?;
+    if page {
+        history.retain(|event| is_for_pages(event));
+    }
     if wants_websocket(&headers) {
-        accept(api, upgrade, Feed { history, live, single: true })
+        accept(api, upgrade, Feed { history, live, single: true, page })
     } else {
         Ok(lines(history))
     }
@@ -58,7 +63,7 @@ pub(super) async fn all(
         return Err(Problem::of(catalogue::UPGRADE_REQUIRED));
     }
     let live = api.calls.watch_all();
-    accept(api, upgrade, Feed { history: Vec::new(), live, single: false })
+    accept(api, upgrade, Feed { history: Vec::new(), live, single: false, page: false })
 }
 
 /// What a watcher is told.
@@ -67,6 +72,44 @@ struct Feed {
     live: broadcast::Receiver<Arc<Event>>,
     /// Of one call: over with its end.
     single: bool,
+    /// Told to a page, by a token that is for its calls alone.
+    page: bool,
+}
+
+/// What whoever speaks on a web page may know of the call: what is heard, and whether it goes on. How a flow decides,
+/// what it asks of other services and where our files lie is not for the public.
+pub(super) fn is_for_pages(event: &Event) -> bool {
+    match event.body {
+        EventBody::CallStarted { .. }
+        | EventBody::CallAnswered { .. }
+        | EventBody::CodecChanged { .. }
+        | EventBody::HoldStarted { .. }
+        | EventBody::HoldEnded { .. }
+        | EventBody::BridgeStarted { .. }
+        | EventBody::BridgeEnded { .. }
+        | EventBody::SpeechStarted { .. }
+        | EventBody::SpeechPartial { .. }
+        | EventBody::SpeechFinal { .. }
+        | EventBody::SpeechEnded { .. }
+        | EventBody::PromptStarted { .. }
+        | EventBody::PromptStopped { .. }
+        | EventBody::Dtmf { .. }
+        | EventBody::Media { .. }
+        | EventBody::CallEnded { .. } => true,
+        EventBody::TransferStarted { .. }
+        | EventBody::TransferFinished { .. }
+        | EventBody::SupervisionStarted { .. }
+        | EventBody::SupervisionEnded { .. }
+        | EventBody::FlowStep { .. }
+        | EventBody::Intent { .. }
+        | EventBody::Slot { .. }
+        | EventBody::NoInput { .. }
+        | EventBody::NoMatch { .. }
+        | EventBody::ActionStarted { .. }
+        | EventBody::ActionFinished { .. }
+        | EventBody::Response(_)
+        | EventBody::Recording { .. } => false,
+    }
 }
 
 /// Why a watcher is let go.
@@ -152,7 +195,7 @@ async fn follow(mut socket: WebSocket, feed: Feed, api: Arc<Api>, _place: OwnedS
 
 /// Tells all there is. `None`: the client is gone.
 async fn tell(socket: &mut WebSocket, feed: Feed, limits: &Limits) -> Option<Farewell> {
-    let Feed { history, mut live, single } = feed;
+    let Feed { history, mut live, single, page } = feed;
     let mut last = 0;
     for event in history {
         last = event.seq;
@@ -166,7 +209,7 @@ async fn tell(socket: &mut WebSocket, feed: Feed, limits: &Limits) -> Option<Far
     loop {
         tokio::select! {
             event = live.recv() => match event {
-                Ok(event) if single && event.seq <= last => {}
+                Ok(event) if single && event.seq <= last || page && !is_for_pages(&event) => {}
                 Ok(event) => {
                     say(socket, &event, limits.send).await?;
                     if single && is_last(&event) {

@@ -1,27 +1,38 @@
 //! Calls of web pages: offer and answer over HTTP (WHIP, RFC 9725).
 
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use antiphon_engine_call::Cause;
+use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::Api;
+use super::control::{Sent, read};
 use super::guard::{BODY, Rights};
 use super::listener::Peer;
 use super::listing::parse;
+use super::pass::{Grant, PassError};
 use super::problem::{Problem, catalogue};
-use crate::calls::EndError;
+use super::{Api, ice};
+use crate::calls::{CallState, EndError};
+use crate::config::Length;
 use crate::web::{self, Asked, OpenError, TrickleError};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 /// Characters of what is called.
 const LONGEST_TARGET: usize = 64;
+/// Targets of one token.
+const MOST_TARGETS: usize = 32;
+/// Calls of one token.
+const MOST_CALLS: usize = 1_000;
+/// How long a token may hold.
+const LIFETIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(86_400);
 
 /// What is called.
 #[derive(Deserialize)]
@@ -29,6 +40,67 @@ const LONGEST_TARGET: usize = 64;
 pub(super) struct Called {
     /// A number as routes know it, or `user:NAME`; the default flow where there is none.
     to: Option<String>,
+}
+
+/// `POST /v1/webrtc/tokens`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewToken {
+    /// Numbers, `user:NAME`, or the empty text for the default flow.
+    to: Vec<String>,
+    /// The number or name the page calls by.
+    from: Option<String>,
+    #[serde(default = "one")]
+    calls: usize,
+    #[serde(default = "lifetime")]
+    lifetime: Length,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn lifetime() -> Length {
+    Length(Duration::from_secs(120))
+}
+
+/// A token that was made.
+#[derive(Serialize)]
+pub(super) struct Issued {
+    token: String,
+    /// RFC 3339.
+    expires_at: String,
+}
+
+/// Makes a token that a page can be trusted with: it places calls to named targets for a while, and sees only those.
+pub(super) async fn issue(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    body: Sent<NewToken>,
+) -> Result<(StatusCode, Json<Issued>), Problem> {
+    let NewToken { to, from, calls, lifetime } = read(body)?;
+    let invalid = |detail: String| Err(Problem::because(catalogue::BODY_INVALID, detail));
+    if to.is_empty() || to.len() > MOST_TARGETS || !to.iter().all(|to| to.is_empty() || is_target(to)) {
+        return invalid(format!(
+            "`to` is 1 to {MOST_TARGETS} of: a number or user:NAME of at most {LONGEST_TARGET} characters, or \"\" for \
+             the default flow"
+        ));
+    }
+    if from.as_deref().is_some_and(|from| !is_name(from)) {
+        return invalid(format!("`from` is a number or a name of at most {LONGEST_TARGET} characters"));
+    }
+    if !(1..=MOST_CALLS).contains(&calls) {
+        return invalid(format!("`calls` is 1 to {MOST_CALLS}"));
+    }
+    if !LIFETIMES.contains(&lifetime.0) {
+        return invalid("`lifetime` is 10s to 24h".to_owned());
+    }
+    let expires = jiff::Timestamp::try_from(SystemTime::now() + lifetime.0);
+    let grant = Grant { to, from, calls, lifetime: lifetime.0, issuer: rights.token() };
+    let live = |call| api.calls.find(call).is_some_and(|call| call.state != CallState::Ended);
+    let token = api.passes.issue(grant, Instant::now(), live).map_err(|_| Problem::of(catalogue::TOKENS))?;
+    let expires_at = expires.map(|time| time.to_string()).unwrap_or_default();
+    Ok((StatusCode::CREATED, Json(Issued { token: token.expose().to_owned(), expires_at })))
 }
 
 /// `POST /v1/webrtc`: our answer to the page's offer. The call begins with it and is answered once media is connected.
@@ -48,9 +120,24 @@ pub(super) async fn open(
     }
     expect_type(request.headers(), SDP)?;
     let shared = api.shared()?;
+    let place = rights
+        .pass()
+        .map(|pass| pass.admit(to.as_deref().unwrap_or_default(), Instant::now()))
+        .transpose()
+        .map_err(|error| match error {
+            PassError::Elsewhere => {
+                Problem::because(catalogue::SCOPE_MISSING, "it does not reach this target")
+            }
+            PassError::Spent => Problem::of(catalogue::TOKEN_SPENT),
+            PassError::Expired => Problem::of(catalogue::TOKEN_OVER),
+        })?;
+    let caller = rights.pass().and_then(|pass| pass.caller()).map(str::to_owned);
     let offer = text(request.into_body(), catalogue::OFFER_INVALID).await?;
-    let opened =
-        web::open(shared, Asked { offer, to, from, token: rights.token() }).await.map_err(refused)?;
+    let asked = Asked { offer, to, caller, from, token: rights.token() };
+    let opened = web::open(shared, asked).await.map_err(refused)?;
+    if let Some(place) = place {
+        place.taken(opened.id);
+    }
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, format!("/v1/webrtc/{}", opened.id)),
@@ -60,6 +147,7 @@ pub(super) async fn open(
     if let Ok(patch) = FRAGMENT.parse() {
         response.headers_mut().insert("accept-patch", patch);
     }
+    ice::tell(response.headers_mut(), api.ice_servers(), &opened.id.to_string(), SystemTime::now());
     Ok(response)
 }
 
@@ -101,9 +189,11 @@ pub(super) async fn close(
 }
 
 fn is_target(to: &str) -> bool {
-    let name = to.strip_prefix("user:").unwrap_or(to);
-    !name.is_empty()
-        && to.len() <= LONGEST_TARGET
+    to.len() <= LONGEST_TARGET && is_name(to.strip_prefix("user:").unwrap_or(to))
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=LONGEST_TARGET).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+*#-_.".contains(&b))
 }
 

@@ -4,14 +4,14 @@ use super::*;
 use crate::config::Config;
 use crate::shared::Shared;
 
-const SDP: (&str, &str) = ("Content-Type", "application/sdp");
+pub(super) const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
 const DESK: &str = "https://desk.example";
 const LATER: &str = "a=ice-ufrag:abcd\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
                      a=candidate:1 1 udp 2122262783 192.0.2.9 50000 typ host\r\n";
 
 /// What a browser sends, shortened to one stream.
-fn offer() -> String {
+pub(super) fn offer() -> String {
     let fingerprint = ["AB"; 32].join(":");
     [
         "v=0",
@@ -40,12 +40,18 @@ fn offer() -> String {
 
 /// A server with everything behind it, one call wide, that knows a page from elsewhere.
 async fn server(data: &tempfile::TempDir) -> Server {
+    server_with(data, |_| {}).await
+}
+
+/// The same with other settings.
+pub(super) async fn server_with(data: &tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config { data: data.path().into(), ..Config::default() };
     config.recognizer.engine = "none".into();
     config.voice.engines.clear();
     config.call.concurrent = 1;
     config.http.origins = vec![DESK.to_owned()];
     config.http.examples = true;
+    change(&mut config);
     let shared =
         tokio::task::spawn_blocking(move || Shared::open(config)).await.expect("no panic").expect("open");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -61,7 +67,7 @@ async fn server(data: &tempfile::TempDir) -> Server {
     Server { address, calls, stop, done }
 }
 
-async fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+pub(super) async fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
     let length = body.len().to_string();
     server.send("POST", path, &[headers, &[("Content-Length", length.as_str())]].concat(), body).await
 }
