@@ -376,7 +376,7 @@ impl<D: Dialogue> Conversation<D> {
                 tracing::warn!(engine, "another recogniser has taken over; no words were lost");
             }
             StreamEvent::Thinned { on } => {
-                tracing::warn!(on, "interim words are thinned out: the pool is at its limit")
+                tracing::warn!(on, "interim words are thinned out: the pool is at its limit");
             }
             StreamEvent::Closed { .. } => {
                 self.ears_closed = true;
