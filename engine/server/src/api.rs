@@ -11,6 +11,7 @@ mod listing;
 mod metrics;
 mod page;
 mod pass;
+pub(crate) mod pool;
 mod problem;
 mod trunks;
 mod watch;
@@ -197,6 +198,7 @@ fn routes() -> Vec<Route> {
         ("/v1/conferences", GET, get(control::conferences)),
         ("/v1/conferences/{name}", POST, post(control::confer)),
         ("/v1/events", GET, get(watch::all)),
+        ("/v1/pool", GET, get(pool::report)),
         ("/v1/trunks", GET, get(trunks::list)),
         ("/v1/webhooks/deliveries", GET, get(cdr::deliveries)),
         ("/v1/webhooks/deliveries/{id}/retry", POST, post(cdr::retry)),

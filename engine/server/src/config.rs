@@ -12,6 +12,7 @@ mod ice_server;
 mod length;
 mod overrides;
 mod pattern;
+mod pool;
 mod records;
 mod route;
 mod secret;
@@ -25,6 +26,7 @@ pub(crate) use ice_server::{IceServer, parse as parse_ice_url};
 pub(crate) use length::{Length, parse_length};
 pub(crate) use overrides::Overrides;
 pub(crate) use pattern::{Pattern, Rewrite};
+pub(crate) use pool::{PoolSection, TenantSection};
 pub(crate) use records::{CdrSection, StoreSection, Webhook};
 pub(crate) use route::{Route, Whence};
 pub(crate) use secret::Secret;
@@ -53,6 +55,7 @@ pub(crate) struct Config {
     pub(crate) media: Media,
     pub(crate) call: CallSection,
     pub(crate) recognizer: RecognizerSection,
+    pub(crate) pool: PoolSection,
     pub(crate) voice: VoiceSection,
     pub(crate) flow: FlowSection,
     pub(crate) log: LogSection,
@@ -72,6 +75,9 @@ pub(crate) struct Config {
     /// People with telephones that register.
     #[serde(rename = "user")]
     pub(crate) users: Vec<User>,
+    /// Whose streams of the recogniser pool are whose.
+    #[serde(rename = "tenant")]
+    pub(crate) tenants: Vec<TenantSection>,
     /// Who may use the API for what, besides `http.token`, which may do everything.
     #[serde(rename = "token")]
     pub(crate) tokens: Vec<Token>,
@@ -91,6 +97,7 @@ impl Default for Config {
             media: Media::default(),
             call: CallSection::default(),
             recognizer: RecognizerSection::default(),
+            pool: PoolSection::default(),
             voice: VoiceSection::default(),
             flow: FlowSection::default(),
             log: LogSection::default(),
@@ -104,6 +111,7 @@ impl Default for Config {
             trunks: Vec::new(),
             routes: Vec::new(),
             users: Vec::new(),
+            tenants: Vec::new(),
             tokens: Vec::new(),
             ice_servers: Vec::new(),
             webhooks: Vec::new(),
@@ -177,6 +185,11 @@ impl Config {
         if !(200..=5_000).contains(&self.recognizer.endpoint.0.as_millis()) {
             return refuse("recognizer.endpoint is 200ms to 5s");
         }
+        let engines = std::iter::once(&self.recognizer.engine).chain(&self.recognizer.fallback);
+        unique("recognizer.fallback", engines)?;
+        self.pool.check()?;
+        self.tenants.iter().try_for_each(TenantSection::check)?;
+        unique("tenant", self.tenants.iter().map(|tenant| &tenant.name))?;
         if !(40..=2_000).contains(&self.media.barge_in.0.as_millis()) {
             return refuse("media.barge_in is 40ms to 2s");
         }
@@ -284,6 +297,12 @@ mod tests {
     fn impossible_values_are_refused_with_their_range() {
         for (text, part) in [
             ("[call]\nconcurrent = 0", "1 to 10000"),
+            ("[pool]\nbatch_share = 1.0", "pool.batch_share is 0 to 0.9"),
+            ("[pool]\ntime_zone = \"Mars\"", "no time zone"),
+            ("[[pool.period]]\nfrom = \"24:00\"\nto = \"07:00\"", "no time of the day"),
+            ("[[pool.period]]\nfrom = \"07:00\"\nto = \"07:00\"", "begins when it ends"),
+            ("[[tenant]]\nname = \"a\"\nweight = 0.0", "tenant.a.weight"),
+            ("[recognizer]\nfallback = [\"pocketsphinx\"]", "pocketsphinx"),
             ("[recognizer]\nendpoint = \"20\"", "no length of time"),
             ("[http]\nlisten = \"0.0.0.0:8080\"", "http.token"),
             ("[media]\ncodecs = [\"G729\"]", "G729"),

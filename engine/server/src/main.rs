@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod conversation;
 mod dial;
+mod ears;
 mod http_action;
 mod inbound;
 mod line;
@@ -63,6 +64,9 @@ enum Command {
     /// Show call records
     #[command(subcommand)]
     Cdr(commands::cdr::Command),
+    /// Measure what this machine can recognise
+    #[command(subcommand)]
+    Pool(commands::pool::Command),
     /// Serve the bank line, call it, and show what happens
     Demo(commands::demo::Args),
     /// Print what the documentation is generated from
@@ -81,6 +85,7 @@ fn main() -> std::process::ExitCode {
         Command::Transcribe(args) => commands::transcribe::run(&args),
         Command::Flow(command) => commands::flow::run(&command),
         Command::Cdr(command) => commands::cdr::run(&command),
+        Command::Pool(command) => commands::pool::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Docs(command) => commands::docs::run(&command),
     };

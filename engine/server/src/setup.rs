@@ -80,7 +80,7 @@ pub(crate) async fn set_up(
     let rate = config.format.codec.sample_rate();
     let (inlet, happenings) = inlet();
     let mut taps = Taps::default();
-    let ears = match &shared.engine {
+    let ears = match shared.engines.first() {
         Some(engine) => Some(open_ears(shared, engine, rate, place.language, &inlet, &mut taps).await?),
         None => None,
     };
@@ -117,7 +117,7 @@ async fn open_ears(
 ) -> Result<StreamHandle, SetupError> {
     let place = shared.pool.reserve(&Ask::live())?;
     let config = StreamConfig { language, hints: Hints::default(), source_rate: native };
-    let engines = vec![Arc::clone(engine)];
+    let engines = shared.engines.clone();
     let (engine, opening) = (Arc::clone(engine), config.clone());
     // Opening may load a model: not on a thread that other calls wait for.
     let opened = tokio::task::spawn_blocking(move || engine.open(&opening)).await;

@@ -16,13 +16,14 @@ use antiphon_media_plane::{
 use antiphon_media_sip::sdp::Negotiated;
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
-use antiphon_models_pool::{Endpointing, Pool, PoolConfig};
+use antiphon_models_pool::{Endpointing, Pool};
 use antiphon_models_speech::{Engine, Hints, StreamConfig, Synthesizer};
 use anyhow::{Context, bail};
 use rand::Rng;
 
 use crate::calls::Calls;
 use crate::config::Config;
+use crate::ears;
 use crate::line::Dialogs;
 use crate::mouth::Mouth;
 use crate::renegotiate::format_of;
@@ -45,7 +46,8 @@ pub(crate) struct Shared {
     pub(crate) writer: RecordWriter,
     pub(crate) pool: Pool,
     /// `None` where calls are heard by the gate alone.
-    pub(crate) engine: Option<Arc<dyn Engine>>,
+    /// The recogniser and those that take over where it fails; empty where there is none.
+    pub(crate) engines: Vec<Arc<dyn Engine>>,
     pub(crate) mouth: Arc<Mouth>,
     pub(crate) flows: RwLock<Arc<Flows>>,
     /// Who may call whom over what.
@@ -116,16 +118,18 @@ impl Shared {
     pub(crate) fn open(config: Config) -> anyhow::Result<Arc<Self>> {
         let (first, last) = config.media.rtp_ports;
         let flows = Flows::load(&config)?;
-        let engine = recognizer(&config)?;
-        if let Some(engine) = &engine {
+        let engines = recognizers(&config)?;
+        for engine in &engines {
             warm_up(engine.as_ref(), &flows);
         }
         let streams = config.call.concurrent;
-        let pool = Pool::start(&PoolConfig {
-            workers: config.recognizer.workers,
-            streams,
-            ..PoolConfig::default()
-        })?;
+        let voices = voices(&config)?;
+        let pool = config.pool.open(config.recognizer.workers, streams, &config.tenants);
+        let pool = Pool::start(&pool)?;
+        if config.pool.calibrate {
+            let voice = voices.get("en").or_else(|| voices.get("*"));
+            engines.iter().for_each(|engine| ears::time(&pool, engine, voice.map(|voice| &**voice)));
+        }
         Ok(Arc::new(Self {
             calls: Calls::new().context("cannot start the event writer")?,
             shards: Shards::start(&ShardConfig { name: "shard".into(), legs: streams }, shards())?,
@@ -133,8 +137,8 @@ impl Shared {
             ice_tcp: ice_tcp(&config)?,
             writer: RecordWriter::start()?,
             pool,
-            engine,
-            mouth: Mouth::new(voices(&config)?),
+            engines,
+            mouth: Mouth::new(voices),
             flows: RwLock::new(Arc::new(flows)),
             router: Router::new(&config),
             registrar: sip::registrar(&config),
@@ -247,18 +251,18 @@ pub(crate) fn endpoint(wanted: Duration) -> Span {
     Span::from(wanted).saturating_sub(gate().hangover)
 }
 
-/// Opens the configured recogniser; `None` where there is to be none.
-pub(crate) fn recognizer(config: &Config) -> anyhow::Result<Option<Arc<dyn Engine>>> {
-    let name = config.recognizer.engine.as_str();
-    if name == "none" {
-        return Ok(None);
+/// Opens the configured recogniser and those that stand in for it; none where there is to be none.
+pub(crate) fn recognizers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
+    if config.recognizer.engine == "none" {
+        return Ok(Vec::new());
     }
     let settings = EngineSettings {
         scripted: config.recognizer.scripted.clone(),
         pocketsphinx: config.recognizer.pocketsphinx.clone(),
         whisper: config.recognizer.whisper.clone(),
     };
-    Ok(Some(open_engine(name, &settings)?))
+    let names = std::iter::once(&config.recognizer.engine).chain(&config.recognizer.fallback);
+    names.map(|name| Ok(open_engine(name, &settings)?)).collect()
 }
 
 /// Opens a stream for every language once: the first one loads its model, and no caller should wait for that.

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
+use antiphon_models_pool::{Class, ClassFigures, PoolFigures};
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 
+use super::pool::wait_ends;
 use super::{Api, Readings};
 use crate::cdr::Reading;
 use crate::telemetry::{Counts, Histogram};
@@ -175,6 +177,41 @@ impl Page {
             pool.refused as f64,
         );
         self.counter("antiphon_pool_failures_total", "Failures of recognisers.", pool.failures as f64);
+        self.counter("antiphon_pool_hung_total", "Engines given up in mid-step.", pool.hung as f64);
+        self.gauge("antiphon_pool_capacity", "Streams the devices can carry.", pool.capacity as f64);
+        self.gauge(
+            "antiphon_pool_pressure",
+            "What is shed: 0 nothing, 1 batch work, 2 partials.",
+            f64::from(pool.pressure as u8),
+        );
+        self.counter("antiphon_pool_steps_total", "Steps computed.", pool.steps as f64);
+        self.counter("antiphon_pool_rows_total", "Rows of those steps.", pool.rows as f64);
+        self.family("antiphon_pool_class_streams", "gauge", "Streams that are in, by class.");
+        for (class, known) in classes(pool) {
+            self.sample("antiphon_pool_class_streams", &[("class", class)], known.streams as f64);
+        }
+        self.family("antiphon_pool_refused_total", "counter", "Streams that were not let in, by class.");
+        for (class, known) in classes(pool) {
+            self.sample("antiphon_pool_refused_total", &[("class", class)], known.refused as f64);
+        }
+        self.family("antiphon_pool_class_busy_seconds_total", "counter", "Computing time, by class.");
+        for (class, known) in classes(pool) {
+            let busy = known.busy.as_secs_f64();
+            self.sample("antiphon_pool_class_busy_seconds_total", &[("class", class)], busy);
+        }
+        self.family("antiphon_pool_wait_seconds", "histogram", "Waiting for a turn, by class.");
+        for (class, known) in classes(pool) {
+            let mut below = 0;
+            for (count, end) in known.waits.iter().zip(wait_ends()) {
+                below += count;
+                let labels = [("class", class), ("le", &*end.to_string())];
+                self.sample("antiphon_pool_wait_seconds_bucket", &labels, below as f64);
+            }
+            let all = known.waits.iter().sum::<u64>() as f64;
+            self.sample("antiphon_pool_wait_seconds_bucket", &[("class", class), ("le", "+Inf")], all);
+            self.sample("antiphon_pool_wait_seconds_sum", &[("class", class)], known.waited.as_secs_f64());
+            self.sample("antiphon_pool_wait_seconds_count", &[("class", class)], all);
+        }
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: f64) {
@@ -220,6 +257,10 @@ impl Page {
         let close = if labels.is_empty() { "" } else { "}" };
         let _ = writeln!(self.text, "{close} {value}");
     }
+}
+
+fn classes(pool: &PoolFigures) -> impl Iterator<Item = (&'static str, &ClassFigures)> {
+    Class::ALL.into_iter().map(Class::name).zip(&pool.classes)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub(crate) mod docs;
 pub(crate) mod flow;
 pub(crate) mod load;
 pub(crate) mod output;
+pub(crate) mod pool;
 pub(crate) mod serve;
 #[cfg(feature = "talk")]
 pub(crate) mod talk;

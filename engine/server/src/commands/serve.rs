@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use crate::cdr::Records;
 use crate::config::{Config, Overrides};
 use crate::shared::Shared;
-use crate::{api, inbound, sip, telemetry};
+use crate::{api, ears, inbound, sip, telemetry};
 
 /// How long taking back our registrations may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -82,6 +82,7 @@ impl Server {
         repair(config);
         shared.calls.keep_records(Records::start(config).await?);
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
+        tokio::spawn(ears::keep_time(Arc::clone(&shared)));
         let kept = sip::keep_up(&shared);
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();
         let api = tokio::spawn(api::serve(Arc::clone(&shared), listener, async {

@@ -73,6 +73,8 @@ pub(crate) struct CallSection {
 pub(crate) struct RecognizerSection {
     /// `pocketsphinx`, `whisper` or `scripted`.
     pub(crate) engine: String,
+    /// Engines that take over where the first one fails, in this order.
+    pub(crate) fallback: Vec<String>,
     /// Worker threads.
     pub(crate) workers: usize,
     /// Silence that ends an utterance, where the flow does not say.
@@ -183,6 +185,7 @@ impl Default for RecognizerSection {
     fn default() -> Self {
         Self {
             engine: "pocketsphinx".into(),
+            fallback: Vec::new(),
             workers: std::thread::available_parallelism().map_or(1, Into::into),
             endpoint: Length::millis(600),
             pocketsphinx: PocketSphinxSettings::default(),

@@ -51,7 +51,7 @@ pub(super) struct Spoken {
 impl Listener {
     /// Opens the configured recogniser, with the server's endpointing.
     pub(super) fn open(config: &Config, language: Language, hints: Hints) -> anyhow::Result<Self> {
-        let Some(engine) = shared::recognizer(config)? else {
+        let Some(engine) = shared::recognizers(config)?.into_iter().next() else {
             bail!("the engine `none` hears no words: choose one with --engine");
         };
         Ok(Self { engine, endpointing: shared::endpointing(config), language, hints })
