@@ -185,8 +185,13 @@ impl Config {
         if !(200..=5_000).contains(&self.recognizer.endpoint.0.as_millis()) {
             return refuse("recognizer.endpoint is 200ms to 5s");
         }
-        let engines = std::iter::once(&self.recognizer.engine).chain(&self.recognizer.fallback);
-        unique("recognizer.fallback", engines)?;
+        let mut engines = std::collections::BTreeSet::from([&self.recognizer.engine]);
+        if let Some(twice) = self.recognizer.fallback.iter().find(|name| !engines.insert(name)) {
+            return Err(anyhow::anyhow!(
+                "configuration: recognizer.fallback names {} again; an engine that fails is tried anew anyway",
+                twice.escape_debug()
+            ));
+        }
         self.pool.check()?;
         self.tenants.iter().try_for_each(TenantSection::check)?;
         unique("tenant", self.tenants.iter().map(|tenant| &tenant.name))?;
@@ -302,7 +307,7 @@ mod tests {
             ("[[pool.period]]\nfrom = \"24:00\"\nto = \"07:00\"", "no time of the day"),
             ("[[pool.period]]\nfrom = \"07:00\"\nto = \"07:00\"", "begins when it ends"),
             ("[[tenant]]\nname = \"a\"\nweight = 0.0", "tenant.a.weight"),
-            ("[recognizer]\nfallback = [\"pocketsphinx\"]", "pocketsphinx"),
+            ("[recognizer]\nfallback = [\"pocketsphinx\"]", "names pocketsphinx again"),
             ("[recognizer]\nendpoint = \"20\"", "no length of time"),
             ("[http]\nlisten = \"0.0.0.0:8080\"", "http.token"),
             ("[media]\ncodecs = [\"G729\"]", "G729"),

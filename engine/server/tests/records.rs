@@ -169,7 +169,7 @@ fn a_call_to_a_flow_is_told_alike_in_file_store_and_webhook() {
                 text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect::<Vec<_>>()
             })
             .collect();
-        assert_eq!(lines, [record.clone()]);
+        assert_eq!(lines, std::slice::from_ref(&record));
         let id = record["id"].as_str().expect("an id");
         assert_eq!(server.fetch(&format!("/v1/cdr/{id}")), record);
     }
