@@ -17,9 +17,11 @@ pub(crate) mod softphone;
 pub(crate) mod tone;
 pub(crate) mod wav;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,16 +52,20 @@ pub(crate) fn free_port() -> u16 {
     free_ports(1)
 }
 
-/// The first of so many free ports in a row; an even one.
+/// The first of so many free ports in a row; an even one. None is given out twice by one process.
 pub(crate) fn free_ports(count: u16) -> u16 {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("no panic");
     let is_free = |port: u16| {
         let address = SocketAddr::from((HOST, port));
         UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
     };
-    (0..1_000)
+    let first = (0..1_000)
         .map(|_| rand::random_range(5_000..9_500) * 2)
-        .find(|first| (0..count).all(|n| is_free(first + n)))
-        .expect("free ports between 10000 and 19000")
+        .find(|first| (0..count).all(|n| !given.contains(&(first + n)) && is_free(first + n)))
+        .expect("free ports between 10000 and 19000");
+    given.extend(first..first + count);
+    first
 }
 
 /// Asks until there is an answer.
