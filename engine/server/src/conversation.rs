@@ -372,6 +372,7 @@ impl<D: Dialogue> Conversation<D> {
             StreamEvent::Final(utterance) => self.tell(CallInput::Final(utterance)),
             StreamEvent::SpeechEnded { at, .. } => self.tell(CallInput::SpeechEnded { at }),
             StreamEvent::Failed(error) => tracing::error!(%error, "the recogniser failed in mid-call"),
+            StreamEvent::Flushed => {}
             StreamEvent::TakenOver { engine } => {
                 tracing::warn!(engine, "another recogniser has taken over; no words were lost");
             }

@@ -92,6 +92,7 @@ impl Ear {
                 Order::End { at, decided_at } if mute => {
                     self.ended(*at, *decided_at);
                 }
+                Order::Flushed => self.events.push_back(StreamEvent::Flushed),
                 Order::Hear(_) if mute => {}
                 Order::Hint(_) | Order::Misfit { .. } if self.dead => {}
                 Order::Close { until } => {
@@ -400,6 +401,10 @@ impl Work {
                 panic => panic,
             },
             Order::Misfit { expected, found } => Err(Fault::Error(RecognizeError::Rate { expected, found })),
+            Order::Flushed => {
+                self.said.push(Said::Event(StreamEvent::Flushed));
+                Ok(())
+            }
             Order::Close { .. } => Ok(()),
         };
         if let Err(fault) = outcome {

@@ -39,6 +39,8 @@ pub enum StreamEvent {
         /// Whether they are thinned out now.
         on: bool,
     },
+    /// A flush that was asked for is done: all words before it have been given.
+    Flushed,
     /// Nothing follows.
     Closed {
         /// The end of the last audio taken in.

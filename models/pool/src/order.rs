@@ -59,6 +59,8 @@ pub(crate) enum Order {
         decided_at: MediaTime,
     },
     Hint(Hints),
+    /// A flush that was asked for is done.
+    Flushed,
     /// Sound came at a rate that the recogniser does not take.
     Misfit {
         expected: SampleRate,

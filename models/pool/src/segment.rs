@@ -77,6 +77,14 @@ impl Segmenter {
         }
     }
 
+    /// The same, and says when it is done.
+    pub(crate) fn flush_on_request(&mut self) {
+        self.flush();
+        if !self.closed {
+            self.orders.push(Order::Flushed);
+        }
+    }
+
     /// Changes what may be said.
     pub(crate) fn hint(&mut self, hints: Hints) {
         if !self.closed {
@@ -114,7 +122,7 @@ impl Segmenter {
     pub(crate) fn abort(&mut self) {
         let mut kept = Orders::default();
         while let Some(order) = self.orders.pop() {
-            if matches!(order, Order::Begin(_) | Order::End { .. } | Order::Close { .. }) {
+            if matches!(order, Order::Begin(_) | Order::End { .. } | Order::Flushed | Order::Close { .. }) {
                 kept.push(order);
             }
         }

@@ -106,7 +106,7 @@ impl StreamHandle {
         self.inbox.tell(self.slot, Command::Listen(on));
     }
 
-    /// Ends the utterance under way now.
+    /// Ends the utterance under way now; [`StreamEvent::Flushed`] follows its words, or comes at once where there is none.
     pub fn flush(&self) {
         self.inbox.tell(self.slot, Command::Flush);
     }

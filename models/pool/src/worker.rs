@@ -143,7 +143,7 @@ impl Stream {
             Command::Hint(hints) => self.segmenter.hint(hints),
             Command::Endpoint(endpoint) => self.segmenter.set_endpoint(endpoint),
             Command::Listen(on) => self.segmenter.listen(on),
-            Command::Flush => self.segmenter.flush(),
+            Command::Flush => self.segmenter.flush_on_request(),
             Command::Close => self.segmenter.finish(),
         }
     }
