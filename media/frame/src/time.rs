@@ -17,6 +17,8 @@ impl SampleRate {
     pub const HZ_16000: Self = Self(16_000);
     /// Opus and browsers.
     pub const HZ_48000: Self = Self(48_000);
+    /// What speech services take and give.
+    pub const HZ_24000: Self = Self(24_000);
 
     /// Returns `None` for 0 and for rates above 192 kHz.
     #[must_use]
