@@ -1,46 +1,50 @@
 //! The user agent: what it listens on, and where each request goes.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
 use rsipstack::EndpointBuilder;
 use rsipstack::platform::CancellationToken;
-use rsipstack::sip::typed::Via;
-use rsipstack::sip::{Header, Method, Scheme, StatusCode, Transport, Uri};
+use rsipstack::sip::{Method, StatusCode};
 use rsipstack::transaction::CallIdFormat;
-use rsipstack::transaction::endpoint::{EndpointInnerRef, EndpointOption};
+use rsipstack::transaction::endpoint::EndpointOption;
 use rsipstack::transaction::transaction::Transaction;
 use rsipstack::transport::channel::ChannelConnection;
 use rsipstack::transport::udp::UdpConnection;
-use rsipstack::transport::{SipAddr, SipConnection, TransportLayer};
+use rsipstack::transport::{SipConnection, TransportLayer};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use crate::access::{Access, OpenAccess};
 use crate::call_request::CallRequest;
 use crate::dialog::{DialogControl, inside};
-use crate::digest::{Authenticator, DigestAlgorithm};
+use crate::digest::Authenticator;
 use crate::exchange::{AcknowledgedCalls, Inspector, absorb};
 use crate::flow::{Flows, SipTransport};
-use crate::gate::{ALLOW, RETRY_AFTER, Rules};
+use crate::gate::Rules;
 use crate::incoming::{self, IncomingCall};
 use crate::ingress::Ingress;
 use crate::leg::{DialogId, End, Leg, Phase, lock};
-use crate::limits::{LimitConfig, LimitStats, Limits};
+use crate::limits::{LimitStats, Limits};
 use crate::outgoing::{self, OutgoingCall};
 use crate::probe::{self, ProbeError};
 use crate::registrar::{self, Registrar};
 use crate::registration::{self, NAT_REMINDER, Registration, RegistrationConfig};
 use crate::targets::Resolver;
-use crate::tls::{self, TlsError, TlsIdentity, TlsTrust};
+use crate::tls;
 use crate::transport::{GatedSocket, Guard, Listener, accept};
+
+mod config;
+mod error;
+mod shared;
+
+pub use config::AgentConfig;
+pub use error::SipError;
+pub(crate) use shared::{Core, Replying, capabilities, refuse_busy, reply, stack_address};
 
 /// Used nonces remembered against replay; each takes about 120 bytes.
 const MAX_NONCES: usize = 65_536;
@@ -61,170 +65,6 @@ pub trait SipStack: Send + Sync + 'static {
 
     /// How much is going on.
     fn stats(&self) -> AgentStats;
-}
-
-/// How to listen, and the limits.
-#[derive(Clone)]
-pub struct AgentConfig {
-    /// UDP addresses; port 0 takes a free one.
-    pub udp: Vec<SocketAddr>,
-    /// TCP addresses; port 0 takes a free one.
-    pub tcp: Vec<SocketAddr>,
-    /// TLS addresses; port 0 takes a free one. They need [`AgentConfig::tls_identity`].
-    pub tls: Vec<SocketAddr>,
-    /// WebSocket addresses (RFC 7118); port 0 takes a free one.
-    pub ws: Vec<SocketAddr>,
-    /// WebSocket addresses under TLS; port 0 takes a free one. They need [`AgentConfig::tls_identity`].
-    pub wss: Vec<SocketAddr>,
-    /// Who this side is: shown by TLS listeners, and to peers that ask who connects.
-    pub tls_identity: Option<Arc<TlsIdentity>>,
-    /// Whom this side trusts where it connects.
-    pub tls_trust: TlsTrust,
-    /// Whom it trusts where others connect: with it, each has to show a certificate.
-    pub tls_clients: Option<TlsTrust>,
-    /// Origins of the pages that may connect by WebSocket, like `https://phone.example`; none means all.
-    pub ws_origins: Vec<String>,
-    /// Value of the User-Agent and Server headers; without one there are none.
-    pub user_agent: Option<String>,
-    /// Longest message taken, in bytes. Datagrams are cut at 8192 in any case.
-    pub max_message: usize,
-    /// Calls in any state at once, both ways; one more is refused with 503.
-    pub max_calls: usize,
-    /// TCP connections taken at once; one more waits in the listener's backlog.
-    pub max_connections: usize,
-    /// Transactions held at once, finished ones included, before new calls are refused with 503. At twice as many
-    /// every request is.
-    pub max_transactions: usize,
-    /// Calls that may wait to be taken from the receiver of [`Agent::bind`]; one more is refused with 503.
-    pub incoming_queue: usize,
-    /// How long an incoming call may stay undecided before it is refused with 480.
-    pub ring_limit: Duration,
-    /// How long a TCP connection may be silent.
-    pub stream_idle: Duration,
-    /// RFC 3261 T1. The other timers follow: no ACK within 64 T1 ends a call.
-    pub t1: Duration,
-    /// Session interval asked for and granted (RFC 4028): a side that is gone is noticed within it. `None` asks for
-    /// none; what callers ask for is obeyed all the same.
-    pub session_expires: Option<Duration>,
-    /// Least session interval asked for and taken; a shorter one is refused with 422. RFC 4028 §4 wants 90 s; less is
-    /// for tests.
-    pub min_se: Duration,
-    /// Who may do what.
-    pub access: Arc<dyn Access>,
-    /// Where phones register; without one REGISTER is not served. Only users who gave their password may register,
-    /// and only themselves: [`AgentConfig::access`] has to say [`Decision::Authenticate`](crate::Decision).
-    pub registrar: Option<Arc<Registrar>>,
-    /// Rates, failures and bans for each source.
-    pub limits: LimitConfig,
-    /// What passwords are asked for with, in order of preference (RFC 8760).
-    pub digest_algorithms: Vec<DigestAlgorithm>,
-    /// How long a nonce is taken before a phone is asked with a new one.
-    pub nonce_lifetime: Duration,
-}
-
-impl fmt::Debug for AgentConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentConfig")
-            .field("udp", &self.udp)
-            .field("tcp", &self.tcp)
-            .field("tls", &self.tls)
-            .field("ws", &self.ws)
-            .field("wss", &self.wss)
-            .field("max_calls", &self.max_calls)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Default for AgentConfig {
-    fn default() -> Self {
-        Self {
-            udp: Vec::new(),
-            tcp: Vec::new(),
-            tls: Vec::new(),
-            ws: Vec::new(),
-            wss: Vec::new(),
-            tls_identity: None,
-            tls_trust: TlsTrust::system(),
-            tls_clients: None,
-            ws_origins: Vec::new(),
-            user_agent: Some(concat!("antiphon/", env!("CARGO_PKG_VERSION")).to_owned()),
-            max_message: 8_192,
-            max_calls: 1_000,
-            max_connections: 1_024,
-            max_transactions: 20_000,
-            incoming_queue: 64,
-            ring_limit: Duration::from_secs(180),
-            stream_idle: Duration::from_secs(3_600),
-            t1: Duration::from_millis(500),
-            session_expires: Some(Duration::from_secs(1_800)),
-            min_se: Duration::from_secs(90),
-            access: Arc::new(OpenAccess),
-            registrar: None,
-            limits: LimitConfig::default(),
-            digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
-            nonce_lifetime: Duration::from_secs(300),
-        }
-    }
-}
-
-/// Why a SIP operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SipError {
-    /// An address could not be bound, or a peer not connected to.
-    #[error("{address}: {error}")]
-    Socket {
-        /// The address.
-        address: SocketAddr,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// A peer could not be talked to under TLS.
-    #[error("tls with {host}: {error}; trust who signed its certificate, or let this host go unverified")]
-    Tls {
-        /// The host, as it was addressed.
-        host: String,
-        /// What is wrong.
-        error: std::io::Error,
-    },
-    /// Own certificates or keys cannot be used.
-    #[error(transparent)]
-    Certificates(#[from] TlsError),
-    /// A TLS address is given without a certificate to show there.
-    #[error("a tls or wss address needs a certificate and a key")]
-    NoIdentity,
-    /// A call request holds something that cannot be put into a message.
-    #[error("not a valid {what}")]
-    Invalid {
-        /// Which part.
-        what: &'static str,
-    },
-    /// The name in a SIP address does not resolve.
-    #[error("no address for the called host")]
-    Unresolved,
-    /// Nothing is bound that could carry the call.
-    #[error("no listener for this transport")]
-    NoTransport,
-    /// As many calls as are allowed.
-    #[error("all {limit} calls are in use")]
-    Busy {
-        /// The limit.
-        limit: usize,
-    },
-    /// The call is already over: cancelled, hung up or refused.
-    #[error("the call is over")]
-    Over,
-    /// Something of the same kind is still under way: a transfer, or provisional responses.
-    #[error("still waiting for the one before")]
-    Pending,
-    /// The stack's own words.
-    #[error("sip stack: {0}")]
-    Stack(String),
-}
-
-impl From<rsipstack::Error> for SipError {
-    fn from(error: rsipstack::Error) -> Self {
-        Self::Stack(error.to_string())
-    }
 }
 
 /// What the agent holds right now.
@@ -521,85 +361,6 @@ impl Drop for Agent {
     }
 }
 
-/// What calls and dialogs share.
-pub(crate) struct Core {
-    pub(crate) endpoint: EndpointInnerRef,
-    pub(crate) guard: Arc<Guard>,
-    pub(crate) config: AgentConfig,
-    pub(crate) stop: CancellationToken,
-    /// No new calls; those under way end.
-    pub(crate) closing: CancellationToken,
-    pub(crate) incoming: mpsc::Sender<IncomingCall>,
-    pub(crate) legs: Mutex<HashMap<DialogId, Arc<Leg>>>,
-    pub(crate) acknowledged: AcknowledgedCalls,
-    pub(crate) resolver: Resolver,
-}
-
-impl Core {
-    /// Where the far side reaches this one in a dialog over `transport`.
-    pub(crate) fn contact(&self, transport: Transport) -> Result<Uri, SipError> {
-        let mut uri = Uri::from(&self.listener(transport)?);
-        // `sips:` would forbid every hop that is not TLS (RFC 5630 §3.3); the transport parameter says enough.
-        uri.scheme = Some(Scheme::Sip);
-        Ok(uri)
-    }
-
-    /// The Via of a request over `transport`.
-    pub(crate) fn via(&self, transport: Transport) -> Result<Via, SipError> {
-        Ok(self.endpoint.get_via(Some(self.listener(transport)?), None)?)
-    }
-
-    fn listener(&self, transport: Transport) -> Result<SipAddr, SipError> {
-        let listeners = self.endpoint.transport_layer.get_listen_addrs();
-        let of_kind = listeners.iter().find(|address| address.r#type == Some(transport));
-        let mut address = of_kind.or(listeners.first()).ok_or(SipError::NoTransport)?.clone();
-        address.r#type = Some(transport);
-        Ok(address)
-    }
-
-    /// Value of the Supported header.
-    pub(crate) fn supported(&self) -> &'static str {
-        "100rel, replaces, timer"
-    }
-
-    pub(crate) fn remember(&self, leg: &Arc<Leg>) {
-        lock(&self.legs).insert(leg.id.clone(), Arc::clone(leg));
-    }
-
-    pub(crate) fn find(&self, id: &DialogId) -> Option<Arc<Leg>> {
-        lock(&self.legs).get(id).cloned()
-    }
-
-    pub(crate) fn forget(&self, id: &DialogId) {
-        lock(&self.legs).remove(id);
-    }
-
-    /// Tells every holder of a call that it is over.
-    fn abandon(&self) {
-        let legs: Vec<Arc<Leg>> = lock(&self.legs).drain().map(|(_, leg)| leg).collect();
-        for leg in legs {
-            leg.finish(End::Lost);
-        }
-        lock(&self.acknowledged).clear();
-    }
-}
-
-pub(crate) type Replying = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// One reply to a request, after which its transaction ends by itself.
-pub(crate) fn reply(mut tx: Transaction, status: StatusCode, headers: Vec<Header>) -> Replying {
-    Box::pin(async move {
-        if let Err(error) = tx.reply_with(status, headers, None).await {
-            tracing::debug!(%error, "reply");
-        }
-    })
-}
-
-/// Says 503 and when to come back.
-pub(crate) fn refuse_busy(tx: Transaction) -> Replying {
-    reply(tx, StatusCode::ServiceUnavailable, vec![Header::RetryAfter(RETRY_AFTER.into())])
-}
-
 async fn dispatch(core: Arc<Core>, mut transactions: mpsc::UnboundedReceiver<Transaction>) {
     loop {
         let tx = tokio::select! {
@@ -664,20 +425,4 @@ fn route(core: &Arc<Core>, mut tx: Transaction) -> Option<Replying> {
         (Method::Register, Some(registrar)) => Some(registrar::serve(registrar, &entry, tx)),
         _ => Some(reply(tx, StatusCode::CallTransactionDoesNotExist, Vec::new())),
     }
-}
-
-/// What OPTIONS tells (RFC 3261 §11.2).
-pub(crate) fn capabilities(core: &Core) -> Vec<Header> {
-    vec![
-        Header::Allow(ALLOW.into()),
-        Header::Accept("application/sdp".into()),
-        Header::AcceptEncoding("identity".into()),
-        Header::AcceptLanguage("en".into()),
-        Header::Supported(core.supported().into()),
-    ]
-}
-
-/// An address as the stack writes it.
-pub(crate) fn stack_address(transport: Transport, address: SocketAddr) -> SipAddr {
-    SipAddr { r#type: Some(transport), addr: address.into() }
 }

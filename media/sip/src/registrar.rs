@@ -8,17 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use antiphon_media_frame::Pii;
-use rsipstack::sip::prelude::HeadersExt;
-use rsipstack::sip::{Header, Request, StatusCode};
-use rsipstack::transaction::transaction::Transaction;
 use tokio::sync::broadcast;
 
-use crate::access::Peer;
 use crate::address::{NameAddr, address, list};
-use crate::agent::{Replying, reply};
 use crate::flow::SipTransport;
-use crate::gate::RETRY_AFTER;
-use crate::ingress::Entry;
+
+mod request;
+
+pub(crate) use request::serve;
 
 /// Changes that may wait for a slow listener; it then misses the oldest and is told how many.
 const EVENTS: usize = 1_024;
@@ -405,63 +402,6 @@ impl Registrar {
     }
 }
 
-/// Answers a REGISTER.
-pub(crate) fn serve(registrar: &Registrar, entry: &Entry, tx: Transaction) -> Replying {
-    let (status, headers) = match &entry.peer {
-        Peer::User(user) => bind(registrar, user, entry, &tx.original),
-        // Who proved nothing is nobody's phone.
-        _ => (StatusCode::Forbidden, Vec::new()),
-    };
-    reply(tx, status, headers)
-}
-
-fn bind(registrar: &Registrar, user: &str, entry: &Entry, request: &Request) -> (StatusCode, Vec<Header>) {
-    let values = |name: &'static str| {
-        request.headers.iter().filter(move |h| h.name().eq_ignore_ascii_case(name)).map(Header::value)
-    };
-    let any = |long: &'static str, short: &'static str| values(long).chain(values(short));
-    let to = any("To", "t").next().and_then(NameAddr::parse);
-    if to.is_none_or(|to| address(to.uri).user.expose() != user) {
-        return (StatusCode::Forbidden, Vec::new());
-    }
-    let wanted = Wanted {
-        user,
-        call_id: any("Call-ID", "i").next().unwrap_or_default(),
-        cseq: request.cseq_header().and_then(rsipstack::sip::CSeq::seq).unwrap_or_default(),
-        contacts: any("Contact", "m").collect(),
-        expires: values("Expires").next(),
-        path: values("Path").collect(),
-        user_agent: values("User-Agent").next(),
-        source: entry.source,
-        transport: entry.transport,
-    };
-    match registrar.register(&wanted) {
-        Ok(bound) => {
-            let contact = |binding: &Binding| {
-                let seconds = binding.expires_in.as_secs_f64().ceil();
-                Header::Contact(format!("<{}>;expires={seconds}", binding.contact.expose()).into())
-            };
-            let mut headers: Vec<Header> = bound.iter().map(contact).collect();
-            headers.extend(wanted.path.iter().map(|path| Header::Path((*path).into())));
-            (StatusCode::OK, headers)
-        }
-        Err(refused) => {
-            tracing::debug!(?refused, "register");
-            match refused {
-                Refused::Bad(_) => (StatusCode::BadRequest, Vec::new()),
-                Refused::TooManyContacts => (StatusCode::Forbidden, Vec::new()),
-                Refused::TooBrief(least) => {
-                    (StatusCode::IntervalTooBrief, vec![Header::MinExpires(least.to_string().into())])
-                }
-                Refused::OutOfOrder => (StatusCode::ServerInternalError, Vec::new()),
-                Refused::Full => {
-                    (StatusCode::ServiceUnavailable, vec![Header::RetryAfter(RETRY_AFTER.into())])
-                }
-            }
-        }
-    }
-}
-
 impl fmt::Debug for Registrar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registrar").field("bindings", &self.len()).finish_non_exhaustive()
@@ -501,149 +441,4 @@ fn preference(text: &str) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wanted<'a>(contacts: &[&'a str], expires: Option<&'a str>, cseq: u32) -> Wanted<'a> {
-        Wanted {
-            user: "bob",
-            call_id: "c",
-            cseq,
-            contacts: contacts.to_vec(),
-            expires,
-            path: Vec::new(),
-            user_agent: Some("phone"),
-            source: SocketAddr::from(([192, 0, 2, 1], 1_234)),
-            transport: SipTransport::Udp,
-        }
-    }
-
-    fn registrar(change: impl FnOnce(&mut RegistrarConfig)) -> Arc<Registrar> {
-        let mut config = RegistrarConfig::default();
-        change(&mut config);
-        Registrar::new(config)
-    }
-
-    #[test]
-    fn a_phone_is_found_where_it_registered_from() {
-        let registrar = registrar(|_| {});
-        let mut events = registrar.subscribe();
-        let bound =
-            registrar.register(&wanted(&["<sip:bob@10.0.0.9>;q=0.5, <sip:bob@10.0.0.8>"], Some("600"), 1));
-        assert_eq!(bound.unwrap().len(), 2);
-        let found = registrar.lookup("bob");
-        assert_eq!(found[0].contact.expose(), "sip:bob@10.0.0.8");
-        assert_eq!(found[1].preference, 500);
-        assert_eq!(found[0].destination.to_string(), "192.0.2.1:1234");
-        assert!(
-            found[0].expires_in <= Duration::from_secs(600) && found[0].expires_in > Duration::from_secs(590)
-        );
-        assert!(registrar.lookup("eve").is_empty());
-        assert_eq!(registrar.behind_nat().len(), 2);
-        assert!(matches!(events.try_recv(), Ok(RegistrarEvent::Registered(b)) if b.user == "bob"));
-        events.try_recv().unwrap();
-        registrar.register(&wanted(&["<sip:bob@10.0.0.8>"], None, 2)).unwrap();
-        assert!(events.try_recv().is_err(), "a refresh is no news");
-    }
-
-    #[test]
-    fn a_phone_leaves_alone_or_with_all_others() {
-        let registrar = registrar(|_| {});
-        registrar.register(&wanted(&["<sip:a@h>", "<sip:b@h>", "<sip:c@h>"], None, 1)).unwrap();
-        let mut events = registrar.subscribe();
-        let bound = registrar.register(&wanted(&["<sip:a@h>;expires=0"], None, 2)).unwrap();
-        assert_eq!(bound.len(), 2);
-        assert!(matches!(events.try_recv(), Ok(RegistrarEvent::Gone { why: Gone::Unregistered, .. })));
-        assert_eq!(registrar.register(&wanted(&["*"], Some("0"), 0)), Err(Refused::OutOfOrder));
-        assert_eq!(registrar.register(&wanted(&["*"], Some("0"), 3)), Ok(Vec::new()));
-        assert!(registrar.is_empty());
-        for wrong in [
-            wanted(&["*"], None, 4),
-            wanted(&["*", "<sip:a@h>"], Some("0"), 4),
-            wanted(&["*"], Some("60"), 4),
-        ] {
-            assert_eq!(registrar.register(&wrong), Err(Refused::Bad("Bad Contact")));
-        }
-    }
-
-    #[test]
-    fn a_query_changes_nothing() {
-        let registrar = registrar(|_| {});
-        registrar.register(&wanted(&["<sip:a@h>"], None, 1)).unwrap();
-        assert_eq!(registrar.register(&wanted(&[], None, 2)).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn what_is_too_much_too_brief_or_too_late_is_refused() {
-        let registrar = registrar(|config| {
-            config.max_contacts = 2;
-            config.max_bindings = 3;
-        });
-        assert_eq!(registrar.register(&wanted(&["<sip:a@h>"], Some("5"), 1)), Err(Refused::TooBrief(60)));
-        let three = ["<sip:a@h>", "<sip:b@h>", "<sip:c@h>"];
-        assert_eq!(registrar.register(&wanted(&three, None, 1)), Err(Refused::TooManyContacts));
-        registrar.register(&wanted(&three[..2], None, 1)).unwrap();
-        assert_eq!(registrar.register(&wanted(&three[2..], None, 2)), Err(Refused::TooManyContacts));
-        assert_eq!(registrar.register(&wanted(&three[..1], None, 0)), Err(Refused::OutOfOrder));
-        assert_eq!(
-            registrar.register(&Wanted { user: "eve", ..wanted(&three[..2], None, 1) }),
-            Err(Refused::Full)
-        );
-        assert_eq!(registrar.len(), 2, "a refused REGISTER changes nothing");
-        for wrong in ["tel:+123", "<sip:a@h", "\"", "<mailto:a@h>"] {
-            assert_eq!(
-                registrar.register(&wanted(&[wrong], None, 9)),
-                Err(Refused::Bad("Bad Contact")),
-                "{wrong}"
-            );
-        }
-        assert_eq!(
-            registrar.register(&wanted(&["<sip:a@h>"], Some("soon"), 9)),
-            Err(Refused::Bad("Bad Expires"))
-        );
-    }
-
-    #[test]
-    fn expiry_is_cut_at_both_ends() {
-        let registrar = registrar(|_| {});
-        let bound = registrar.register(&wanted(&["<sip:a@h>;expires=99999999999"], None, 1)).unwrap();
-        assert_eq!(bound[0].expires_in, Duration::from_secs(3_600));
-    }
-
-    #[test]
-    fn a_phone_that_comes_back_under_another_address_replaces_itself() {
-        let registrar = registrar(|_| {});
-        let instance = r#"<sip:x@one.invalid>;+sip.instance="<urn:uuid:1>";reg-id=1"#;
-        registrar.register(&wanted(&[instance], None, 1)).unwrap();
-        let again = instance.replace("one", "two");
-        let bound = registrar.register(&Wanted { call_id: "d", ..wanted(&[&again], None, 1) }).unwrap();
-        assert_eq!(bound.len(), 1);
-        assert_eq!(bound[0].contact.expose(), "sip:x@two.invalid");
-    }
-
-    #[test]
-    fn a_lost_connection_takes_its_phones_along() {
-        let registrar = registrar(|_| {});
-        let over = |transport, cseq| Wanted { transport, ..wanted(&["<sip:a@h>"], None, cseq) };
-        registrar.register(&over(SipTransport::Wss, 1)).unwrap();
-        let mut events = registrar.subscribe();
-        registrar.flow_lost(SipTransport::Tcp, SocketAddr::from(([192, 0, 2, 1], 1_234)));
-        registrar.flow_lost(SipTransport::Wss, SocketAddr::from(([192, 0, 2, 2], 1_234)));
-        assert_eq!(registrar.len(), 1);
-        registrar.flow_lost(SipTransport::Wss, SocketAddr::from(([192, 0, 2, 1], 1_234)));
-        assert!(registrar.is_empty());
-        assert!(matches!(events.try_recv(), Ok(RegistrarEvent::Gone { why: Gone::FlowLost, .. })));
-    }
-
-    #[test]
-    fn bindings_run_out() {
-        let registrar = registrar(|config| config.min_expires = Duration::ZERO);
-        registrar.register(&wanted(&["<sip:a@h>;expires=1"], None, 1)).unwrap();
-        let mut events = registrar.subscribe();
-        std::thread::sleep(Duration::from_millis(1_010));
-        assert!(registrar.lookup("bob").is_empty());
-        registrar.expire();
-        assert!(matches!(events.try_recv(), Ok(RegistrarEvent::Gone { why: Gone::Expired, .. })));
-        assert!(registrar.is_empty());
-    }
-}
+mod tests;
