@@ -48,7 +48,36 @@ pub enum CallInput {
         /// `inbound` or `outbound`.
         direction: &'static str,
     },
-    /// Media flows.
+    /// It rings.
+    Ringing,
+    /// Media flows before the answer.
+    Early {
+        /// The codec's name in SDP.
+        codec: String,
+        /// The native rate.
+        sample_rate_hz: u32,
+        /// How the media is protected.
+        security: MediaSecurity,
+        /// Variables for the dialogue, which begins now; `None` where it waits for the answer.
+        variables: Option<BTreeMap<String, String>>,
+    },
+    /// A host that is called refused.
+    Refused {
+        /// `HOST[:PORT]`.
+        host: String,
+        /// SIP status; 408 where nothing came at all.
+        status: u16,
+        /// Its phrase, or what went wrong.
+        reason: String,
+    },
+    /// A host that is called would have us call elsewhere.
+    Redirected {
+        /// `HOST[:PORT]`.
+        host: String,
+        /// Where to, the best first.
+        to: Pii<Vec<String>>,
+    },
+    /// It is answered, and media flows.
     Answered {
         /// The codec's name in SDP.
         codec: String,
@@ -56,7 +85,7 @@ pub enum CallInput {
         sample_rate_hz: u32,
         /// How the media is protected.
         security: MediaSecurity,
-        /// Variables for the dialogue.
+        /// Variables for the dialogue, unless it has begun.
         variables: BTreeMap<String, String>,
     },
     /// The far side began to speak.
@@ -134,6 +163,8 @@ pub enum CallInput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Offered,
+    /// Not answered, and yet the dialogue is heard.
+    Early,
     Answered {
         at: MediaTime,
     },
@@ -164,7 +195,13 @@ pub struct Call<D> {
     reveal_revision: u32,
     /// The dialogue wants to hang up once its prompts are over.
     leaving: Option<&'static Cause>,
-    /// A transfer that waits for what is being said.
+    /// Told to those who watch, each once.
+    rang: bool,
+    early: bool,
+    /// The dialogue wants the call answered once its prompts are over; then, that this has been asked for.
+    answering: bool,
+    answer_asked: bool,
+    /// A transfer that waits for what is being said, and for the answer.
     transferring: Option<Effect>,
     /// The far side is with somebody else.
     away: bool,
@@ -185,6 +222,10 @@ impl<D: Dialogue> Call<D> {
             speaking: None,
             reveal_revision: 0,
             leaving: None,
+            rang: false,
+            early: false,
+            answering: false,
+            answer_asked: false,
             transferring: None,
             away: false,
             turn: None,
@@ -200,13 +241,37 @@ impl<D: Dialogue> Call<D> {
             CallInput::Offered { from, to, direction } => {
                 self.notify(EventBody::CallStarted { from, to, direction });
             }
-            CallInput::Answered { codec, sample_rate_hz, security, variables } => {
-                if self.state != State::Offered {
-                    return;
+            CallInput::Ringing => {
+                if matches!(self.state, State::Offered | State::Early)
+                    && !std::mem::replace(&mut self.rang, true)
+                {
+                    self.notify(EventBody::CallRinging);
                 }
+            }
+            CallInput::Early { codec, sample_rate_hz, security, variables } => {
+                if self.state == State::Offered {
+                    if !std::mem::replace(&mut self.early, true) {
+                        self.notify(EventBody::CallEarly { codec, sample_rate_hz, security });
+                    }
+                    if let Some(variables) = variables {
+                        self.state = State::Early;
+                        self.dialogue.handle(now, SessionInput::Started { variables });
+                    }
+                }
+            }
+            CallInput::Refused { host, status, reason } => {
+                self.notify(EventBody::CallRefused { host, status, reason });
+            }
+            CallInput::Redirected { host, to } => self.notify(EventBody::CallRedirected { host, to }),
+            CallInput::Answered { codec, sample_rate_hz, security, variables } => {
+                let input = match self.state {
+                    State::Offered => SessionInput::Started { variables },
+                    State::Early => SessionInput::Answered,
+                    _ => return,
+                };
                 self.state = State::Answered { at: now };
                 self.notify(EventBody::CallAnswered { codec, sample_rate_hz, security });
-                self.dialogue.handle(now, SessionInput::Started { variables });
+                self.dialogue.handle(now, input);
             }
             CallInput::SpeechStarted { at } => {
                 self.turn = None;
@@ -250,14 +315,14 @@ impl<D: Dialogue> Call<D> {
     /// To be called when [`Call::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: MediaTime) {
         match self.state {
-            State::Offered if now >= self.offered + self.limits.ringing => {
+            State::Offered | State::Early if now >= self.offered + self.limits.ringing => {
                 self.end(now, Cause::RINGING_TOO_LONG);
             }
             State::Answered { at } if now >= at + self.limits.longest => self.end(now, Cause::LONGEST_CALL),
             _ => {}
         }
         self.reveal(now);
-        if matches!(self.state, State::Answered { .. })
+        if self.talks()
             && !self.away
             && self.dialogue.poll_timeout().is_some_and(|at| now >= at)
         {
@@ -277,12 +342,21 @@ impl<D: Dialogue> Call<D> {
             self.speaking.as_ref().and_then(|(_, reveal)| reveal.next_word(self.reveal_revision as usize));
         match self.state {
             State::Offered => Some(self.offered + self.limits.ringing),
+            State::Early => {
+                let limit = Some(self.offered + self.limits.ringing);
+                [limit, self.dialogue.poll_timeout(), reveal].into_iter().flatten().min()
+            }
             State::Answered { at } => {
                 let dialogue = self.dialogue.poll_timeout().filter(|_| !self.away);
                 [Some(at + self.limits.longest), dialogue, reveal].into_iter().flatten().min()
             }
             State::Ending { .. } | State::Closed => None,
         }
+    }
+
+    /// Whether it is answered and not over.
+    pub fn is_answered(&self) -> bool {
+        matches!(self.state, State::Answered { .. })
     }
 
     /// Why the call ends, once that is decided.
@@ -301,9 +375,14 @@ impl<D: Dialogue> Call<D> {
     /// Tells the dialogue. While the far side is away it hears nothing but the end of its own prompts.
     fn tell(&mut self, now: MediaTime, input: SessionInput) {
         let matters = !self.away || matches!(input, SessionInput::PromptEnded { .. });
-        if matters && matches!(self.state, State::Answered { .. }) {
+        if matters && self.talks() {
             self.dialogue.handle(now, input);
         }
+    }
+
+    /// Whether the dialogue is heard.
+    fn talks(&self) -> bool {
+        matches!(self.state, State::Early | State::Answered { .. })
     }
 
     fn notify(&mut self, body: EventBody) {
@@ -393,7 +472,9 @@ impl<D: Dialogue> Call<D> {
                     }
                     self.notify(body);
                 }
-                _ if !matches!(self.state, State::Answered { .. }) => {}
+                _ if !self.talks() => {}
+                Effect::Answer if self.is_answered() => self.dialogue.handle(now, SessionInput::Answered),
+                Effect::Answer => self.answering = true,
                 Effect::HangUp { cause } => {
                     self.leaving.get_or_insert(cause);
                 }
@@ -409,7 +490,16 @@ impl<D: Dialogue> Call<D> {
                 other => self.effects.push_back(other),
             }
         }
+        // Whoever is handed on is answered first.
+        if self.state == State::Early
+            && self.prompts.is_empty()
+            && (self.answering || self.transferring.is_some())
+            && !std::mem::replace(&mut self.answer_asked, true)
+        {
+            self.effects.push_back(Effect::Answer);
+        }
         if self.prompts.is_empty()
+            && self.is_answered()
             && let Some(Effect::Transfer { id, request }) = self.transferring.take()
         {
             let to = Pii::new(request.to.clone());
@@ -425,11 +515,11 @@ impl<D: Dialogue> Call<D> {
 
     fn end(&mut self, now: MediaTime, cause: &'static Cause) {
         let answered = match self.state {
-            State::Offered => None,
+            State::Offered | State::Early => None,
             State::Answered { at } => Some(at),
             State::Ending { .. } | State::Closed => return,
         };
-        if answered.is_some() {
+        if self.talks() {
             self.dialogue.handle(now, SessionInput::HungUp);
         }
         self.state = State::Ending { answered, at: now, cause };
@@ -445,7 +535,7 @@ impl<D: Dialogue> Call<D> {
     ) {
         self.end(now, Cause::SIGNALLING_LOST);
         let State::Ending { answered, at, cause } = self.state else { return };
-        if answered.is_some() {
+        if answered.is_some() || self.early {
             self.notify(EventBody::Media { side: Side::Caller, figures: received });
             self.notify(EventBody::Media { side: Side::Machine, figures: sent });
         }

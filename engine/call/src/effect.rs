@@ -65,6 +65,9 @@ pub enum Effect {
         /// Whether the caller's voice cuts it. Keys reach the session either way.
         interruptible: bool,
     },
+    /// Answer the call once everything said so far has been played. Ends with exactly one `SessionInput::Answered`, also
+    /// where it is answered already, unless the call ends before.
+    Answer,
     /// Stop saying anything: the current prompt and all that wait end as `Cancelled`.
     StopSpeaking,
     /// Press these keys: `0` to `9`, `*`, `#`, `A` to `D`.

@@ -89,7 +89,39 @@ pub enum EventBody {
         /// `inbound` or `outbound`.
         direction: &'static str,
     },
-    /// Media flows.
+    /// It rings: the caller was told so, or the called side told us. Once a call.
+    #[serde(rename = "call.ringing")]
+    CallRinging,
+    /// Media flows before the answer (RFC 3960). Once a call.
+    #[serde(rename = "call.early")]
+    CallEarly {
+        /// The codec's name in SDP.
+        codec: String,
+        /// The recording's and the call's native rate.
+        sample_rate_hz: u32,
+        /// How the media is protected.
+        security: MediaSecurity,
+    },
+    /// A host that we called refused; others may be called after it.
+    #[serde(rename = "call.refused")]
+    CallRefused {
+        /// Which: `HOST[:PORT]`.
+        host: String,
+        /// SIP status; 408 where nothing came at all.
+        status: u16,
+        /// Its phrase, or what went wrong.
+        reason: String,
+    },
+    /// A host that we called would have us call elsewhere (3xx).
+    #[serde(rename = "call.redirected")]
+    CallRedirected {
+        /// Which: `HOST[:PORT]`.
+        host: String,
+        /// Where to, the best first.
+        #[serde(serialize_with = "exposed")]
+        to: Pii<Vec<String>>,
+    },
+    /// The call is answered, and media flows.
     #[serde(rename = "call.answered")]
     CallAnswered {
         /// The codec's name in SDP: `PCMU`, `G722`, `opus`…

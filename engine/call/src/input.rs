@@ -48,11 +48,13 @@ pub enum HttpOutcome {
 /// What a session is told, in the order it happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SessionInput {
-    /// The call is answered. Variables of the call: `caller`, `called`, `call_id`, SIP header fields.
+    /// The caller hears us: the call is answered, or its media flows before that. Variables of the call: `caller`, `called`, `call_id`, SIP header fields.
     Started {
         /// By name.
         variables: BTreeMap<String, String>,
     },
+    /// The call is answered: what `Effect::Answer` asked for.
+    Answered,
     /// The caller began to speak.
     SpeechStarted {
         /// When, on the call's clock.

@@ -267,6 +267,7 @@ impl<'a> Chat<'a> {
                 turn.http.push(ChatRequest { method, url, body, outcome: name, status });
                 self.session.handle(self.now, SessionInput::HttpDone { id, outcome });
             }
+            Effect::Answer => self.session.handle(self.now, SessionInput::Answered),
             Effect::Transfer { id, request } => {
                 turn.said.push(format!("[the caller is put through to {}]", request.to));
                 let outcome = TransferOutcome::Completed;

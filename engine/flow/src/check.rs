@@ -14,6 +14,7 @@ const FEW_EXAMPLES: usize = 3;
 pub(crate) fn check(source: &Source, problems: &mut Problems) {
     unreachable_steps(source, problems);
     silent_circles(source, problems);
+    early_questions(source, problems);
     let routed: HashSet<usize> = source
         .steps
         .iter()
@@ -88,7 +89,7 @@ fn silent_circles(source: &Source, problems: &mut Problems) {
             let step = &source.steps[at];
             let next = match &step.action {
                 Action::Goto(to) => Some(*to),
-                Action::Say { .. } | Action::Set(_) => step.next,
+                Action::Say { .. } | Action::Set(_) | Action::Answer => step.next,
                 _ => None,
             };
             let Some(next) = next else { break };
@@ -104,11 +105,31 @@ fn silent_circles(source: &Source, problems: &mut Problems) {
     }
 }
 
+/// Before the answer most lines carry sound one way only.
+fn early_questions(source: &Source, problems: &mut Problems) {
+    if !source.steps.iter().any(|step| matches!(step.action, Action::Answer)) {
+        return;
+    }
+    let mut reached = HashSet::new();
+    let mut open: Vec<StepId> = vec![source.start];
+    while let Some(n) = open.pop() {
+        let step = &source.steps[n];
+        if !reached.insert(n) || matches!(step.action, Action::Answer) {
+            continue;
+        }
+        if matches!(step.action, Action::Ask(_)) {
+            let message = format!("the question `{}` comes before `answer`: many lines do not let a caller be heard yet", step.name);
+            problems.warn(step.at, message);
+        }
+        open.extend(successors(source, n));
+    }
+}
+
 fn successors(source: &Source, step: StepId) -> Vec<StepId> {
     let step = &source.steps[step];
     let mut all = Vec::new();
     match &step.action {
-        Action::Say { .. } | Action::Set(_) => all.extend(step.next),
+        Action::Say { .. } | Action::Set(_) | Action::Answer => all.extend(step.next),
         Action::Ask(ask) => {
             all.extend(ask.intents.iter().map(|(_, step)| *step));
             all.extend(ask.keys.values().filter_map(|target| match target {

@@ -103,6 +103,12 @@ impl Flow {
         &self.source.language
     }
 
+    /// Whether a step of it says when the call is answered: what it says before that may be heard earlier.
+    #[must_use]
+    pub fn answers_itself(&self) -> bool {
+        self.source.steps.iter().any(|step| matches!(step.action, crate::model::Action::Answer))
+    }
+
     /// What is doubtful but not wrong.
     #[must_use]
     pub fn warnings(&self) -> &[Problem] {

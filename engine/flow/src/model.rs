@@ -70,6 +70,8 @@ pub(crate) struct Step {
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
     Say { pieces: Vec<Piece>, interruptible: bool },
+    /// Answers the call.
+    Answer,
     Ask(Box<Ask>),
     Branch(Vec<(Option<Expr>, StepId)>),
     Set(Vec<(String, Assign)>),

@@ -13,7 +13,8 @@ use crate::problem::nearest;
 use crate::template::{Template, TemplateError};
 use crate::yaml::{Entry, Node, Value};
 
-const ACTIONS: [&str; 8] = ["say", "ask", "branch", "set", "http", "transfer", "goto", "hang_up"];
+const ACTIONS: [&str; 9] =
+    ["say", "ask", "branch", "set", "http", "transfer", "goto", "hang_up", "answer"];
 const KEYS: &str = "0123456789*#ABCD";
 const LONGEST_COLLECTION: u32 = 32;
 const MOST_PROMPT_CHARS: usize = 2_000;
@@ -64,6 +65,7 @@ impl Reader<'_> {
             ],
             "branch" => &["branch"],
             "set" => &["set", "next"],
+            "answer" => &["answer", "next"],
             "http" => &["http", "save", "on_ok", "on_status", "on_timeout", "on_error", "next"],
             "transfer" => &[
                 "transfer",
@@ -99,10 +101,16 @@ impl Reader<'_> {
             "http" => Action::Http(Box::new(self.http(node, &fields)?)),
             "transfer" => Action::Transfer(Box::new(self.transfer(node, &fields)?)),
             "goto" => Action::Goto(self.step_name(node)?),
+            "answer" => {
+                if !node.is_null() {
+                    self.problems.error(node.at, "`answer` takes nothing: the call is answered here");
+                }
+                Action::Answer
+            }
             _ => Action::HangUp { pieces: self.pieces(node) },
         };
         let falls_through = match &action {
-            Action::Say { .. } | Action::Set(_) => true,
+            Action::Say { .. } | Action::Set(_) | Action::Answer => true,
             Action::Ask(ask) => ask.slot.is_some(),
             Action::Http(http) => http.on_ok.is_none() || http.on_error.is_none(),
             // Where nothing follows, the call ends with the bridge; only a failure has to lead somewhere.

@@ -64,6 +64,10 @@ enum State {
     New,
     /// Waiting for the caller.
     Asking(Box<Question>),
+    /// Waiting for the call to be answered.
+    Answering {
+        step: StepId,
+    },
     /// Waiting for a web service.
     Acting {
         id: ActionId,
@@ -129,6 +133,12 @@ impl Session {
                     self.run(now, Some(start));
                 }
             }
+            SessionInput::Answered => {
+                if let State::Answering { step } = self.state {
+                    let next = self.flow.source.steps[step].next;
+                    self.run(now, next);
+                }
+            }
             SessionInput::SpeechStarted { .. } => {
                 let until = Some(now + LONGEST_SPEECH);
                 self.voice = Voice { active: true, words: false, cut: self.voice.cut, until };
@@ -181,7 +191,7 @@ impl Session {
         match self.state {
             State::Acting { id, .. } => self.action_done(now, id, HttpOutcome::TimedOut),
             State::Asking(_) => self.question_timeout(now),
-            State::New | State::Transferring { .. } | State::Finished => {}
+            State::New | State::Answering { .. } | State::Transferring { .. } | State::Finished => {}
         }
     }
 
@@ -236,6 +246,12 @@ impl Session {
                     }
                     self.say(pieces, *interruptible);
                     step.next
+                }
+                Action::Answer => {
+                    self.timer = None;
+                    self.state = State::Answering { step: id };
+                    self.effects.push_back(Effect::Answer);
+                    return;
                 }
                 Action::Set(assignments) => {
                     for (name, value) in assignments {

@@ -149,6 +149,7 @@ fn ticket<D>(plan: Plan, asked: &NewCall, rights: &Rights, leaving: Leaving, dia
         leaving,
         variables: BTreeMap::new(),
         dialogue,
+        tell: None,
     }
 }
 

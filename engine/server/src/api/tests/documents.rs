@@ -37,6 +37,21 @@ fn examples() -> Vec<(EventBody, &'static str)> {
     };
     let bodies = vec![
         EventBody::CallStarted { from: text("13800138000"), to: text("bank"), direction: "inbound" },
+        EventBody::CallRinging,
+        EventBody::CallEarly {
+            codec: "PCMA".into(),
+            sample_rate_hz: 8_000,
+            security: MediaSecurity::None,
+        },
+        EventBody::CallRefused {
+            host: "203.0.113.9:5060".into(),
+            status: 503,
+            reason: "Service Unavailable".into(),
+        },
+        EventBody::CallRedirected {
+            host: "203.0.113.9:5060".into(),
+            to: Pii::new(vec!["sip:1001@203.0.113.10".into()]),
+        },
         EventBody::CallAnswered {
             codec: "G722".into(),
             sample_rate_hz: 16_000,
@@ -94,6 +109,12 @@ fn examples() -> Vec<(EventBody, &'static str)> {
 fn meaning(body: &EventBody) -> &'static str {
     match body {
         EventBody::CallStarted { .. } => "A call came in or was placed.",
+        EventBody::CallRinging => "It rings: the caller was told so, or the called side told us.",
+        EventBody::CallEarly { .. } => "Media flows before the answer.",
+        EventBody::CallRefused { .. } => {
+            "A host that we called refused, with 408 where nothing came; others may be called after it."
+        }
+        EventBody::CallRedirected { .. } => "A host that we called would have us call elsewhere (3xx).",
         EventBody::CallAnswered { .. } => "Media flows. `security` is `none`, `sdes` or `dtls`.",
         EventBody::CodecChanged { .. } => "The codec changed; the recording goes on at its own rate.",
         EventBody::HoldStarted { .. } => "Media stopped flowing, by the far side's wish or by ours.",
