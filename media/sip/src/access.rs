@@ -1,7 +1,7 @@
 //! Who may do what: the one hook through which every request outside a dialog passes.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use antiphon_media_frame::Pii;
 
@@ -15,6 +15,12 @@ pub trait Access: Send + Sync + 'static {
 
     /// What `user` proves to be itself with, or `None` for a user that does not exist.
     fn secret(&self, user: &str, realm: &str) -> Option<Secret>;
+
+    /// Whether a source is never limited nor banned, besides those of [`LimitConfig::allow`](crate::LimitConfig): a carrier
+    /// sends as fast as people call.
+    fn exempts(&self, _source: IpAddr) -> bool {
+        false
+    }
 
     /// Whether a peer's word on identities counts: P-Asserted-Identity, Diversion, Privacy and their like are
     /// removed from the requests of all others (RFC 3325 §8). Nobody is trusted unless this says so.

@@ -34,7 +34,7 @@ use crate::outgoing::{self, OutgoingCall};
 use crate::probe::{self, ProbeError};
 use crate::registrar::{self, Registrar};
 use crate::registration::{self, NAT_REMINDER, Registration, RegistrationConfig};
-use crate::targets::Resolver;
+use crate::targets::{self, Resolver};
 use crate::tls;
 use crate::transport::{GatedSocket, Guard, Listener, accept};
 
@@ -136,7 +136,7 @@ impl Agent {
                 Rules { max_message: config.max_message, registrar: config.registrar.is_some() },
                 Arc::clone(&config.access),
                 Authenticator::new(config.digest_algorithms.clone(), config.nonce_lifetime, MAX_NONCES),
-                Limits::new(config.limits.clone()),
+                Limits::new(config.limits.clone(), Arc::clone(&config.access)),
             ),
             flows: Flows::default(),
             registrar: config.registrar.clone(),
@@ -209,6 +209,7 @@ impl Agent {
         }
         tokio::spawn(serve);
         let (incoming, calls) = mpsc::channel(config.incoming_queue.max(1));
+        let resolver = Resolver::new(config.name_servers.clone());
         let core = Arc::new(Core {
             endpoint: inner,
             guard,
@@ -218,7 +219,7 @@ impl Agent {
             incoming,
             legs: Mutex::new(HashMap::new()),
             acknowledged,
-            resolver: Resolver::default(),
+            resolver,
         });
         tokio::spawn(absorb(Arc::clone(&core), strays));
         tokio::spawn(dispatch(Arc::clone(&core), transactions));
@@ -264,6 +265,16 @@ impl Agent {
     /// If the request is not valid, its host unknown or (TCP) unreachable, or too many calls are up.
     pub async fn call(&self, request: CallRequest) -> Result<OutgoingCall, SipError> {
         outgoing::place(&self.core, request).await
+    }
+
+    /// The addresses to try for a `sip:` address, the best first (RFC 3263): by SRV records, in the order of their
+    /// priorities and drawn by their weights, where it names no port, else the host's own. At most 8.
+    ///
+    /// # Errors
+    /// If `uri` is not valid, or nothing is found within five seconds.
+    pub async fn resolve(&self, uri: &str, transport: SipTransport) -> Result<Vec<SocketAddr>, SipError> {
+        let uri = crate::call_request::uri(uri).ok_or(SipError::Invalid { what: "address" })?;
+        targets::resolve(&self.core, &uri, transport).await
     }
 
     /// The call that a dialog identity names, while it lasts.

@@ -14,6 +14,7 @@ use crate::agent::{Core, SipError};
 use crate::credentials::Credentials;
 use crate::flow::SipTransport;
 use crate::gate::ALLOW;
+use crate::leg::Nat;
 use crate::replaces::Replaces;
 use crate::timers::SessionExpires;
 
@@ -52,6 +53,8 @@ pub struct CallRequest {
     pub replaces: Option<Replaces>,
     /// Who caused this call by a transfer (RFC 3892): an address, or the whole header value that came with the REFER.
     pub referred_by: Option<Pii<String>>,
+    /// Whether the far side is where its Contact says.
+    pub nat: Nat,
 }
 
 impl CallRequest {
@@ -72,6 +75,7 @@ impl CallRequest {
             asserted_identity: None,
             replaces: None,
             referred_by: None,
+            nat: Nat::Auto,
         }
     }
 }
@@ -87,6 +91,7 @@ pub(crate) struct Draft {
     pub(crate) sdp: Option<String>,
     pub(crate) interval: Option<Duration>,
     pub(crate) least: Duration,
+    pub(crate) nat: Nat,
 }
 
 impl Draft {
@@ -141,6 +146,7 @@ impl Draft {
             sdp: request.sdp.clone(),
             interval: core.config.session_expires,
             least: core.config.min_se,
+            nat: request.nat,
         })
     }
 

@@ -290,6 +290,7 @@ impl Calling {
         let (auth, contact) = (self.authorizer.clone(), self.draft.contact.clone());
         let leg = fork_leg(&self.core, invite, response, auth, self.transport.stack(), contact)?;
         leg.set_way(self.connection.clone(), self.sent_to());
+        leg.set_nat(self.draft.nat);
         self.core.remember(&leg);
         self.forks.push(Fork { leg, last_rseq: None, sdp: None });
         self.forks.last_mut()
@@ -333,6 +334,7 @@ impl Calling {
             return;
         };
         leg.set_way(self.connection.clone(), self.sent_to());
+        leg.set_nat(self.draft.nat);
         leg.learn_route(response);
         if let Some(why) = given_up {
             // The CANCEL came too late (RFC 3261 §9.1): the call stands, and is hung up.

@@ -11,7 +11,7 @@ use rsipstack::transport::{SipAddr, SipConnection};
 
 use crate::agent::SipError;
 use crate::gate::ALLOW;
-use crate::leg::{Leg, lock};
+use crate::leg::{Leg, Nat, lock};
 
 impl Leg {
     pub(crate) fn next_seq(&self) -> u32 {
@@ -120,6 +120,11 @@ impl Leg {
         path.source = source;
     }
 
+    /// Notes whether the far side is where it says.
+    pub(crate) fn set_nat(&self, nat: Nat) {
+        lock(&self.path).nat = nat;
+    }
+
     /// Where a request goes that has no stream: `None` leaves it to the stack (first route, else target). A target
     /// that is private while the far side is seen elsewhere sits behind address translation; one that names no
     /// transport is reached by that of the call.
@@ -127,12 +132,15 @@ impl Leg {
         let path = lock(&self.path);
         if let Some(source) = &path.source {
             let seen = source.get_socketaddr().ok().map(|address| address.ip());
+            let unseen = || match &path.target.host_with_port.host {
+                Host::IpAddr(address) => seen.is_some_and(|seen| seen != *address) && is_private(*address),
+                Host::Domain(name) => name.0.to_ascii_lowercase().ends_with(".invalid"),
+            };
             let hidden = path.routes.is_empty()
-                && match &path.target.host_with_port.host {
-                    Host::IpAddr(address) => {
-                        seen.is_some_and(|seen| seen != *address) && is_private(*address)
-                    }
-                    Host::Domain(name) => name.0.to_ascii_lowercase().ends_with(".invalid"),
+                && match path.nat {
+                    Nat::Auto => unseen(),
+                    Nat::On => true,
+                    Nat::Off => false,
                 };
             if hidden {
                 return Some(source.clone());

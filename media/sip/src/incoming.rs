@@ -23,7 +23,7 @@ use crate::fields::{contact_of, cseq, has_token, record_route, session_descripti
 use crate::flow::SipTransport;
 use crate::gate::RETRY_AFTER;
 use crate::ingress::Entry;
-use crate::leg::{Beginning, DialogId, End, Leg, Phase, Role, lock};
+use crate::leg::{Beginning, DialogId, End, Leg, Nat, Phase, Role, lock};
 use crate::reliable::{Reliability, Step};
 use crate::replaces::Replaces;
 use crate::timers::{self, SessionExpires};
@@ -140,6 +140,11 @@ impl IncomingCall {
     #[must_use]
     pub fn referred_by(&self) -> Option<Pii<String>> {
         self.request.referred_by_header().map(|by| Pii::new(by.value().to_owned()))
+    }
+
+    /// Says whether the caller is where its Contact says, for the requests that follow.
+    pub fn set_nat(&mut self, nat: Nat) {
+        self.invite.leg.set_nat(nat);
     }
 
     /// Sends 180 Ringing.

@@ -333,7 +333,8 @@ mod tests {
     fn ingress(access: Arc<dyn Access>) -> Ingress {
         let rules = Rules { max_message: 8_192, registrar: true };
         let authenticator = Authenticator::new(vec![DigestAlgorithm::Sha256], Duration::from_secs(60), 16);
-        Ingress::new(rules, access, authenticator, Limits::new(LimitConfig::default()))
+        let limits = Limits::new(LimitConfig::default(), Arc::clone(&access));
+        Ingress::new(rules, access, authenticator, limits)
     }
 
     fn source(text: &str) -> SocketAddr {

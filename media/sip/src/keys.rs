@@ -1,4 +1,4 @@
-//! Keys that come in INFO requests instead of the media.
+//! Keys that travel in INFO requests instead of the media.
 
 use std::time::Duration;
 
@@ -6,6 +6,17 @@ use std::time::Duration;
 const USUAL: Duration = Duration::from_millis(250);
 /// Longer is no key press; a longer claim is cut to this.
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// What kind of body [`to_info`] writes.
+pub const RELAY: &str = "application/dtmf-relay";
+
+/// The body of an INFO request for a key that is held for so long: `0`–`9`, `*`, `#`, `A`–`D`; `None` for anything else.
+#[must_use]
+pub fn to_info(pressed: char, held: Duration) -> Option<String> {
+    let mut text = [0; 4];
+    let pressed = key(pressed.encode_utf8(&mut text))?;
+    Some(format!("Signal={pressed}\r\nDuration={}\r\n", held.min(LONGEST).as_millis()))
+}
 
 /// Reads the key of an INFO request: `0`–`9`, `*`, `#`, `A`–`D`, and how long it was held (250 ms where the request
 /// does not say, 5 s at most).
@@ -69,6 +80,16 @@ mod tests {
         assert_eq!(read("Duration=160\r\n"), None);
         assert_eq!(read("Signal=55\r\n"), None);
         assert_eq!(read("Signal=\r\n"), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_alike() {
+        for pressed in "0123456789*#ABCD".chars() {
+            let body = to_info(pressed, ms(160)).expect("a key");
+            assert_eq!(from_info(RELAY, body.as_bytes()), Some((pressed, ms(160))));
+        }
+        assert_eq!(to_info('x', ms(160)), None);
+        assert_eq!(to_info('é', ms(160)), None);
     }
 
     #[test]

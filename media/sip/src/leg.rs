@@ -89,6 +89,19 @@ pub(crate) struct Path {
     pub(crate) flow: Option<SipConnection>,
     /// Where the far side's messages really come from.
     pub(crate) source: Option<SipAddr>,
+    pub(crate) nat: Nat,
+}
+
+/// Whether requests go to where the far side is seen, instead of to its Contact.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Nat {
+    /// Where the Contact is a private address, or none at all, and the far side is seen at another.
+    #[default]
+    Auto,
+    /// Always, unless proxies are in between.
+    On,
+    /// Never.
+    Off,
 }
 
 /// An agreed session timer.
@@ -168,7 +181,7 @@ impl Leg {
             transport,
             seq: AtomicU32::new(beginning.local_seq),
             remote_seq: Mutex::new(beginning.remote_seq),
-            path: Mutex::new(Path { target, routes, flow, source }),
+            path: Mutex::new(Path { target, routes, flow, source, nat: Nat::Auto }),
             auth: Mutex::new(beginning.auth),
             phase: watch::Sender::new(Phase::Early),
             end: Mutex::new(End::Lost),

@@ -54,7 +54,7 @@ pub use dialog::{
 pub use digest::DigestAlgorithm;
 pub use flow::SipTransport;
 pub use incoming::{IncomingCall, Party};
-pub use leg::DialogId;
+pub use leg::{DialogId, Nat};
 pub use limits::{LimitConfig, LimitStats, Network, NetworkError};
 pub use outgoing::{OutgoingCall, OutgoingEvent};
 pub use probe::ProbeError;

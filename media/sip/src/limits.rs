@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 mod network;
 
+use crate::access::Access;
 use network::number;
 pub use network::{Network, NetworkError};
 
@@ -91,6 +92,7 @@ pub struct LimitStats {
 /// The state of all limits.
 pub(crate) struct Limits {
     config: LimitConfig,
+    access: Arc<dyn Access>,
     state: Mutex<State>,
 }
 
@@ -165,8 +167,9 @@ impl Source {
 }
 
 impl Limits {
-    pub(crate) fn new(config: LimitConfig) -> Self {
-        Self { config, state: Mutex::default() }
+    /// `access` knows further sources that are never limited.
+    pub(crate) fn new(config: LimitConfig, access: Arc<dyn Access>) -> Self {
+        Self { config, access, state: Mutex::default() }
     }
 
     /// Whether one more message of `source` is read at all.
@@ -209,14 +212,15 @@ impl Limits {
 
     /// Gives a connection back.
     pub(crate) fn disconnect(&self, source: IpAddr) {
-        if self.exempt(source) {
-            return;
-        }
+        let exempt = self.exempt(source);
         let mut state = self.state();
         let state = &mut *state;
-        // A source with connections is never forgotten, so this is where it was counted.
-        let entry = state.sources.get_mut(&key(source)).unwrap_or(&mut state.rest);
-        entry.connections = entry.connections.saturating_sub(1);
+        // A source with connections is never forgotten, so this is where it was counted. One that was let free meanwhile
+        // has a place of its own or was never counted.
+        let shared = (!exempt).then_some(&mut state.rest);
+        if let Some(entry) = state.sources.get_mut(&key(source)).or(shared) {
+            entry.connections = entry.connections.saturating_sub(1);
+        }
     }
 
     /// Whether `source` may begin one more call.
@@ -327,6 +331,7 @@ impl Limits {
         let source = source.to_canonical();
         (source.is_loopback() && !self.config.loopback)
             || self.config.allow.iter().any(|network| network.contains(source))
+            || self.access.exempts(source)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -68,6 +68,9 @@ pub struct AgentConfig {
     pub digest_algorithms: Vec<DigestAlgorithm>,
     /// How long a nonce is taken before a phone is asked with a new one.
     pub nonce_lifetime: Duration,
+    /// Name servers to ask for SRV records and addresses; the system's, and its own ways to find hosts, where there are
+    /// none.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 impl fmt::Debug for AgentConfig {
@@ -111,6 +114,7 @@ impl Default for AgentConfig {
             limits: LimitConfig::default(),
             digest_algorithms: vec![DigestAlgorithm::Sha256, DigestAlgorithm::Md5],
             nonce_lifetime: Duration::from_secs(300),
+            name_servers: Vec::new(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How much a source may do, on virtual time.
 
 use super::*;
+use crate::access::OpenAccess;
 
 fn at(seconds: f64) -> Duration {
     Duration::from_secs_f64(100.0 + seconds)
@@ -22,7 +23,7 @@ fn limits(change: impl FnOnce(&mut LimitConfig)) -> Limits {
         ..LimitConfig::default()
     };
     change(&mut config);
-    Limits::new(config)
+    Limits::new(config, Arc::new(OpenAccess))
 }
 
 #[test]
@@ -78,7 +79,8 @@ fn the_allow_list_and_loopback_are_never_touched() {
         assert!((0..100).all(|_| !limits.fail(at(0.0), source)));
         assert!((0..100).all(|_| limits.message(at(0.0), source) == Room::Free));
     }
-    let strict = Limits::new(LimitConfig { loopback: true, failures: 1, ..LimitConfig::default() });
+    let strict = LimitConfig { loopback: true, failures: 1, ..LimitConfig::default() };
+    let strict = Limits::new(strict, Arc::new(OpenAccess));
     assert!(strict.fail(at(0.0), ip("127.0.0.1")));
 }
 
