@@ -74,6 +74,8 @@ pub enum CallInput {
     Redirected {
         /// `HOST[:PORT]`.
         host: String,
+        /// SIP status.
+        status: u16,
         /// Where to, the best first.
         to: Pii<Vec<String>>,
     },
@@ -262,7 +264,9 @@ impl<D: Dialogue> Call<D> {
             CallInput::Refused { host, status, reason } => {
                 self.notify(EventBody::CallRefused { host, status, reason });
             }
-            CallInput::Redirected { host, to } => self.notify(EventBody::CallRedirected { host, to }),
+            CallInput::Redirected { host, status, to } => {
+                self.notify(EventBody::CallRedirected { host, status, to });
+            }
             CallInput::Answered { codec, sample_rate_hz, security, variables } => {
                 let input = match self.state {
                     State::Offered => SessionInput::Started { variables },

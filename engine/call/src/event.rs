@@ -117,6 +117,8 @@ pub enum EventBody {
     CallRedirected {
         /// Which: `HOST[:PORT]`.
         host: String,
+        /// SIP status.
+        status: u16,
         /// Where to, the best first.
         #[serde(serialize_with = "exposed")]
         to: Pii<Vec<String>>,

@@ -7,20 +7,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{
-    Call, CallInput, Cause, Dialogue, Effect, Hearing, Limits, MediaFigures, MediaSecurity, Pii,
+    Call, CallInput, Cause, Dialogue, Effect, Hearing, Limits, MediaFigures, Pii,
 };
 use antiphon_media_frame::{CallId, MediaTime, Span};
 use antiphon_media_plane::LegCommand;
 use antiphon_media_sip::Dialog;
-use antiphon_media_sip::sdp::AgreedSecurity;
 use antiphon_models_speech::Language;
 use jiff::SignedDuration;
 use tokio::sync::mpsc;
 
 use crate::calls::EventLog;
 use crate::cdr::Attempts;
+use crate::config::Dtmf;
 use crate::conversation::{Conversation, Leaving, Outcome, Parts};
+use crate::dial::Teller;
+use crate::entrance::Unanswered;
 use crate::renegotiate::Media;
+use crate::ringing::News;
 use crate::setup::Setup;
 use crate::shared::{Shared, new_call_id};
 use crate::switch::Mode;
@@ -71,14 +74,16 @@ pub(crate) struct Line {
     pub(crate) peer: Pii<String>,
     pub(crate) leaving: Leaving,
     pub(crate) joining: Option<Joining>,
-    /// Nothing where the call did not come by SIP.
+    /// Nothing where the call did not come by SIP, or is not answered.
     pub(crate) dialog: Option<Dialog>,
+    /// Its dialogue is heard and says when it is answered.
+    pub(crate) unanswered: Option<Unanswered>,
     pub(crate) media: Media,
     pub(crate) setup: Setup,
     /// Variables for the dialogue.
     pub(crate) variables: BTreeMap<String, String>,
-    /// Keys come as tones.
-    pub(crate) inband_keys: bool,
+    /// How keys travel.
+    pub(crate) keys: Dtmf,
 }
 
 /// Begins a call and tells those who watch.
@@ -126,6 +131,39 @@ impl<D: Dialogue> Begun<D> {
         Attempts::new(move || offered_at + SignedDuration::try_from(epoch.elapsed()).unwrap_or_default())
     }
 
+    /// Takes what happened before the answer.
+    pub(crate) fn note(&mut self, input: CallInput) {
+        let now = self.now();
+        self.call.handle(now, input);
+        self.drain();
+    }
+
+    /// Takes news of the one who is called, and passes them on.
+    pub(crate) fn tell(&mut self, news: News, tell: Option<&Teller>) {
+        match &news {
+            News::Ringing => self.note(CallInput::Ringing),
+            News::Early(sound) => self.note(CallInput::Early {
+                codec: sound.codec.to_owned(),
+                sample_rate_hz: sound.rate.hz(),
+                security: sound.security,
+                variables: None,
+            }),
+            News::Refused { host, status, reason } => {
+                let (host, reason) = (host.clone(), reason.clone());
+                self.note(CallInput::Refused { host, status: *status, reason });
+            }
+            News::Redirected { host, status, to } => {
+                let (host, status) = (host.clone(), *status);
+                let to = Pii::new(to.iter().map(|contact| contact.expose().clone()).collect());
+                self.note(CallInput::Redirected { host, status, to });
+            }
+            News::Quiet => {}
+        }
+        if let Some(tell) = tell {
+            tell(news);
+        }
+    }
+
     /// Ends the call, which was never answered.
     pub(crate) fn finish(mut self, cause: &'static Cause) {
         let now = self.now();
@@ -137,19 +175,13 @@ impl<D: Dialogue> Begun<D> {
 
     /// Runs the answered call to its end.
     pub(crate) async fn converse(self, line: Line) -> Outcome {
-        let Line { origin, language, peer, leaving, joining, dialog, media, setup, variables, inband_keys } =
-            line;
-        let Setup { leg, ears, rate, inlet, happenings } = setup;
-        if inband_keys && let Err(error) = leg.send(LegCommand::InbandKeys(true)) {
+        let Line { origin, language, peer, leaving, joining, dialog, unanswered, media, .. } = line;
+        let Setup { leg, ears, rate, inlet, happenings } = line.setup;
+        if line.keys == Dtmf::Inband
+            && let Err(error) = leg.send(LegCommand::InbandKeys(true))
+        {
             tracing::warn!(call = %self.id, %error, "keys as tones will not be heard");
         }
-        let security = match media.agreed().security {
-            AgreedSecurity::Plain => MediaSecurity::None,
-            AgreedSecurity::Sdes { .. } => MediaSecurity::Sdes,
-            AgreedSecurity::Dtls { .. } => MediaSecurity::Dtls,
-        };
-        let codec = media.agreed().codec.name().to_owned();
-        let answered = CallInput::Answered { codec, sample_rate_hz: rate.hz(), security, variables };
         let parts = Parts {
             shared: self.shared,
             id: self.id,
@@ -159,7 +191,9 @@ impl<D: Dialogue> Begun<D> {
             leaving,
             joining,
             dialog,
+            unanswered,
             media,
+            keys: line.keys,
             leg: Some(leg),
             ears,
             rate,
@@ -169,7 +203,7 @@ impl<D: Dialogue> Begun<D> {
             end: self.end,
             recording: self.recording,
         };
-        Conversation::new(self.call, self.log, parts).run(answered).await
+        Conversation::new(self.call, self.log, parts).run(line.variables).await
     }
 
     fn now(&self) -> MediaTime {

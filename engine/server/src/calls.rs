@@ -287,6 +287,7 @@ impl CallSummary {
                 self.from.clone_from(from.expose());
                 self.to.clone_from(to.expose());
             }
+            EventBody::CallEarly { codec, .. } => self.codec = Some(codec.clone()),
             EventBody::CallAnswered { codec, .. } => {
                 self.state = CallState::Answered;
                 self.codec = Some(codec.clone());
@@ -321,7 +322,7 @@ impl EventLog {
         self.seq += 1;
         let over = matches!(body, EventBody::CallEnded { .. });
         let event = Arc::new(Event { call: self.id, seq: self.seq, at, body });
-        if matches!(event.body, EventBody::CallAnswered { .. })
+        if matches!(event.body, EventBody::CallAnswered { .. } | EventBody::CallEarly { .. })
             && let Some(path) = self.file.take()
         {
             self.to_file = true;

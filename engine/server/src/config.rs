@@ -20,7 +20,7 @@ mod sections;
 mod template;
 mod trunk;
 
-pub(crate) use access::{Registrar, Security, Tls, Token, User, Ws};
+pub(crate) use access::{Algorithm, Registrar, Security, Tls, Token, User, Ws};
 pub(crate) use address::{Host, Network};
 pub(crate) use ice_server::{IceServer, parse as parse_ice_url};
 pub(crate) use length::{Length, parse_length};
@@ -34,13 +34,8 @@ pub(crate) use sections::{
     CallSection, FlowSection, Http, LogSection, Media, RecognizerSection, Sip, Supervision, VoiceSection,
 };
 pub(crate) use template::Template;
-pub(crate) use trunk::Trunk;
-#[allow(unused_imports, reason = "the call driver takes them in next")]
-pub(crate) use {
-    access::Scope,
-    records::Durability,
-    trunk::{Dtmf, Register, Srtp},
-};
+pub(crate) use trunk::{Dtmf, Nat, Register, Srtp, Trunk};
+pub(crate) use {access::Scope, records::Durability};
 
 use trunk::check_session_timer;
 
@@ -205,6 +200,7 @@ impl Config {
         if self.media.codecs.is_empty() {
             return refuse("media.codecs names no codec");
         }
+        check_music("media.hold_music", self.media.hold_music.as_deref())?;
         check_session_timer("configuration: sip.session_timer", self.sip.session_timer)?;
         self.registrar.check()?;
         self.security.check()?;
@@ -212,6 +208,7 @@ impl Config {
         self.ws.check(&self.tls)?;
         self.trunks.iter().try_for_each(Trunk::check)?;
         self.users.iter().try_for_each(User::check)?;
+        self.users.iter().try_for_each(|user| self.registrar.check_user(user))?;
         self.tokens.iter().try_for_each(Token::check)?;
         anyhow::ensure!(self.ice_servers.len() <= 8, "configuration: there are more than 8 [[ice_server]]");
         self.ice_servers.iter().try_for_each(IceServer::check)?;
@@ -236,6 +233,14 @@ fn check_codecs(key: &str, codecs: &[String]) -> anyhow::Result<()> {
             let known = known().collect::<Vec<_>>().join(", ");
             anyhow::bail!("configuration: {key}: `{codec}` is none of {known}");
         }
+    }
+    Ok(())
+}
+
+/// Music on hold that is not there would be noticed by the first who waits.
+fn check_music(key: &str, file: Option<&Path>) -> anyhow::Result<()> {
+    if let Some(file) = file.filter(|file| !file.is_file()) {
+        anyhow::bail!("configuration: {key}: there is no file {}", file.display());
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 mod away;
 mod command;
 mod media;
+mod pressing;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -21,15 +22,18 @@ use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span};
 use antiphon_media_link::LinkEvent;
 use antiphon_media_plane::{Clip, ClipEnd, ClipId, LegCommand, LegEvent, LegFigures, LegHandle};
 use antiphon_media_record::{RecordError, RecordingSummary};
-use antiphon_media_sip::{Dialog, DialogEvent, keys};
+use antiphon_media_sip::{Dialog, DialogEvent, SipError, keys};
 use antiphon_models_pool::{StreamEvent, StreamHandle};
 use antiphon_models_speech::Language;
 use tokio::sync::mpsc;
 
 use crate::begin::Joining;
 use crate::calls::EventLog;
+use crate::config::Dtmf;
+use crate::entrance::{Refusal, Unanswered};
 use crate::http_action;
 use crate::mouth::{MouthError, Ready};
+use crate::preview::Preview;
 use crate::renegotiate::Media;
 use crate::shared::Shared;
 use crate::switch::{Notice, Station};
@@ -37,6 +41,7 @@ use crate::trunks::Origin;
 use crate::{shared, sidecar};
 use away::Transfer;
 pub(crate) use command::{Command, Done};
+use pressing::Presser;
 
 /// What waits for the call's task at most. Interim words are left out beyond half of it; anything else that finds the
 /// queue full ends the call, because it must not be lost.
@@ -107,9 +112,13 @@ pub(crate) struct Parts {
     pub(crate) leaving: Leaving,
     /// What is done first.
     pub(crate) joining: Option<Joining>,
-    /// Nothing where the call did not come by SIP.
+    /// Nothing where the call did not come by SIP, or is not answered.
     pub(crate) dialog: Option<Dialog>,
+    /// Its dialogue is heard and says when it is answered.
+    pub(crate) unanswered: Option<Unanswered>,
     pub(crate) media: Media,
+    /// How keys travel.
+    pub(crate) keys: Dtmf,
     /// `None` once it is to close.
     pub(crate) leg: Option<LegHandle>,
     pub(crate) ears: Option<StreamHandle>,
@@ -162,6 +171,12 @@ pub(crate) struct Conversation<D> {
     held: bool,
     music_wanted: bool,
     music_plays: bool,
+    /// What is heard of a transfer's target before it answers.
+    preview: Option<Preview>,
+    /// Keys that go by INFO.
+    presser: Option<Presser>,
+    /// When it was answered: silence before that is no sign of anything.
+    answered: Option<MediaTime>,
     /// Actions that came from outside.
     outside: u32,
 }
@@ -185,15 +200,26 @@ impl<D: Dialogue> Conversation<D> {
             held: false,
             music_wanted: false,
             music_plays: false,
+            preview: None,
+            presser: None,
+            answered: None,
             outside: 0,
         }
     }
 
-    /// Runs the call from its answer to its end.
-    pub(crate) async fn run(mut self, answered: CallInput) -> Outcome {
-        // Others can reach it before its dialogue says a word.
-        self.enter();
-        self.tell(answered);
+    /// Runs the call from its answer, or from where it is heard before that, to its end.
+    pub(crate) async fn run(mut self, variables: BTreeMap<String, String>) -> Outcome {
+        if self.parts.unanswered.is_none() {
+            self.answered(variables);
+        } else {
+            let agreed = self.parts.media.agreed();
+            self.tell(CallInput::Early {
+                codec: agreed.codec.name().to_owned(),
+                sample_rate_hz: self.parts.rate.hz(),
+                security: self.parts.media.security(),
+                variables: Some(variables),
+            });
+        }
         self.obey();
         while self.call.cause().is_none() {
             let due = self.call.poll_timeout().map(|at| {
@@ -210,6 +236,10 @@ impl<D: Dialogue> Conversation<D> {
                 biased;
                 Some(cause) = self.parts.end.recv() => self.tell(CallInput::End(cause)),
                 event = signal(&mut self.parts.dialog) => self.take_signal(event).await,
+                () = cancelled(&mut self.parts.unanswered) => {
+                    self.parts.unanswered = None;
+                    self.tell(CallInput::End(Cause::CALLER_CANCELLED));
+                }
                 Some(happening) = self.parts.happenings.recv() => match happening {
                     Happening::Command(command) => self.command(command).await,
                     other => self.take(other),
@@ -225,6 +255,34 @@ impl<D: Dialogue> Conversation<D> {
             self.obey();
         }
         self.wind_down().await
+    }
+
+    /// Answers a call whose dialogue has been heard already.
+    fn answer(&mut self) {
+        let Some(Unanswered { incoming, answer }) = self.parts.unanswered.take() else { return };
+        match incoming.answer(&answer) {
+            Ok(dialog) => {
+                self.parts.dialog = Some(dialog);
+                self.answered(BTreeMap::new());
+            }
+            Err(SipError::Over) => self.tell(CallInput::End(Cause::CALLER_CANCELLED)),
+            Err(error) => {
+                tracing::warn!(call = %self.parts.id, %error, "a call could not be answered");
+                self.tell(CallInput::End(Cause::SIGNALLING_LOST));
+            }
+        }
+    }
+
+    fn answered(&mut self, variables: BTreeMap<String, String>) {
+        self.answered = Some(self.now());
+        // Before the answer many say nothing: the far side's silence counts from here on.
+        let direction = self.parts.media.agreed().direction;
+        self.send(LegCommand::Flow { send: direction.sends(), receive: direction.receives() });
+        // Others can reach it before its dialogue says a word.
+        self.enter();
+        let codec = self.parts.media.agreed().codec.name().to_owned();
+        let (sample_rate_hz, security) = (self.parts.rate.hz(), self.parts.media.security());
+        self.tell(CallInput::Answered { codec, sample_rate_hz, security, variables });
     }
 
     /// From here on others may be joined with this call.
@@ -314,7 +372,10 @@ impl<D: Dialogue> Conversation<D> {
             LegEvent::VoiceEnded { at } if self.parts.ears.is_none() => {
                 self.tell(CallInput::SpeechEnded { at });
             }
-            LegEvent::Key { key, at, duration } => self.tell(CallInput::Key { key, at, duration }),
+            LegEvent::Key { key, at, duration } => {
+                self.pass_key(key);
+                self.tell(CallInput::Key { key, at, duration });
+            }
             LegEvent::PlayStarted { id, at } => {
                 let id = PromptId(id.0);
                 let length = self.on_leg.get(&id).map_or(Span::ZERO, |(length, _)| *length);
@@ -331,7 +392,9 @@ impl<D: Dialogue> Conversation<D> {
                 }
                 self.tell(CallInput::PromptStopped { id, at, played, end: prompt_end(end) });
             }
-            LegEvent::Silent { .. } => self.tell(CallInput::End(Cause::RTP_SILENCE)),
+            LegEvent::Silent { since } if self.answered.is_some_and(|answered| since >= answered) => {
+                self.tell(CallInput::End(Cause::RTP_SILENCE));
+            }
             LegEvent::Closed { figures, .. } => {
                 self.leg_closed = Some(figures);
                 // Ignored where the call is ending already, which is why legs usually close.
@@ -350,7 +413,9 @@ impl<D: Dialogue> Conversation<D> {
             }
             LegEvent::Link(LinkEvent::ConsentLost) => self.tell(CallInput::End(Cause::CONSENT_LOST)),
             // A web page that is closed says goodbye here and nowhere else.
-            LegEvent::Link(LinkEvent::Closed) if self.parts.dialog.is_none() => {
+            LegEvent::Link(LinkEvent::Closed)
+                if self.parts.dialog.is_none() && self.parts.unanswered.is_none() =>
+            {
                 self.tell(CallInput::End(Cause::CALLER_HUNG_UP));
             }
             LegEvent::Link(_) => {}
@@ -361,6 +426,7 @@ impl<D: Dialogue> Conversation<D> {
             | LegEvent::VoiceEnded { .. }
             | LegEvent::Locked { .. }
             | LegEvent::HearEnded { .. }
+            | LegEvent::Silent { .. }
             | LegEvent::KeysSent => {}
         }
     }
@@ -433,13 +499,14 @@ impl<D: Dialogue> Conversation<D> {
                     }
                 }
                 Effect::Transfer { id, request } => self.transfer(id, request),
-                Effect::SendKeys { keys } => self.send(LegCommand::Keys(keys)),
+                Effect::SendKeys { keys } => self.press(keys),
                 Effect::Http { id, request } => {
                     let inlet = self.parts.inlet.clone();
                     tokio::spawn(async move {
                         inlet.tell(Happening::Http { id, outcome: http_action::perform(request).await });
                     });
                 }
+                Effect::Answer => self.answer(),
                 // The loop sees the cause and winds down.
                 Effect::HangUp { .. } => {}
             }
@@ -508,6 +575,9 @@ impl<D: Dialogue> Conversation<D> {
         self.abandon_transfer();
         self.parts.shared.switch.leave(self.parts.id);
         self.parts.shared.dialogs.leave(self.parts.id);
+        if let Some(unanswered) = self.parts.unanswered.take() {
+            Refusal::of(cause).tell(unanswered.incoming, self.log.record().leg());
+        }
         if let Some(dialog) = self.parts.dialog.take() {
             tokio::spawn(async move {
                 if let Err(error) = dialog.hang_up(Some((16, cause.text))).await {
@@ -572,6 +642,13 @@ impl<D: Dialogue> Conversation<D> {
 async fn signal(dialog: &mut Option<Dialog>) -> DialogEvent {
     match dialog {
         Some(dialog) => dialog.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn cancelled(unanswered: &mut Option<Unanswered>) {
+    match unanswered {
+        Some(unanswered) => unanswered.incoming.cancelled().await,
         None => std::future::pending().await,
     }
 }

@@ -1,22 +1,21 @@
 //! Calls somebody from the running server: the target of a transfer, a user's telephones, a number over a trunk.
 //!
 //! A user's telephones ring all at once and the first who answers has the call; the hosts of a trunk are tried one after
-//! another.
+//! another, and of a host that DNS knows by several addresses, those.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_engine_call::{Cause, Dialogue, Pii, TransferOutcome, TransferRequest};
 use antiphon_media_frame::CallId;
-use antiphon_media_plane::SocketPair;
-use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated};
-use antiphon_media_sip::{Dialog, OutgoingCall, OutgoingEvent};
+use antiphon_media_sip::sdp::{self, Negotiated};
+use antiphon_media_sip::{Agent, Dialog};
 use antiphon_models_speech::Language;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::begin::{Begun, Line, Parties, begin};
 use crate::cdr::{Attempt, Attempts};
@@ -24,12 +23,18 @@ use crate::conversation::Leaving;
 use crate::line::{Plan, Target};
 use crate::quiet::{Picked, Quiet};
 use crate::renegotiate::Media;
-use crate::setup::{Place, set_up};
+use crate::ringing::{Ear, Missed, News, Sockets, Wait, answer_of, failed};
+use crate::setup::{Door, Place, Setup, SetupError, furnish, set_up};
 use crate::shared::Shared;
 use crate::trunks::{Dialling, Origin};
 
 /// How long the one who picked up may be spoken to before the two are joined.
 const LONGEST_ANNOUNCEMENT: Duration = Duration::from_secs(60);
+/// News of a call that wait for its task: it reads them as they come.
+const NEWS: usize = 64;
+
+/// Hears what happens to a call before its answer. Must not block.
+pub(crate) type Teller = Box<dyn Fn(News) + Send + Sync>;
 
 /// Somebody who is to be joined with a caller.
 pub(crate) struct Asked {
@@ -40,6 +45,8 @@ pub(crate) struct Asked {
     /// What is spoken.
     pub(crate) language: Language,
     pub(crate) request: TransferRequest,
+    /// Who hears the target ring, and its early sound.
+    pub(crate) tell: Option<Teller>,
 }
 
 /// A call to be placed.
@@ -57,6 +64,8 @@ pub(crate) struct Ticket<D> {
     pub(crate) leaving: Leaving,
     pub(crate) variables: BTreeMap<String, String>,
     pub(crate) dialogue: D,
+    /// Who hears what happens before the answer; early sound is for nobody else.
+    pub(crate) tell: Option<Teller>,
 }
 
 /// Calls the target and returns its call once the two can be joined. Dropping the other end of `cancelled` gives up.
@@ -65,7 +74,7 @@ pub(crate) async fn leg(
     asked: Asked,
     mut cancelled: oneshot::Receiver<()>,
 ) -> Result<CallId, TransferOutcome> {
-    let Asked { origin, parent, language, request } = asked;
+    let Asked { origin, parent, language, request, tell } = asked;
     let plan = shared.plan(&origin, &request.to, request.caller_id.as_deref())?;
     let (ready, picked) = oneshot::channel();
     let ticket = Ticket {
@@ -80,6 +89,7 @@ pub(crate) async fn leg(
         variables: BTreeMap::new(),
         dialogue: Quiet::new(request.announce, request.screen, Some(ready)),
         plan,
+        tell,
     };
     let (placing, answered) = place(&shared, ticket);
     let id = placing.id();
@@ -131,6 +141,7 @@ pub(crate) struct Placing<D> {
     language: Language,
     leaving: Leaving,
     variables: BTreeMap<String, String>,
+    tell: Option<Teller>,
     answered: oneshot::Sender<Result<(), TransferOutcome>>,
 }
 
@@ -139,14 +150,14 @@ pub(crate) fn place<D: Dialogue + Send + 'static>(
     shared: &Arc<Shared>,
     ticket: Ticket<D>,
 ) -> (Placing<D>, oneshot::Receiver<Result<(), TransferOutcome>>) {
-    let Ticket { plan, from, to, ring, parent, token, flow, language, leaving, variables, dialogue } = ticket;
+    let Ticket { plan, from, to, ring, parent, language, leaving, variables, dialogue, tell, .. } = ticket;
     let ringing = ring + Duration::from_secs(5);
     let parties = Parties { direction: "outbound", from, to, ringing, parent, origin: Origin::Api };
     let mut begun = begin(shared, parties, dialogue);
     let record = begun.log.record();
-    (record.token, record.flow) = (token, flow);
+    (record.token, record.flow) = (ticket.token, ticket.flow);
     let (answered, told) = oneshot::channel();
-    (Placing { begun, plan, ring, language, leaving, variables, answered }, told)
+    (Placing { begun, plan, ring, language, leaving, variables, tell, answered }, told)
 }
 
 impl<D: Dialogue + Send + 'static> Placing<D> {
@@ -156,20 +167,30 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
 
     /// Rings, and runs the call to its end where somebody answers.
     pub(crate) async fn run(self) {
-        let Self { mut begun, plan, ring, language, leaving, variables, answered } = self;
+        let Self { mut begun, plan, ring, language, leaving, variables, tell, answered } = self;
         let shared = Arc::clone(&begun.shared);
         let id = begun.id;
-        let attempts = begun.attempts();
-        let rung = tokio::select! {
-            rung = ring_all(&shared, &attempts, plan, ring) => rung,
-            Some(cause) = begun.end.recv() => {
-                attempts.finish(begun.log.record(), None);
-                begun.finish(cause);
-                return;
+        let (sender, mut news) = mpsc::channel(NEWS);
+        let (epoch, heard, attempts) = (begun.epoch, tell.is_some(), begun.attempts());
+        let ringer = Ringer { shared: &shared, id, epoch, heard, attempts: &attempts, news: sender };
+        let rung = {
+            let ringing = ring_all(&ringer, plan, ring);
+            tokio::pin!(ringing);
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(told) = news.recv() => begun.tell(told, tell.as_ref()),
+                    rung = &mut ringing => break rung,
+                    Some(cause) = begun.end.recv() => break Err(Refusal::ours(TransferOutcome::NoAnswer, cause)),
+                }
             }
         };
         attempts.finish(begun.log.record(), rung.as_ref().err().and_then(|refusal| refusal.leg));
-        let taken = match rung {
+        // What was told together with the end.
+        while let Ok(told) = news.try_recv() {
+            begun.tell(told, tell.as_ref());
+        }
+        let Taken { dialog, agreed, ear, target } = match rung {
             Ok(taken) => taken,
             Err(Refusal { outcome, cause, .. }) => {
                 tracing::info!(call = %id, outcome = outcome.name(), "nobody could be reached");
@@ -179,17 +200,10 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
                 return;
             }
         };
-        let Taken { dialog, agreed, local, pair, target } = taken;
-        let place = Place {
-            id,
-            agreed: agreed.clone(),
-            local: local.clone(),
-            language: language.clone(),
-            recording: begun.recording.clone(),
-            listener: None,
-        };
-        let setup = match set_up(&shared, place, pair, begun.epoch).await {
-            Ok(setup) => setup,
+        let nat = target.profile.nat.latches();
+        let ready = ready(&begun, ear, agreed, language.clone(), nat).await;
+        let (setup, media) = match ready {
+            Ok(ready) => ready,
             Err(error) => {
                 tracing::error!(%error, "an answered call could not be set up");
                 // Dropping the dialog hangs up.
@@ -204,11 +218,12 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
             peer: target.request.to_uri.clone(),
             leaving,
             dialog: Some(dialog),
-            media: Media::new(local, agreed, Arc::clone(&shared.identity)),
+            unanswered: None,
+            media,
             setup,
             variables,
             joining: None,
-            inband_keys: target.profile.inband_keys,
+            keys: target.profile.keys,
         };
         let _ = answered.send(Ok(()));
         let outcome = begun.converse(line).await;
@@ -218,13 +233,61 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
     }
 }
 
+/// The media of a call that was answered, whether or not some came before.
+async fn ready<D: Dialogue>(
+    begun: &Begun<D>,
+    ear: Ear,
+    agreed: Negotiated,
+    language: Language,
+    nat: bool,
+) -> Result<(Setup, Media), SetupError> {
+    let shared = &begun.shared;
+    let (local, sockets) = ear.into_parts();
+    let place = Place {
+        id: begun.id,
+        agreed: agreed.clone(),
+        local: local.clone(),
+        language,
+        recording: begun.recording.clone(),
+        listener: None,
+        nat,
+    };
+    match sockets {
+        Sockets::Idle(pair) => {
+            let setup = set_up(shared, place, pair, begun.epoch).await?;
+            Ok((setup, Media::new(local, agreed, Arc::clone(&shared.identity))))
+        }
+        Sockets::Early(mut early) => {
+            early.follow(agreed);
+            furnish(shared, place, *early).await
+        }
+        Sockets::Lost => Err(SetupError::Other("its sockets are gone".to_owned())),
+    }
+}
+
+/// What rings on behalf of a call.
+struct Ringer<'r> {
+    shared: &'r Arc<Shared>,
+    id: CallId,
+    epoch: Instant,
+    /// Somebody hears the sound that comes before the answer.
+    heard: bool,
+    attempts: &'r Attempts,
+    news: mpsc::Sender<News>,
+}
+
 /// Somebody answered.
 struct Taken {
     dialog: Dialog,
     agreed: Negotiated,
-    local: LocalMedia,
-    pair: SocketPair,
+    ear: Ear,
     target: Target,
+}
+
+struct Answered {
+    dialog: Dialog,
+    agreed: Negotiated,
+    ear: Ear,
 }
 
 /// Nobody answered anywhere.
@@ -235,31 +298,39 @@ struct Refusal {
     leg: Option<usize>,
 }
 
-async fn ring_all(
-    shared: &Arc<Shared>,
-    attempts: &Attempts,
-    plan: Plan,
-    ring: Duration,
-) -> Result<Taken, Refusal> {
-    match plan {
-        Plan::Together(targets) => ring_together(shared, attempts, targets, ring).await,
-        Plan::Over(dialling) => ring_over(shared, attempts, *dialling, ring).await,
+impl Refusal {
+    /// No far side is to blame.
+    fn ours(outcome: TransferOutcome, cause: &'static Cause) -> Self {
+        Self { outcome, cause, leg: None }
     }
 }
 
-async fn ring_together(
-    shared: &Arc<Shared>,
-    attempts: &Attempts,
-    targets: Vec<Target>,
-    ring: Duration,
-) -> Result<Taken, Refusal> {
-    let mut ringing: FuturesUnordered<_> =
-        targets.into_iter().map(|target| ring_one(shared, attempts, target, ring)).collect();
+impl From<Missed> for Refusal {
+    fn from(missed: Missed) -> Self {
+        Self { outcome: missed.outcome, cause: missed.cause, leg: missed.leg }
+    }
+}
+
+async fn ring_all(ringer: &Ringer<'_>, plan: Plan, ring: Duration) -> Result<Taken, Refusal> {
+    match plan {
+        Plan::Together(targets) => ring_together(ringer, targets, ring).await,
+        Plan::Over(dialling) => ring_over(ringer, *dialling, ring).await,
+    }
+}
+
+async fn ring_together(ringer: &Ringer<'_>, targets: Vec<Target>, ring: Duration) -> Result<Taken, Refusal> {
+    let mut ringing: FuturesUnordered<_> = targets
+        .into_iter()
+        .map(|target| async move {
+            let rung = ringer.ring(&target, ring).await;
+            (rung, target)
+        })
+        .collect();
     let mut worst: Option<Missed> = None;
-    while let Some(rung) = ringing.next().await {
+    while let Some((rung, target)) = ringing.next().await {
         match rung {
             // The others are cancelled as they are dropped.
-            Ok(taken) => return Ok(*taken),
+            Ok(Answered { dialog, agreed, ear }) => return Ok(Taken { dialog, agreed, ear, target }),
             Err(missed) => {
                 if worst.as_ref().is_none_or(|old| weight(&missed.outcome) > weight(&old.outcome)) {
                     worst = Some(*missed);
@@ -267,40 +338,36 @@ async fn ring_together(
             }
         }
     }
-    let nobody = Refusal { outcome: failed("there is nobody to call"), cause: Cause::UNREACHABLE, leg: None };
-    Err(worst.map_or(nobody, Missed::refusal))
+    let nobody = || Refusal::ours(failed("there is nobody to call"), Cause::UNREACHABLE);
+    Err(worst.map_or_else(nobody, Into::into))
 }
 
-async fn ring_over(
-    shared: &Arc<Shared>,
-    attempts: &Attempts,
-    mut dialling: Dialling,
-    ring: Duration,
-) -> Result<Taken, Refusal> {
+async fn ring_over(ringer: &Ringer<'_>, mut dialling: Dialling, ring: Duration) -> Result<Taken, Refusal> {
     let mut last = None;
     while let Some(attempt) = dialling.next(Instant::now()) {
-        match ring_one(shared, attempts, shared.target_of(attempt), ring).await {
-            Ok(taken) => {
+        let target = ringer.shared.target_of(attempt);
+        match ringer.ring(&target, ring).await {
+            Ok(Answered { dialog, agreed, ear }) => {
                 dialling.answered(None, Instant::now());
-                return Ok(*taken);
+                return Ok(Taken { dialog, agreed, ear, target });
             }
             Err(missed) => {
                 let tried = dialling.failed(missed.status, Instant::now());
                 // One that redirects is as good as one that is overloaded: the next host may take the call.
                 let go_on = (tried || (300..400).contains(&missed.status)) && missed.go_on;
-                last = Some(missed.refusal());
+                last = Some(Refusal::from(*missed));
                 if !go_on {
                     break;
                 }
             }
         }
     }
-    let refused = || {
-        let (outcome, cause) = match dialling.refusal() {
-            Some(limit) => (TransferOutcome::Failed { status: 503, reason: limit.to_string() }, Cause::BUSY),
-            None => (failed("no host is left to try"), Cause::UNREACHABLE),
-        };
-        Refusal { outcome, cause, leg: None }
+    let refused = || match dialling.refusal() {
+        Some(limit) => {
+            let outcome = TransferOutcome::Failed { status: 503, reason: limit.to_string() };
+            Refusal::ours(outcome, Cause::BUSY)
+        }
+        None => Refusal::ours(failed("no host is left to try"), Cause::UNREACHABLE),
     };
     Err(last.unwrap_or_else(refused))
 }
@@ -315,147 +382,104 @@ fn weight(outcome: &TransferOutcome) -> u8 {
     }
 }
 
-/// Nobody answered there.
-struct Missed {
-    outcome: TransferOutcome,
-    cause: &'static Cause,
-    /// SIP status, 408 standing for no answer at all.
-    status: u16,
-    /// Whether another host could do better.
-    go_on: bool,
-    /// Its place in the call's record.
-    leg: Option<usize>,
-}
-
-impl Missed {
-    fn unreachable(reason: &str) -> Box<Self> {
-        Self::new(failed(reason), Cause::UNREACHABLE, 408, true)
-    }
-
-    fn new(outcome: TransferOutcome, cause: &'static Cause, status: u16, go_on: bool) -> Box<Self> {
-        Box::new(Self { outcome, cause, status, go_on, leg: None })
-    }
-
-    fn refusal(self) -> Refusal {
-        Refusal { outcome: self.outcome, cause: self.cause, leg: self.leg }
-    }
-}
-
-/// Rings one target, and keeps in the record what becomes of it.
-async fn ring_one(
-    shared: &Arc<Shared>,
-    attempts: &Attempts,
-    target: Target,
-    ring: Duration,
-) -> Result<Box<Taken>, Box<Missed>> {
-    let attempt = attempts.begin(|leg| target.describe(leg));
-    let mut rung = ring_leg(shared, &attempt, target, ring).await;
-    match &mut rung {
-        Ok(_) => attempt.answered(),
-        Err(missed) => {
-            missed.leg = attempt.place();
-            attempt.failed(missed.cause);
+impl Ringer<'_> {
+    /// Rings at one target: at the first of its addresses that has anything to say (RFC 3263 section 4.3).
+    async fn ring(&self, target: &Target, ring: Duration) -> Result<Answered, Box<Missed>> {
+        let Some(agent) = self.shared.agent() else { return Err(Missed::unreachable("SIP is not up")) };
+        if let Some(peer) = target.peer {
+            return self.ring_at(agent, target, peer, ring).await;
         }
+        let uri = target.request.to_uri.expose();
+        let found = agent.resolve(uri, target.request.transport).await.map_err(|error| {
+            tracing::info!(%error, host = target.host, "a host has no address");
+            Missed::unreachable("the host has no address")
+        })?;
+        let mut last = Missed::unreachable("the host has no address");
+        for peer in found {
+            match self.ring_at(agent, target, peer, ring).await {
+                Err(missed) if missed.go_on && matches!(missed.status, 408 | 503) => last = missed,
+                settled => return settled,
+            }
+        }
+        Err(last)
     }
-    rung
-}
 
-async fn ring_leg(
-    shared: &Arc<Shared>,
-    attempt: &Attempt<'_>,
-    target: Target,
-    ring: Duration,
-) -> Result<Box<Taken>, Box<Missed>> {
-    let Some(agent) = shared.agent() else { return Err(Missed::unreachable("SIP is not up")) };
-    let address = our_address(shared, &target).await.ok_or_else(|| Missed::unreachable("no route"))?;
-    let pair = shared.ports.bind(address).map_err(|error| {
-        tracing::error!(%error, "no RTP port for a call");
-        Missed::new(failed("no RTP port is free"), Cause::NO_PORTS, 500, false)
-    })?;
-    let port = pair.address().map_err(|_| Missed::unreachable("no RTP port"))?.port();
-    let local = shared.offer_media(SocketAddr::new(address, port), &target.profile);
-    let mut request = target.request.clone();
-    request.sdp = Some(sdp::offer(&local));
-    request.ring_timeout = ring.min(target.ring_limit);
-    let outgoing = agent.call(request).await.map_err(|error| {
-        tracing::info!(%error, host = target.host, "a host cannot be called");
-        Missed::unreachable("the host cannot be reached")
-    })?;
-    attempt.sent(outgoing.call_id());
-    match wait_for_answer(outgoing, attempt, &local, &target).await {
-        Ok((dialog, agreed)) => Ok(Box::new(Taken { dialog, agreed, local, pair, target })),
-        Err(missed) => Err(missed),
+    /// Rings at one address, and keeps in the record what becomes of it.
+    async fn ring_at(
+        &self,
+        agent: &Agent,
+        target: &Target,
+        peer: SocketAddr,
+        ring: Duration,
+    ) -> Result<Answered, Box<Missed>> {
+        let attempt = self.attempts.begin(|leg| {
+            target.describe(leg);
+            leg.host = Some(peer.to_string());
+        });
+        let mut rung = self.ring_leg(agent, &attempt, target, peer, ring).await;
+        match &mut rung {
+            Ok(_) => attempt.answered(),
+            Err(missed) => {
+                missed.leg = attempt.place();
+                attempt.failed(missed.cause);
+            }
+        }
+        rung
     }
-}
 
-async fn wait_for_answer(
-    mut outgoing: OutgoingCall,
-    attempt: &Attempt<'_>,
-    local: &LocalMedia,
-    target: &Target,
-) -> Result<(Dialog, Negotiated), Box<Missed>> {
-    let silent = tokio::time::sleep(target.try_limit);
-    tokio::pin!(silent);
-    let mut heard = false;
-    loop {
-        let event = tokio::select! {
-            event = outgoing.next() => event,
-            () = &mut silent, if !heard => return Err(Missed::unreachable("the host says nothing")),
+    async fn ring_leg(
+        &self,
+        agent: &Agent,
+        attempt: &Attempt<'_>,
+        target: &Target,
+        peer: SocketAddr,
+        ring: Duration,
+    ) -> Result<Answered, Box<Missed>> {
+        let address =
+            self.shared.media_address(peer).map_err(|_| Missed::unreachable("no route to the host"))?;
+        let pair = self.shared.ports.bind(address).map_err(|error| {
+            tracing::error!(%error, "no RTP port for a call");
+            Missed::ours("no RTP port is free", Cause::NO_PORTS)
+        })?;
+        let port = pair.address().map_err(|_| Missed::ours("no RTP port is free", Cause::NO_PORTS))?.port();
+        let local = self.shared.offer_media(SocketAddr::new(address, port), &target.profile);
+        let mut request = target.request.clone();
+        request.sdp = Some(sdp::offer(&local));
+        request.ring_timeout = ring.min(target.ring_limit);
+        request.destination.get_or_insert(peer);
+        let outgoing = agent.call(request).await.map_err(|error| {
+            tracing::info!(%error, host = target.host, "a host cannot be called");
+            Missed::unreachable("the host cannot be reached")
+        })?;
+        attempt.sent(outgoing.call_id());
+        let door = Door { id: self.id, epoch: self.epoch, nat: target.profile.nat.latches() };
+        let door = self.heard.then(|| (Arc::clone(self.shared), door));
+        let mut ear = Ear::new(local, pair, door);
+        let tell = |news| {
+            match &news {
+                News::Ringing | News::Early(_) => attempt.ringing(),
+                News::Refused { status, .. } => attempt.refused(*status),
+                News::Redirected { status, to, .. } => attempt.redirected(*status, to),
+                News::Quiet => {}
+            }
+            self.tell(news);
         };
-        heard = true;
-        let missed = |outcome, cause, status, go_on| Err(Missed::new(outcome, cause, status, go_on));
-        match event {
-            OutgoingEvent::Ringing | OutgoingEvent::Progress { .. } => attempt.ringing(),
-            OutgoingEvent::Answered { sdp, dialog } => match sdp::accept_answer(local, &sdp) {
-                Ok(agreed) => return Ok((dialog, agreed)),
-                Err(error) => {
-                    // Dropping the dialog hangs up.
-                    let outcome = failed(&format!("the answer cannot be used: {error}"));
-                    return missed(outcome, Cause::SDP_UNSUPPORTED, 488, true);
+        let wait = Wait { host: &target.host, try_limit: target.try_limit, tell: &tell };
+        match answer_of(outgoing, &mut ear, wait).await {
+            Ok((dialog, agreed)) => Ok(Answered { dialog, agreed, ear }),
+            Err(missed) => {
+                if ear.is_sounding() {
+                    self.tell(News::Quiet);
                 }
-            },
-            OutgoingEvent::Redirected { status, contacts } => {
-                attempt.redirected(status, &contacts);
-                // Where a carrier would have us call instead is not for it to decide: it could be a premium number.
-                let reason = format!("the far side redirects to {} other addresses", contacts.len());
-                let outcome = TransferOutcome::Failed { status, reason };
-                return missed(outcome, Cause::REFUSED_BY_PEER, status, true);
-            }
-            OutgoingEvent::Failed { status: 408, .. } => {
-                attempt.refused(408);
-                return missed(failed("the host does not answer"), Cause::UNREACHABLE, 408, true);
-            }
-            OutgoingEvent::Failed { status, reason, .. } => {
-                attempt.refused(status);
-                let outcome = TransferOutcome::of_status(status, &reason);
-                return missed(outcome, Cause::REFUSED_BY_PEER, status, true);
-            }
-            OutgoingEvent::TimedOut => {
-                return missed(TransferOutcome::NoAnswer, Cause::NO_ANSWER, 480, false);
+                Err(missed)
             }
         }
     }
-}
 
-/// Our media address towards a target.
-async fn our_address(shared: &Shared, target: &Target) -> Option<IpAddr> {
-    let peer = match target.peer {
-        Some(peer) => peer,
-        None => {
-            let host = target.host.as_str();
-            let found = tokio::net::lookup_host(host).await.or(Err(()));
-            let found = match found {
-                Ok(found) => Ok(found.collect::<Vec<_>>()),
-                Err(()) => tokio::net::lookup_host((host.trim_matches(['[', ']']), 5060))
-                    .await
-                    .map(Iterator::collect),
-            };
-            *found.ok()?.first()?
+    fn tell(&self, news: News) {
+        // Read by the very task that rings; what does not fit is one of very many.
+        if self.news.try_send(news).is_err() {
+            tracing::debug!(call = %self.id, "news of a call are left out");
         }
-    };
-    shared.media_address(peer).ok()
-}
-
-fn failed(reason: &str) -> TransferOutcome {
-    TransferOutcome::Failed { status: 0, reason: reason.to_owned() }
+    }
 }

@@ -1,30 +1,29 @@
 //! Takes calls that come in: who they come from, where they go, and what answers them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use antiphon_engine_call::{
-    Cause, Dialogue, Effect, Pii, SessionInput, TransferKind, TransferOutcome, TransferRequest,
+    Cause, Dialogue, Effect, Pii, SessionInput, TransferKind, TransferRequest,
 };
 use antiphon_engine_flow::{Flow, Session};
-use antiphon_media_frame::{CallId, MediaTime};
-use antiphon_media_plane::SocketPair;
-use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer, SdpError};
-use antiphon_media_sip::{Dialog, DialogEvent, IncomingCall, Peer, SipError};
+use antiphon_media_codec::tone::{Ringback, ringback};
+use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span};
+use antiphon_media_plane::{Clip, ClipId, LegCommand, LegControl, Sound};
+use antiphon_media_sip::{IncomingCall, Peer};
 use antiphon_models_speech::Language;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::begin::{Begun, Joining, Line, Parties, begin};
 use crate::conversation::{Command, Happening, Leaving};
 use crate::dial;
+use crate::entrance::{Entrance, OPENING, Refusal, Stopped, refuse};
 use crate::line::{self, Profile};
+use crate::preview::Preview;
 use crate::quiet::Quiet;
-use crate::renegotiate::{self, Media};
-use crate::setup::{Place, SetupError, set_up};
+use crate::ringing::News;
 use crate::shared::Shared;
-use crate::trunks::{LimitError, Origin, Target};
+use crate::trunks::{Origin, Permit, Target};
 
 /// A flow's session as the call sees it.
 pub(crate) struct FlowDialogue(pub(crate) Session);
@@ -47,11 +46,10 @@ impl Dialogue for FlowDialogue {
     }
 }
 
-/// From our 200 to the first word: telephones open their ears when they have read the answer, and some lose what comes
-/// with it.
-pub(crate) const OPENING: Duration = Duration::from_millis(100);
-/// How long the ACK of a delayed offer may take: as long as the 200 is repeated (RFC 3261 section 13.3.1.4).
-const LATE_ANSWER: Duration = Duration::from_secs(32);
+/// What a caller who hears us already is played while the called side has nothing to hear; no prompt has this number.
+const RINGING: ClipId = ClipId(u32::MAX);
+/// News of a called side that wait for the caller's task.
+const NEWS: usize = 16;
 
 /// Takes calls until the queue of the SIP agent closes.
 pub(crate) async fn accept(shared: Arc<Shared>, mut incoming: mpsc::Receiver<IncomingCall>) {
@@ -66,6 +64,8 @@ struct Arrival {
     origin: Origin,
     called: String,
     caller: Pii<String>,
+    /// Its SIP address.
+    peer: Pii<String>,
     profile: Profile,
 }
 
@@ -81,7 +81,9 @@ async fn take(shared: Arc<Shared>, incoming: IncomingCall) {
     };
     let called = called(&incoming);
     let profile = shared.profile(&origin);
-    let arrival = Arrival { origin, called, caller: incoming.from().user, profile };
+    let from = incoming.from();
+    let peer = Pii::new(format!("sip:{}@{}", from.user.expose(), from.host));
+    let arrival = Arrival { origin, called, caller: from.user, peer, profile };
     tracing::info!(from = %incoming.source(), origin = arrival.origin.kind(), "a call came in");
     if let Some(supervision) = shared.supervision(&arrival.origin, &arrival.called) {
         let begun = arrival.begin(&shared, &incoming, Quiet::new(Vec::new(), false, None));
@@ -110,7 +112,7 @@ async fn take(shared: Arc<Shared>, incoming: IncomingCall) {
         }
         Target::Reject { status } => {
             let cause = if status == 404 { Cause::NO_ROUTE } else { Cause::FORBIDDEN };
-            refuse(incoming, begun, &Refusal { cause, status, warning: cause.text.to_owned() });
+            refuse(incoming, begun, &Refusal::with(cause, status));
         }
         // A flow that left the configuration between two looks.
         Target::Flow(_) | Target::DefaultFlow => refuse(incoming, begun, &Refusal::of(Cause::NO_ROUTE)),
@@ -143,67 +145,149 @@ async fn by_flow(mut begun: Begun<FlowDialogue>, incoming: IncomingCall, arrival
     }
     let answering =
         Answering { language: flow.language().clone(), leaving: Leaving::ByItself, joining: None, variables };
-    answer(begun, incoming, arrival, answering).await;
+    let Some((begun, entrance, permit)) = let_in(begun, incoming, &arrival) else { return };
+    if flow.answers_itself() && arrival.profile.early && entrance.can_be_early() {
+        by_itself(begun, entrance, arrival, answering).await;
+    } else {
+        answer(begun, entrance, arrival, answering).await;
+    }
+    drop(permit);
 }
 
 /// A person or several are to be heard, and nothing else.
 async fn quietly(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, joining: Joining) {
-    let answering = Answering {
-        language: Language::english(),
-        leaving: Leaving::WithPartner,
-        joining: Some(joining),
-        variables: BTreeMap::new(),
-    };
-    answer(begun, incoming, arrival, answering).await;
+    let Some((begun, entrance, permit)) = let_in(begun, incoming, &arrival) else { return };
+    answer(begun, entrance, arrival, Answering::quiet(joining)).await;
+    drop(permit);
 }
 
-/// Somebody else is to answer: nothing is answered before they have.
-async fn connect(mut begun: Begun<Quiet>, mut incoming: IncomingCall, arrival: Arrival, to: String) {
-    if incoming.ring().is_err() {
-        return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
-    }
-    begun.rings();
-    let (cancel, cancelled) = oneshot::channel();
+/// Somebody else is to answer: nothing is answered before they have. What they say before that is heard (RFC 3960).
+async fn connect(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, to: String) {
+    let Some((mut begun, mut entrance, permit)) = let_in(begun, incoming, &arrival) else { return };
+    let shared = Arc::clone(&begun.shared);
     let request = TransferRequest {
         to,
         kind: TransferKind::Bridge,
-        ring: begun.shared.config.call.ringing_limit.0,
+        ring: shared.config.call.ringing_limit.0,
         caller_id: Some(arrival.caller.expose().clone()),
         music: Vec::new(),
         announce: Vec::new(),
         screen: false,
     };
+    let (told, mut news) = mpsc::channel(NEWS);
     let asked = dial::Asked {
         origin: arrival.origin.clone(),
         parent: begun.id,
         language: Language::english(),
         request,
+        tell: Some(Box::new(move |news| {
+            // The caller's task reads them as they come; one that is too much is a repetition.
+            let _ = told.try_send(news);
+        })),
     };
-    let dialling = dial::leg(Arc::clone(&begun.shared), asked, cancelled);
-    let outcome = tokio::select! {
-        outcome = dialling => outcome,
-        () = incoming.cancelled() => {
-            drop(cancel);
-            return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
-        }
-        Some(cause) = begun.end.recv() => {
-            drop(cancel);
-            return refuse(incoming, begun, &Refusal::of(cause));
-        }
-    };
-    match outcome {
-        Ok(other) => {
-            let shared = Arc::clone(&begun.shared);
-            quietly(begun, incoming, arrival, Joining::Bridge(other)).await;
-            // Where this side could not be answered, nobody is left to speak with.
-            if shared.switch.partners(other).is_empty()
-                && let Some(inlet) = shared.switch.inlet(other)
-            {
-                inlet.tell(Happening::Command(Command::End(Cause::PARTNER_HUNG_UP)));
+    let (cancel, cancelled) = oneshot::channel();
+    let early = arrival.profile.early && entrance.can_be_early();
+    let mut before = Before { early, preview: None, ringing: false };
+    let outcome = {
+        let dialling = dial::leg(Arc::clone(&shared), asked, cancelled);
+        tokio::pin!(dialling);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut dialling => break outcome.map_err(|outcome| Refusal::unreached(&outcome)),
+                Some(news) = news.recv() => if let Err(refusal) = before.take(news, &mut begun, &mut entrance).await {
+                    break Err(refusal);
+                },
+                () = entrance.cancelled() => break Err(Refusal::of(Cause::CALLER_CANCELLED)),
+                Some(cause) = begun.end.recv() => break Err(Refusal::of(cause)),
             }
         }
-        Err(outcome) => refuse(incoming, begun, &Refusal::unreached(&outcome)),
+    };
+    drop(cancel);
+    let other = match outcome {
+        Ok(other) => other,
+        Err(refusal) => return entrance.refuse(begun, &refusal),
+    };
+    before.end(&entrance);
+    answer(begun, entrance, arrival, Answering::quiet(Joining::Bridge(other))).await;
+    drop(permit);
+    // Where this side could not be answered, nobody is left to speak with.
+    if shared.switch.partners(other).is_empty()
+        && let Some(inlet) = shared.switch.inlet(other)
+    {
+        inlet.tell(Happening::Command(Command::End(Cause::PARTNER_HUNG_UP)));
     }
+}
+
+/// What a caller hears before the one who is called has answered.
+struct Before {
+    /// The caller may be told of it by 183.
+    early: bool,
+    preview: Option<Preview>,
+    /// Our own ringing is played.
+    ringing: bool,
+}
+
+impl Before {
+    async fn take(
+        &mut self,
+        news: News,
+        begun: &mut Begun<Quiet>,
+        entrance: &mut Entrance,
+    ) -> Result<(), Refusal> {
+        match news {
+            News::Early(sound) if self.early => {
+                let heard = self.preview.is_some() || self.ringing;
+                if !heard {
+                    entrance.prepare(begun, &Language::english()).await?;
+                    entrance.be_heard(begun)?;
+                    if let Some(early) = entrance.early() {
+                        begun.note(early);
+                    }
+                }
+                let Some(leg) = entrance.leg() else { return Ok(()) };
+                self.silence(&leg);
+                self.preview = Preview::lay(&sound.control, sound.rate, &leg)
+                    .inspect_err(|error| tracing::warn!(%error, "early media cannot be passed on"))
+                    .ok();
+                Ok(())
+            }
+            // Whoever hears us already no longer rings by itself.
+            News::Quiet => {
+                if let (Some(_), Some(leg)) = (self.preview.take(), entrance.leg()) {
+                    self.ringing = play_ringing(&leg);
+                }
+                Ok(())
+            }
+            News::Ringing | News::Early(_) if self.preview.is_none() && !self.ringing => entrance.ring(begun),
+            _ => Ok(()),
+        }
+    }
+
+    /// The called side has answered: its sound comes by the bridge now.
+    fn end(mut self, entrance: &Entrance) {
+        if let Some(leg) = entrance.leg() {
+            self.silence(&leg);
+        }
+    }
+
+    fn silence(&mut self, leg: &LegControl) {
+        if std::mem::take(&mut self.ringing)
+            && let Err(error) = leg.send(LegCommand::Stop)
+        {
+            tracing::warn!(%error, "ringing cannot be stopped");
+        }
+    }
+}
+
+/// Rings in the caller's ear; whether it does.
+fn play_ringing(leg: &LegControl) -> bool {
+    let rate = SampleRate::HZ_8000;
+    let sound = Sound::Whole(ringback(Ringback::Europe, rate, Span::from_secs(5)).into(), rate);
+    let clip = Clip { id: RINGING, sound, interruptible: false, repeat: true };
+    leg.send(LegCommand::Play(clip))
+        .inspect_err(|error| tracing::warn!(%error, "ringing cannot be played"))
+        .is_ok()
 }
 
 /// A call that takes the place of another (RFC 3891): that call's own task answers it.
@@ -227,83 +311,115 @@ struct Answering {
     variables: BTreeMap<String, String>,
 }
 
+impl Answering {
+    fn quiet(joining: Joining) -> Self {
+        Self {
+            language: Language::english(),
+            leaving: Leaving::WithPartner,
+            joining: Some(joining),
+            variables: BTreeMap::new(),
+        }
+    }
+}
+
+/// Lets a call in where there is room for it and its media can be agreed on; refuses it otherwise.
+fn let_in<D: Dialogue>(
+    begun: Begun<D>,
+    incoming: IncomingCall,
+    arrival: &Arrival,
+) -> Option<(Begun<D>, Entrance, Option<Permit>)> {
+    let entered = match admit(&begun.shared, arrival) {
+        Ok(permit) => Entrance::open(&begun.shared, incoming, &arrival.profile).map(|e| (e, permit)),
+        Err(refusal) => Err(Stopped::Refused(incoming, refusal)),
+    };
+    match entered {
+        Ok((entrance, permit)) => Some((begun, entrance, permit)),
+        Err(stopped) => {
+            stopped.end(begun);
+            None
+        }
+    }
+}
+
 /// Answers a call and runs it to its end.
 async fn answer<D: Dialogue>(
     mut begun: Begun<D>,
-    mut incoming: IncomingCall,
+    mut entrance: Entrance,
     arrival: Arrival,
     answering: Answering,
 ) {
-    let shared = Arc::clone(&begun.shared);
-    let permit = match admit(&shared, &arrival) {
-        Ok(permit) => permit,
-        Err(refusal) => return refuse(incoming, begun, &refusal),
-    };
-    let negotiated = match negotiate(&shared, &incoming, &arrival.profile) {
-        Ok(negotiated) => negotiated,
-        Err(refusal) => return refuse(incoming, begun, &refusal),
-    };
-    if incoming.ring().is_err() {
-        return refuse(incoming, begun, &Refusal::of(Cause::CALLER_CANCELLED));
+    if entrance.leg().is_none() {
+        if let Err(refusal) = entrance.ring(&mut begun) {
+            return entrance.refuse(begun, &refusal);
+        }
+        if let Err(refusal) = entrance.prepare(&mut begun, &answering.language).await {
+            return entrance.refuse(begun, &refusal);
+        }
     }
-    begun.rings();
-    let from = incoming.from();
-    let peer = Pii::new(format!("sip:{}@{}", from.user.expose(), from.host));
-    let Negotiating { answer, agreed, local, pair } = negotiated;
-    let answered = match agreed {
-        Some(agreed) => {
-            let ready =
-                get_ready(&mut begun, &mut incoming, &agreed, &local, pair, &answering.language).await;
-            let setup = match ready {
-                Ok(setup) => setup,
-                Err(refusal) => return refuse(incoming, begun, &refusal),
-            };
-            match incoming.answer(&answer) {
-                Ok(dialog) => Ok((dialog, agreed, setup)),
-                Err(error) => {
-                    drop(setup);
-                    Err(error)
-                }
-            }
-        }
-        None => match late(&mut begun, incoming, &answer, &local, pair, &answering.language).await {
-            Ok(answered) => Ok(answered),
-            Err(Late::Sip(error)) => Err(error),
-            Err(Late::Cause(cause)) => return begun.finish(cause),
-        },
-    };
-    let (dialog, agreed, setup) = match answered {
+    let (dialog, media, setup) = match entrance.answer(&mut begun, &answering.language).await {
         Ok(answered) => answered,
-        Err(error) => {
-            discard(begun.recording.clone());
-            if matches!(error, SipError::Over) {
-                return begun.finish(Cause::CALLER_CANCELLED);
-            }
-            tracing::warn!(call = %begun.id, %error, "a call could not be answered");
-            return begun.finish(Cause::SIGNALLING_LOST);
-        }
+        Err(stopped) => return stopped.end(begun),
     };
     tokio::time::sleep(OPENING).await;
-    let id = begun.id;
     let line = Line {
         origin: arrival.origin,
         language: answering.language,
-        peer,
+        peer: arrival.peer,
         leaving: answering.leaving,
         joining: answering.joining,
         dialog: Some(dialog),
-        media: Media::new(local, agreed, Arc::clone(&shared.identity)),
+        unanswered: None,
+        media,
         setup,
         variables: answering.variables,
-        inband_keys: arrival.profile.inband_keys,
+        keys: arrival.profile.keys,
     };
+    run(begun, line).await;
+}
+
+/// Runs a call whose own dialogue says when it is answered: until then it is heard early.
+async fn by_itself<D: Dialogue>(
+    mut begun: Begun<D>,
+    mut entrance: Entrance,
+    arrival: Arrival,
+    answering: Answering,
+) {
+    let heard = match entrance.prepare(&mut begun, &answering.language).await {
+        Ok(()) => entrance.be_heard(&mut begun),
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = heard {
+        return entrance.refuse(begun, &refusal);
+    }
+    tokio::time::sleep(OPENING).await;
+    let Some((unanswered, media, setup)) = entrance.into_unanswered(&begun.shared) else {
+        // Prepared just above.
+        return begun.finish(Cause::MEDIA_FAILED);
+    };
+    let line = Line {
+        origin: arrival.origin,
+        language: answering.language,
+        peer: arrival.peer,
+        leaving: answering.leaving,
+        joining: answering.joining,
+        dialog: None,
+        unanswered: Some(unanswered),
+        media,
+        setup,
+        variables: answering.variables,
+        keys: arrival.profile.keys,
+    };
+    run(begun, line).await;
+}
+
+async fn run<D: Dialogue>(begun: Begun<D>, line: Line) {
+    let id = begun.id;
     let outcome = begun.converse(line).await;
-    drop(permit);
     tracing::info!(call = %id, cause = outcome.cause.code, "the call is over");
 }
 
 /// Whether there is room for one call more.
-fn admit(shared: &Shared, arrival: &Arrival) -> Result<Option<crate::trunks::Permit>, Refusal> {
+fn admit(shared: &Shared, arrival: &Arrival) -> Result<Option<Permit>, Refusal> {
     // This call is counted already.
     if shared.calls.active() > shared.config.call.concurrent {
         return Err(Refusal::of(Cause::BUSY));
@@ -317,182 +433,6 @@ fn admit(shared: &Shared, arrival: &Arrival) -> Result<Option<crate::trunks::Per
         Some(Err(error)) => Err(Refusal::limited(&error)),
         None => Ok(None),
     }
-}
-
-/// Opens ears, recording and leg while it rings.
-async fn get_ready<D: Dialogue>(
-    begun: &mut Begun<D>,
-    incoming: &mut IncomingCall,
-    agreed: &Negotiated,
-    local: &LocalMedia,
-    pair: SocketPair,
-    language: &Language,
-) -> Result<crate::setup::Setup, Refusal> {
-    let place = Place {
-        id: begun.id,
-        agreed: agreed.clone(),
-        local: local.clone(),
-        language: language.clone(),
-        recording: begun.recording.clone(),
-        listener: None,
-    };
-    let limit = tokio::time::sleep(begun.shared.config.call.ringing_limit.0);
-    tokio::select! {
-        ready = set_up(&begun.shared, place, pair, begun.epoch) => ready.map_err(|error| Refusal::failed(&error)),
-        () = incoming.cancelled() => Err(Refusal::of(Cause::CALLER_CANCELLED)),
-        () = limit => Err(Refusal::of(Cause::RINGING_TOO_LONG)),
-        Some(cause) = begun.end.recv() => Err(Refusal::of(cause)),
-    }
-}
-
-enum Late {
-    Sip(SipError),
-    Cause(&'static Cause),
-}
-
-/// Answers an INVITE without an offer: ours goes with the 200, and media starts with the answer in the ACK.
-async fn late<D: Dialogue>(
-    begun: &mut Begun<D>,
-    incoming: IncomingCall,
-    offer: &str,
-    local: &LocalMedia,
-    pair: SocketPair,
-    language: &Language,
-) -> Result<(Dialog, Negotiated, crate::setup::Setup), Late> {
-    let mut dialog = incoming.answer(offer).map_err(Late::Sip)?;
-    let answer = tokio::time::timeout(LATE_ANSWER, async {
-        loop {
-            match dialog.next().await {
-                DialogEvent::Answer { sdp } => return Ok(sdp),
-                DialogEvent::Bye { .. } => return Err(Cause::CALLER_HUNG_UP),
-                DialogEvent::Lost | DialogEvent::Expired => return Err(Cause::SIGNALLING_LOST),
-                // Unanswered, what it asks for is refused.
-                _ => {}
-            }
-        }
-    });
-    // Dropping the dialog hangs up.
-    let answer = answer.await.unwrap_or(Err(Cause::SDP_MISSING)).map_err(Late::Cause)?;
-    let agreed = sdp::accept_answer(local, &answer).map_err(|error| {
-        tracing::info!(%error, "the late answer of a call cannot be used");
-        Late::Cause(Cause::SDP_UNSUPPORTED)
-    })?;
-    let place = Place {
-        id: begun.id,
-        agreed: agreed.clone(),
-        local: local.clone(),
-        language: language.clone(),
-        recording: begun.recording.clone(),
-        listener: None,
-    };
-    let setup = set_up(&begun.shared, place, pair, begun.epoch).await.map_err(|error| {
-        tracing::error!(%error, "a call could not be set up");
-        Late::Cause(error.cause())
-    })?;
-    Ok((dialog, agreed, setup))
-}
-
-/// Removes the recording of a call that was never answered, once its writer has closed it.
-pub(crate) fn discard(recording: Option<std::path::PathBuf>) {
-    if let Some(path) = recording {
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            // It may never have been created.
-            let _ = std::fs::remove_file(path);
-        });
-    }
-}
-
-struct Negotiating {
-    /// Our answer, or our offer where there was none.
-    answer: String,
-    /// Nothing yet where ours is the offer.
-    agreed: Option<Negotiated>,
-    local: LocalMedia,
-    pair: SocketPair,
-}
-
-/// Why a call is not answered: the cause, and words for the far side.
-struct Refusal {
-    cause: &'static Cause,
-    status: u16,
-    warning: String,
-}
-
-impl Refusal {
-    fn of(cause: &'static Cause) -> Self {
-        // Causes of answered calls have no status; ended before the answer, the call is temporarily unavailable.
-        let status = if cause.sip_status == 0 { 480 } else { cause.sip_status };
-        Self { cause, status, warning: cause.text.to_owned() }
-    }
-
-    fn failed(error: &SetupError) -> Self {
-        tracing::error!(%error, "a call could not be set up");
-        Self::of(error.cause())
-    }
-
-    fn limited(error: &LimitError) -> Self {
-        Self { warning: error.to_string(), ..Self::of(Cause::BUSY) }
-    }
-
-    /// Whoever was to answer did not.
-    fn unreached(outcome: &TransferOutcome) -> Self {
-        let (cause, status) = cause_of(outcome);
-        Self { cause, status, warning: cause.text.to_owned() }
-    }
-}
-
-/// What ends the call of someone whose target was not reached, and the SIP status that says so.
-pub(crate) fn cause_of(outcome: &TransferOutcome) -> (&'static Cause, u16) {
-    match outcome {
-        TransferOutcome::Busy => (Cause::REFUSED_BY_PEER, 486),
-        TransferOutcome::Declined => (Cause::REFUSED_BY_PEER, 603),
-        TransferOutcome::NoAnswer | TransferOutcome::Voicemail | TransferOutcome::Completed => {
-            (Cause::NO_ANSWER, 480)
-        }
-        TransferOutcome::Forbidden => (Cause::FORBIDDEN, 403),
-        TransferOutcome::Failed { status: 404, .. } => (Cause::NO_ROUTE, 404),
-        TransferOutcome::Failed { status: 503, .. } => (Cause::UNREACHABLE, 503),
-        TransferOutcome::Failed { .. } => (Cause::UNREACHABLE, 480),
-    }
-}
-
-impl From<SdpError> for Refusal {
-    fn from(error: SdpError) -> Self {
-        let cause = match &error {
-            SdpError::Malformed { .. } | SdpError::TooLarge { .. } => Cause::SDP_INVALID,
-            SdpError::NoCommonCodec | SdpError::PacketTime { .. } => Cause::CODEC_MISMATCH,
-            _ => Cause::SDP_UNSUPPORTED,
-        };
-        Self { cause, status: error.status(), warning: error.to_string() }
-    }
-}
-
-fn negotiate(shared: &Shared, incoming: &IncomingCall, profile: &Profile) -> Result<Negotiating, Refusal> {
-    let offer = incoming.offer().map(Offer::parse).transpose()?;
-    let address = shared.media_address(incoming.source()).map_err(|error| {
-        tracing::error!(%error, "no media address for a call");
-        Refusal::of(Cause::NO_PORTS)
-    })?;
-    let draft = shared.media(SocketAddr::new(address, 9), profile);
-    // The offer is judged before a port is taken for it.
-    if let Some(offer) = &offer {
-        renegotiate::answer(offer, &draft)?;
-    }
-    let bind = shared.config.sip.listen.ip();
-    let pair = shared.ports.bind(bind).map_err(|error| {
-        tracing::error!(%error, "no RTP port for a call");
-        Refusal::of(Cause::NO_PORTS)
-    })?;
-    let port = pair.address().map_err(|_| Refusal::of(Cause::NO_PORTS))?.port();
-    let local = shared.media(SocketAddr::new(address, port), profile);
-    Ok(match offer {
-        Some(offer) => {
-            let (answer, agreed) = renegotiate::answer(&offer, &local)?;
-            Negotiating { answer, agreed: Some(agreed), local, pair }
-        }
-        None => Negotiating { answer: sdp::offer(&local), agreed: None, local, pair },
-    })
 }
 
 /// What was called: the user of the Request-URI, which is where the call was really sent to, else that of the To header.
@@ -517,16 +457,4 @@ fn variables(incoming: &IncomingCall, flow: &Flow, id: CallId, called: &str) -> 
         ("flow".to_owned(), flow.name().to_owned()),
         ("today".to_owned(), jiff::Zoned::now().date().to_string()),
     ])
-}
-
-fn refuse<D: Dialogue>(incoming: IncomingCall, mut begun: Begun<D>, refusal: &Refusal) {
-    // Where the caller gave up there is nobody to refuse.
-    if refusal.cause != Cause::CALLER_CANCELLED {
-        begun.log.record().leg().sip_status = Some(refusal.status);
-        if let Err(error) = incoming.reject(refusal.status, "", &refusal.warning) {
-            tracing::debug!(%error, "a call could not be refused");
-        }
-    }
-    tracing::info!(cause = refusal.cause.code, "a call was not answered");
-    begun.finish(refusal.cause);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use rand::Rng;
 
 use crate::begin::Joining;
 use crate::cdr::LegRecord;
-use crate::config::{Dtmf, Srtp, Trunk};
+use crate::config::{Dtmf, Nat, Srtp, Trunk};
 use crate::shared::Shared;
 use crate::switch::Mode;
 use crate::trunks::{Attempt, Caller, DialError, Dialling, Origin, Places, Target as Way};
@@ -29,8 +30,19 @@ pub(crate) struct Profile {
     /// Codecs, best first.
     pub(crate) codecs: Vec<Codec>,
     pub(crate) protection: Protection,
-    /// Keys travel as tones.
-    pub(crate) inband_keys: bool,
+    /// How keys travel.
+    pub(crate) keys: Dtmf,
+    /// Whether callers hear us before the answer.
+    pub(crate) early: bool,
+    /// Whether the far side may be elsewhere than it says.
+    pub(crate) nat: Nat,
+}
+
+impl Profile {
+    /// Of these codecs, the best first, protected like that, and nothing special besides.
+    pub(crate) fn new(codecs: Vec<Codec>, protection: Protection) -> Self {
+        Self { codecs, protection, keys: Dtmf::Rfc4733, early: true, nat: Nat::Auto }
+    }
 }
 
 /// How the media of a line may be protected.
@@ -115,6 +127,15 @@ impl Shared {
             },
             _ => self.profile_with(Protection::Any),
         }
+    }
+
+    /// What somebody from there hears on hold; ringing where there is nothing.
+    pub(crate) fn hold_music(&self, origin: &Origin) -> Option<PathBuf> {
+        let own = match origin {
+            Origin::Trunk(name) => self.router.trunk(name).and_then(|trunk| trunk.hold_music.clone()),
+            _ => None,
+        };
+        own.or_else(|| self.config.media.hold_music.clone())
     }
 
     /// Our side of a negotiation; the port is filled in where it is not known yet.
@@ -229,6 +250,7 @@ impl Shared {
         request.transport = host.transport;
         request.credentials =
             login.map(|login| Credentials::new(login.user, login.password.expose().to_owned()));
+        request.nat = trunk.nat.into();
         let port = host.port.unwrap_or_else(|| host.transport.default_port());
         Target {
             request,
@@ -293,13 +315,15 @@ impl Shared {
         if !trunk.codecs.is_empty() {
             profile.codecs = trunk.codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
         }
-        profile.inband_keys = trunk.dtmf == Dtmf::Inband;
+        profile.keys = trunk.dtmf;
+        profile.early = trunk.early_media;
+        profile.nat = trunk.nat;
         profile
     }
 
     fn profile_with(&self, protection: Protection) -> Profile {
         let codecs = self.config.media.codecs.iter().filter_map(|name| Codec::from_name(name)).collect();
-        Profile { codecs, protection, inband_keys: false }
+        Profile::new(codecs, protection)
     }
 
     fn telephones(&self, user: &str, caller: Option<&str>) -> Result<Plan, TransferOutcome> {

@@ -16,13 +16,16 @@ mod config;
 mod conversation;
 mod dial;
 mod ears;
+mod entrance;
 mod http_action;
 mod inbound;
 mod line;
 mod mouth;
 mod place;
+mod preview;
 mod quiet;
 mod renegotiate;
+mod ringing;
 mod secure;
 mod setup;
 mod shared;
@@ -31,7 +34,6 @@ mod sip;
 mod store;
 mod switch;
 mod telemetry;
-#[allow(dead_code, unused_imports, reason = "the call driver takes it in next")]
 mod trunks;
 mod web;
 

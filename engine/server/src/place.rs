@@ -9,17 +9,17 @@ use antiphon_engine_call::{Cause, Event};
 use antiphon_media_frame::{Pii, SampleRate, TrackReader, TrackWriter};
 use antiphon_media_plane::{Clip, ClipId, LegCommand, SocketPair, Sound};
 use antiphon_media_sip::sdp::{self, Negotiated};
-use antiphon_media_sip::{
-    Agent, AgentConfig, CallRequest, Dialog, OutgoingCall, OutgoingEvent, SipTransport,
-};
+use antiphon_media_sip::{Agent, AgentConfig, CallRequest, Dialog, SipTransport};
 use antiphon_models_speech::Language;
 use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
 use crate::begin::{Begun, Line, Parties, begin};
+use crate::config::Dtmf;
 use crate::caller::{Caller, Script};
 use crate::conversation::Leaving;
 use crate::renegotiate::Media;
+use crate::ringing::{Ear, Missed, News, Sockets, Wait, answer_of};
 use crate::setup::{Place, set_up};
 use crate::shared::Shared;
 use crate::trunks::Origin;
@@ -31,6 +31,8 @@ pub(crate) trait Handset {
     fn attach(&self, rate: SampleRate) -> anyhow::Result<(TrackReader, TrackWriter, Box<dyn std::any::Any>)>;
 }
 
+/// News of a call that wait to be read.
+const NEWS: usize = 64;
 /// The clip that carries the microphone; no prompt of a call has this number.
 const MICROPHONE: ClipId = ClipId(0);
 
@@ -138,20 +140,53 @@ async fn attempt(
     let mut request = CallRequest::new(&target.uri, &target.from, sdp::offer(&local));
     request.ring_timeout = target.ring_timeout;
     request.transport = target.transport;
-    let mut outgoing = match agent.call(request).await {
+    let outgoing = match agent.call(request).await {
         Ok(outgoing) => outgoing,
         Err(error) => {
             begun.finish(Cause::UNREACHABLE);
             return Err(error.into());
         }
     };
-    let answered = wait_for_answer(&mut outgoing, &local, &mut begun.end, tell).await;
-    let (cause, refusal) = match answered {
-        Ok((dialog, agreed)) => {
+    let mut ear = Ear::new(local, pair, None);
+    let (news, mut told) = mpsc::channel(NEWS);
+    let tell_news = |what| {
+        // Read below as it comes; a script's call has one target.
+        let _ = news.try_send(what);
+    };
+    let host = host(&target.uri).unwrap_or_default().to_owned();
+    let wait = Wait { host: &host, try_limit: target.ring_timeout, tell: &tell_news };
+    let answered = {
+        let answer = answer_of(outgoing, &mut ear, wait);
+        tokio::pin!(answer);
+        loop {
+            tokio::select! {
+                biased;
+                Some(news) = told.recv() => {
+                    if matches!(news, News::Ringing) {
+                        tell("ringing");
+                    }
+                    begun.tell(news, None);
+                }
+                answered = &mut answer => break answered.map_err(|missed| NotAnswered::of(*missed)),
+                // Dropped, the call is cancelled.
+                Some(cause) = begun.end.recv() => break Err(NotAnswered { cause, refusal: None }),
+            }
+        }
+    };
+    while let Ok(news) = told.try_recv() {
+        begun.tell(news, None);
+    }
+    let (cause, refusal) = match (answered, ear.into_parts()) {
+        (Ok((dialog, agreed)), (local, Sockets::Idle(pair))) => {
             let answered = Answered { dialog, agreed, local, pair, peer: Pii::new(target.uri), language };
             (talk(begun, answered, handset).await?, None)
         }
-        Err(NotAnswered { cause, refusal }) => {
+        // Without a door for early sound the sockets are idle.
+        (Ok(_), _) => {
+            begun.finish(Cause::MEDIA_FAILED);
+            (Cause::MEDIA_FAILED, None)
+        }
+        (Err(NotAnswered { cause, refusal }), _) => {
             begun.finish(cause);
             (cause, refusal)
         }
@@ -165,53 +200,11 @@ struct NotAnswered {
     refusal: Option<(u16, String)>,
 }
 
-async fn wait_for_answer(
-    outgoing: &mut OutgoingCall,
-    local: &sdp::LocalMedia,
-    end: &mut mpsc::Receiver<&'static Cause>,
-    tell: &mut impl FnMut(&str),
-) -> Result<(Dialog, Negotiated), NotAnswered> {
-    let mut ended = None;
-    loop {
-        let event = tokio::select! {
-            Some(cause) = end.recv(), if ended.is_none() => {
-                // The end still comes as an event.
-                outgoing.cancel();
-                ended = Some(cause);
-                continue;
-            }
-            event = outgoing.next() => event,
-        };
-        if let (Some(cause), false) =
-            (ended, matches!(event, OutgoingEvent::Ringing | OutgoingEvent::Progress { .. }))
-        {
-            // Dropping an event that carries a dialog hangs up.
-            return Err(NotAnswered { cause, refusal: None });
-        }
-        match event {
-            OutgoingEvent::Ringing | OutgoingEvent::Progress { .. } => tell("ringing"),
-            OutgoingEvent::Answered { sdp, dialog } => {
-                return match sdp::accept_answer(local, &sdp) {
-                    Ok(agreed) => Ok((dialog, agreed)),
-                    Err(error) => {
-                        // Dropping the dialog hangs up.
-                        let refusal = Some((error.status(), format!("the answer cannot be used: {error}")));
-                        Err(NotAnswered { cause: Cause::SDP_UNSUPPORTED, refusal })
-                    }
-                };
-            }
-            OutgoingEvent::Redirected { status, .. } => {
-                let refusal = Some((status, "the far side redirects the call".to_owned()));
-                return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal });
-            }
-            OutgoingEvent::Failed { status: 408, reason, .. } => {
-                return Err(NotAnswered { cause: Cause::UNREACHABLE, refusal: Some((408, reason)) });
-            }
-            OutgoingEvent::Failed { status, reason, .. } => {
-                return Err(NotAnswered { cause: Cause::REFUSED_BY_PEER, refusal: Some((status, reason)) });
-            }
-            OutgoingEvent::TimedOut => return Err(NotAnswered { cause: Cause::NO_ANSWER, refusal: None }),
-        }
+impl NotAnswered {
+    fn of(missed: Missed) -> Self {
+        let Missed { cause, status, reason, .. } = missed;
+        let refusal = (cause != Cause::NO_ANSWER).then_some((status, reason));
+        Self { cause, refusal }
     }
 }
 
@@ -239,6 +232,7 @@ async fn talk(
         language: language.clone(),
         recording: begun.recording.clone(),
         listener: None,
+        nat: true,
     };
     let mut handset = None;
     if let Some(held) = &held {
@@ -277,7 +271,8 @@ async fn talk(
         media: Media::new(local, agreed, Arc::clone(&shared.identity)),
         setup,
         variables: BTreeMap::new(),
-        inband_keys: false,
+        unanswered: None,
+        keys: Dtmf::Rfc4733,
     };
     let outcome = begun.converse(line).await;
     drop(devices);

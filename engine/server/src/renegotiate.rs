@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use antiphon_engine_call::MediaSecurity;
 use antiphon_media_codec::{CodecKind, OpusConfig};
 use antiphon_media_link::Identity;
 use antiphon_media_plane::{Format, LegCommand};
 use antiphon_media_sip::Responder;
-use antiphon_media_sip::sdp::{self, LocalMedia, MediaDirection, Negotiated, Offer, SdpError};
+use antiphon_media_sip::sdp::{
+    self, AgreedSecurity, LocalMedia, MediaDirection, Negotiated, Offer, SdpError,
+};
 
 use crate::secure::link_config;
 
@@ -32,6 +35,15 @@ pub(crate) fn format_of(agreed: &Negotiated) -> Option<Format> {
         comfort_noise: agreed.comfort_noise,
         opus: OpusConfig { bitrate, fec: agreed.opus.fec, ..usual },
     })
+}
+
+/// How an agreement protects media.
+pub(crate) fn security_of(agreed: &Negotiated) -> MediaSecurity {
+    match agreed.security {
+        AgreedSecurity::Plain => MediaSecurity::None,
+        AgreedSecurity::Sdes { .. } => MediaSecurity::Sdes,
+        AgreedSecurity::Dtls { .. } => MediaSecurity::Dtls,
+    }
 }
 
 /// What both sides agreed on, and our side of it.
@@ -62,6 +74,11 @@ impl Media {
 
     pub(crate) fn agreed(&self) -> &Negotiated {
         &self.agreed
+    }
+
+    /// How what was agreed is protected.
+    pub(crate) fn security(&self) -> MediaSecurity {
+        security_of(&self.agreed)
     }
 
     /// Our description as it stands: the offer where the far side asks us to repeat ourselves (RFC 3261 section 14.2).

@@ -27,6 +27,7 @@ use crate::ears;
 use crate::line::Dialogs;
 use crate::mouth::Mouth;
 use crate::renegotiate::format_of;
+use crate::setup::Door;
 use crate::sip;
 use crate::switch::Switch;
 use crate::trunks::Router;
@@ -190,7 +191,7 @@ impl Shared {
         Ok(probe.local_addr()?.ip())
     }
 
-    pub(crate) fn leg_config(&self, agreed: &Negotiated, call: CallId) -> anyhow::Result<LegConfig> {
+    pub(crate) fn leg_config(&self, agreed: &Negotiated, door: &Door) -> anyhow::Result<LegConfig> {
         let Some(format) = format_of(agreed) else {
             bail!("{} was agreed on but cannot be coded", agreed.codec.name());
         };
@@ -199,6 +200,7 @@ impl Shared {
             format,
             remote: Some(agreed.remote),
             remote_rtcp: Some(agreed.remote_rtcp),
+            nat: door.nat,
             send: agreed.direction.sends(),
             receive: agreed.direction.receives(),
             gate: gate(),
@@ -207,7 +209,7 @@ impl Shared {
             ssrc: random.random(),
             first_sequence: random.random(),
             first_timestamp: random.random(),
-            cname: format!("{:016x}", call.0 as u64),
+            cname: format!("{:016x}", door.id.0 as u64),
             wallclock: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO),
             rtcp_mux: agreed.rtcp_mux,
             ..LegConfig::new(format.codec)

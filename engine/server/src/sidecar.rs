@@ -51,7 +51,9 @@ fn add(sidecar: &mut Sidecar, event: &Event) {
             sidecar.to.clone_from(to.expose());
             sidecar.direction = (*direction).to_owned();
         }
-        EventBody::CallAnswered { codec, .. } => sidecar.codec.clone_from(codec),
+        EventBody::CallEarly { codec, .. } | EventBody::CallAnswered { codec, .. } => {
+            sidecar.codec.clone_from(codec);
+        }
         EventBody::SpeechFinal { side, text, words, start, end, confidence } => {
             sidecar.transcript.push(TranscriptEntry {
                 side: channel(*side),

@@ -14,7 +14,7 @@ use antiphon_media_sip::{
 };
 use anyhow::Context;
 
-use crate::config::{Config, Tls, User};
+use crate::config::{Algorithm, Config, Tls};
 use crate::shared::Shared;
 use crate::trunks::Router;
 
@@ -65,7 +65,8 @@ pub(crate) fn agent_config(shared: &Arc<Shared>) -> anyhow::Result<AgentConfig> 
         tls_trust: trust,
         access: Arc::new(Policy { shared: Arc::clone(shared) }),
         registrar: shared.registrar.clone(),
-        digest_algorithms: algorithms(&config.users),
+        digest_algorithms: algorithms(config),
+        name_servers: config.sip.name_servers.clone(),
         limits: LimitConfig {
             messages_per_second: security.requests_per_second,
             message_burst: security.requests_per_second.saturating_mul(2),
@@ -82,13 +83,11 @@ pub(crate) fn agent_config(shared: &Arc<Shared>) -> anyhow::Result<AgentConfig> 
 
 /// What passwords are asked for by: nothing that no user could answer. Old telephones give up at a challenge they do not
 /// know, also where one they know comes with it.
-fn algorithms(users: &[User]) -> Vec<DigestAlgorithm> {
-    let known = |algorithm: &DigestAlgorithm| match algorithm {
-        DigestAlgorithm::Sha256 => users.iter().any(|u| u.password.is_some() || u.ha1_sha256.is_some()),
-        DigestAlgorithm::Md5 => users.iter().any(|u| u.password.is_some() || u.ha1.is_some()),
-    };
-    let all = AgentConfig::default().digest_algorithms;
-    if users.is_empty() { all } else { all.into_iter().filter(known).collect() }
+fn algorithms(config: &Config) -> Vec<DigestAlgorithm> {
+    let users = &config.users;
+    let known = |algorithm: &Algorithm| users.is_empty() || users.iter().any(|u| u.answers(*algorithm));
+    let chosen = config.registrar.algorithms.iter().copied();
+    chosen.filter(known).map(Into::into).collect()
 }
 
 /// Our certificate for SIP over TLS, if there is one.
@@ -188,6 +187,10 @@ impl Access for Policy {
                 Secret::Ha1 { md5: hash(&config.ha1), sha256: hash(&config.ha1_sha256) }
             }
         })
+    }
+
+    fn exempts(&self, source: IpAddr) -> bool {
+        self.router().trunk_at(source).is_some()
     }
 
     fn trusts(&self, peer: &Peer) -> bool {

@@ -24,7 +24,9 @@ use tokio::time::Instant;
 use crate::begin::{Begun, Joining, Line, Parties, begin};
 use crate::conversation::{Command, Happening, Leaving};
 use crate::dial;
-use crate::inbound::{FlowDialogue, OPENING, cause_of, discard};
+use crate::config::Dtmf;
+use crate::entrance::{OPENING, cause_of, discard};
+use crate::inbound::FlowDialogue;
 use crate::line::{Profile, Protection};
 use crate::quiet::Quiet;
 use crate::renegotiate::{self, Media};
@@ -170,7 +172,7 @@ struct Ready {
 }
 
 fn negotiate(shared: &Shared, offer: &Offer, from: SocketAddr) -> Result<Ready, OpenError> {
-    let profile = Profile { codecs: CODECS.to_vec(), protection: Protection::Web, inband_keys: false };
+    let profile = Profile::new(CODECS.to_vec(), Protection::Web);
     let address = shared.media_address(from).map_err(|error| {
         tracing::error!(%error, "no media address for a web page");
         OpenError::NoPorts
@@ -237,6 +239,7 @@ where
         language,
         recording: begun.recording.clone(),
         listener: None,
+        nat: true,
     };
     let setup = match set_up(shared, place, pair, begun.epoch).await {
         Ok(setup) => setup,
@@ -312,7 +315,8 @@ async fn connect(
         announce: Vec::new(),
         screen: false,
     };
-    let asked = dial::Asked { origin: Origin::Api, parent: begun.id, language: Language::english(), request };
+    let (origin, language) = (Origin::Api, Language::english());
+    let asked = dial::Asked { origin, parent: begun.id, language, request, tell: None };
     let dialling = dial::leg(Arc::clone(&begun.shared), asked, cancelled);
     let outcome = tokio::select! {
         outcome = dialling => outcome,
@@ -404,7 +408,8 @@ async fn converse<D: Dialogue>(begun: Begun<D>, setup: Setup, media: Media, line
         media,
         setup,
         variables,
-        inband_keys: false,
+        unanswered: None,
+        keys: Dtmf::Rfc4733,
     };
     let outcome = begun.converse(line).await;
     tracing::info!(call = %id, cause = outcome.cause.code, "a web page's call is over");

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use antiphon_media_sip::DigestAlgorithm;
 use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,15 @@ impl User {
         }
         ensure!((1..=1_000).contains(&self.max_calls), "{key}.max_calls is 1 to 1000");
         Ok(())
+    }
+
+    /// Whether the user can answer a challenge of this kind.
+    pub(crate) fn answers(&self, algorithm: Algorithm) -> bool {
+        self.password.is_some()
+            || match algorithm {
+                Algorithm::Sha256 => self.ha1_sha256.is_some(),
+                Algorithm::Md5 => self.ha1.is_some(),
+            }
     }
 }
 
@@ -165,6 +175,35 @@ pub(crate) struct Registrar {
     pub(crate) max_expires: Length,
     /// Telephones of one user.
     pub(crate) contacts: usize,
+    /// What passwords are asked for by, the best first (RFC 8760).
+    pub(crate) algorithms: Vec<Algorithm>,
+}
+
+/// A digest algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Algorithm {
+    #[serde(rename = "SHA-256")]
+    Sha256,
+    #[serde(rename = "MD5")]
+    Md5,
+}
+
+impl Algorithm {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "SHA-256",
+            Self::Md5 => "MD5",
+        }
+    }
+}
+
+impl From<Algorithm> for DigestAlgorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256,
+            Algorithm::Md5 => Self::Md5,
+        }
+    }
 }
 
 impl Default for Registrar {
@@ -175,6 +214,7 @@ impl Default for Registrar {
             min_expires: Length::millis(60_000),
             max_expires: Length::millis(3_600_000),
             contacts: 10,
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
         }
     }
 }
@@ -192,6 +232,24 @@ impl Registrar {
             "configuration: registrar.min_expires and registrar.max_expires are 10s to 24h, the first below the second"
         );
         ensure!((1..=100).contains(&self.contacts), "configuration: registrar.contacts is 1 to 100");
+        let twice = (1..self.algorithms.len()).any(|n| self.algorithms[..n].contains(&self.algorithms[n]));
+        ensure!(
+            !self.algorithms.is_empty() && !twice,
+            "configuration: registrar.algorithms is \"SHA-256\", \"MD5\" or both, each once"
+        );
+        Ok(())
+    }
+
+    /// Somebody who can answer none of the challenges could never register.
+    pub(super) fn check_user(&self, user: &User) -> anyhow::Result<()> {
+        let can = self.algorithms.iter().any(|algorithm| user.answers(*algorithm));
+        let names: Vec<_> = self.algorithms.iter().map(|algorithm| algorithm.name()).collect();
+        ensure!(
+            can,
+            "configuration: user.{}: has no hash for {}, which is all that registrar.algorithms asks by",
+            user.name,
+            names.join(" or ")
+        );
         Ok(())
     }
 }

@@ -125,12 +125,6 @@ impl Network {
         Self { address, bits: if address.is_ipv4() { 32 } else { 128 } }
     }
 
-    /// The address it begins with.
-    #[allow(dead_code, reason = "the limits of the SIP agent take it in next")]
-    pub(crate) fn address(&self) -> IpAddr {
-        self.address
-    }
-
     /// How many bits of the address are the network's.
     pub(crate) fn bits(&self) -> u8 {
         self.bits

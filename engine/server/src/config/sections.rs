@@ -21,6 +21,8 @@ pub(crate) struct Sip {
     pub(crate) user_agent: String,
     /// Session timer (RFC 4028); 0s is none.
     pub(crate) session_timer: Length,
+    /// Servers that are asked for names, each with its port; the system's where there are none.
+    pub(crate) name_servers: Vec<SocketAddr>,
 }
 
 /// `[http]`
@@ -49,6 +51,8 @@ pub(crate) struct Media {
     pub(crate) barge_in: Length,
     /// Where connections are taken from those that cannot use UDP (ICE over TCP).
     pub(crate) ice_tcp: Option<SocketAddr>,
+    /// What is heard on hold, over and over; ringing where there is nothing.
+    pub(crate) hold_music: Option<PathBuf>,
 }
 
 /// `[call]`
@@ -147,6 +151,7 @@ impl Default for Sip {
             advertise: None,
             user_agent: "Antiphon".into(),
             session_timer: Length::millis(1_800_000),
+            name_servers: Vec::new(),
         }
     }
 }
@@ -165,6 +170,7 @@ impl Default for Media {
             codecs: ["G722", "opus", "PCMU", "PCMA"].map(Into::into).to_vec(),
             barge_in: Length::millis(160),
             ice_tcp: None,
+            hold_music: None,
         }
     }
 }

@@ -7,7 +7,9 @@ use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::secret::reveal;
-use super::{Host, Length, Network, Pattern, Rewrite, Secret, Template, check_codecs, check_name};
+use super::{
+    Host, Length, Network, Pattern, Rewrite, Secret, Template, check_codecs, check_music, check_name,
+};
 
 /// Hosts of one trunk, rules of one list, patterns of one list.
 const MANY: usize = 1_000;
@@ -78,6 +80,36 @@ pub(crate) enum Dtmf {
     Info,
 }
 
+/// Whether the other side is behind address translation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Nat {
+    /// As it turns out: media goes back to where it really comes from, requests to where a private Contact is seen.
+    #[default]
+    Auto,
+    /// It is: requests always go to where its own came from.
+    On,
+    /// It is not: media and requests go where SDP and Contact say, and come from nowhere else.
+    Off,
+}
+
+impl Nat {
+    /// Whether media from another address than the one in SDP may be believed.
+    pub(crate) const fn latches(self) -> bool {
+        !matches!(self, Self::Off)
+    }
+}
+
+impl From<Nat> for antiphon_media_sip::Nat {
+    fn from(nat: Nat) -> Self {
+        match nat {
+            Nat::Auto => Self::Auto,
+            Nat::On => Self::On,
+            Nat::Off => Self::Off,
+        }
+    }
+}
+
 /// `[[trunk]]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +174,12 @@ pub(crate) struct Trunk {
     /// Whether its P-Asserted-Identity, Diversion and the like are believed, and ours are told to it.
     #[serde(default)]
     pub(crate) trusted: bool,
+    /// Whether it is behind address translation.
+    #[serde(default)]
+    pub(crate) nat: Nat,
+    /// What its callers and called ones hear on hold; `media.hold_music` where there is nothing.
+    #[serde(default)]
+    pub(crate) hold_music: Option<PathBuf>,
     /// Whether its callers hear us before the answer (183).
     #[serde(default)]
     pub(crate) early_media: bool,
@@ -313,6 +351,7 @@ impl Trunk {
             );
         }
         check_codecs(&format!("trunk.{}.codecs", self.name), &self.codecs)?;
+        check_music(&format!("trunk.{}.hold_music", self.name), self.hold_music.as_deref())?;
         for rule in &self.caller {
             for rewrite in [Some(&rule.from), rule.asserted.as_ref()].into_iter().flatten() {
                 rewrite.check(&rule.pattern).map_err(|error| anyhow::anyhow!("{key}.caller: {error}"))?;

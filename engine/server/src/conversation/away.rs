@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use antiphon_engine_call::{
-    ActionId, CallInput, Cause, Dialogue, EventBody, Pii, TransferKind, TransferOutcome, TransferRequest,
+    ActionId, CallInput, Cause, Dialogue, EventBody, Pii, Prompt, TransferKind, TransferOutcome,
+    TransferRequest,
 };
 use antiphon_media_codec::tone::{Ringback, ringback};
 use antiphon_media_frame::{CallId, SampleRate, Span};
@@ -13,8 +14,11 @@ use tokio::sync::oneshot;
 
 use super::command::{Command, Done};
 use super::{Conversation, Happening, Leaving};
+use crate::config::Dtmf;
 use crate::dial;
 use crate::line::refer_target;
+use crate::preview::Preview;
+use crate::ringing::News;
 use crate::switch::{Notice, SwitchError};
 use crate::trunks::Origin;
 
@@ -69,8 +73,13 @@ impl<D: Dialogue> Conversation<D> {
             }
             Command::ReferTo { other } => self.refer_to(other),
             Command::Hold(held) => self.hold(held),
-            Command::PartnerSilent(silent) => self.wait(silent.then(Vec::new), !silent),
-            Command::Keys(keys) => self.send(LegCommand::Keys(keys)),
+            Command::PartnerSilent(silent) => self.wait(silent.then(|| self.hold_music()), !silent),
+            Command::Keys(keys) => self.press(keys),
+            Command::Passed { key, sounded } => {
+                if !(sounded && self.parts.keys == Dtmf::Inband) {
+                    self.press(vec![key]);
+                }
+            }
             Command::Replace(incoming) => self.replace(*incoming).await,
             Command::End(cause) => self.tell(CallInput::End(cause)),
         }
@@ -80,6 +89,7 @@ impl<D: Dialogue> Conversation<D> {
     pub(super) fn done(&mut self, id: ActionId, done: Done) {
         match done {
             Done::Music(pcm) => self.play_waiting(pcm),
+            Done::News(news) => self.preview(id, &news),
             Done::Referred(outcome) => self.refer_done(id, outcome),
             Done::Dialled(result) => self.dialled(id, result),
         }
@@ -167,6 +177,7 @@ impl<D: Dialogue> Conversation<D> {
     /// Where a call ends, its transfer does.
     pub(super) fn abandon_transfer(&mut self) {
         self.transfer = None;
+        self.preview = None;
     }
 
     fn begin_transfer(
@@ -198,11 +209,17 @@ impl<D: Dialogue> Conversation<D> {
                 transfer._dialling = Some(cancel);
                 self.wait(Some(request.music.clone()), false);
                 let (inlet, shared) = (self.parts.inlet.clone(), Arc::clone(&self.parts.shared));
+                let tell = inlet.clone();
+                // Who is played music hears that until somebody answers.
+                let tell = request.music.is_empty().then(|| -> dial::Teller {
+                    Box::new(move |news| tell.tell(Happening::Done(id, Done::News(news))))
+                });
                 let asked = dial::Asked {
                     origin,
                     parent: self.parts.id,
                     language: self.parts.language.clone(),
                     request,
+                    tell,
                 };
                 tokio::spawn(async move {
                     let result = dial::leg(shared, asked, cancelled).await;
@@ -211,6 +228,28 @@ impl<D: Dialogue> Conversation<D> {
             }
         }
         self.transfer = Some(transfer);
+    }
+
+    /// Lets the far side hear a transfer's target before it answers, instead of our ringing.
+    fn preview(&mut self, id: ActionId, news: &News) {
+        if self.transfer.as_ref().is_none_or(|transfer| transfer.id != id) {
+            return;
+        }
+        match news {
+            News::Early(sound) => {
+                let Some(leg) = &self.parts.leg else { return };
+                let preview = Preview::lay(&sound.control, sound.rate, &leg.control());
+                match preview {
+                    Ok(preview) => {
+                        self.preview = Some(preview);
+                        self.wait(None, true);
+                    }
+                    Err(error) => tracing::warn!(%error, "early media cannot be passed on"),
+                }
+            }
+            News::Quiet if self.preview.take().is_some() => self.wait(Some(Vec::new()), false),
+            _ => {}
+        }
     }
 
     fn dialled(&mut self, id: ActionId, result: Result<CallId, TransferOutcome>) {
@@ -225,6 +264,7 @@ impl<D: Dialogue> Conversation<D> {
             Ok(target) => target,
             Err(outcome) => return self.transfer_failed(outcome),
         };
+        self.preview = None;
         self.wait(None, true);
         let switch = &self.parts.shared.switch;
         if let Err(error) = switch.bridge(self.parts.id, target) {
@@ -280,6 +320,7 @@ impl<D: Dialogue> Conversation<D> {
     /// The far side is where it was before.
     fn transfer_failed(&mut self, outcome: TransferOutcome) {
         let Some(transfer) = self.transfer.take() else { return };
+        self.preview = None;
         self.wait(None, true);
         if let Some(notify) = transfer.notify {
             notify.done(status_of(&outcome));
@@ -352,7 +393,7 @@ impl<D: Dialogue> Conversation<D> {
             return;
         }
         self.parts.shared.switch.hold(self.parts.id, held);
-        self.wait(held.then(Vec::new), !held);
+        self.wait(held.then(|| self.hold_music()), !held);
         self.publish(if held {
             EventBody::HoldStarted { by_far_side: false }
         } else {
@@ -360,8 +401,14 @@ impl<D: Dialogue> Conversation<D> {
         });
     }
 
+    /// What is heard on hold; nothing where it is to be ringing.
+    fn hold_music(&self) -> Vec<Prompt> {
+        let music = self.parts.shared.hold_music(&self.parts.origin);
+        music.map(|path| Prompt::Recording { path, text: String::new() }).into_iter().collect()
+    }
+
     /// Plays something over and over to somebody who waits (ringback where there is nothing), or stops that.
-    fn wait(&mut self, music: Option<Vec<antiphon_engine_call::Prompt>>, stop: bool) {
+    fn wait(&mut self, music: Option<Vec<Prompt>>, stop: bool) {
         if stop {
             self.music_wanted = false;
             if std::mem::take(&mut self.music_plays) {

@@ -4,6 +4,7 @@ use antiphon_engine_call::{Cause, TransferOutcome, TransferRequest};
 use antiphon_media_frame::CallId;
 use antiphon_media_sip::{IncomingCall, NotifySender};
 
+use crate::ringing::News;
 use crate::trunks::Origin;
 
 /// Something to be done to a call.
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     PartnerSilent(bool),
     /// Press keys.
     Keys(Vec<char>),
+    /// The far side of the call we are joined to pressed a key; `sounded` where it is heard as a tone anyway.
+    Passed { key: char, sounded: bool },
     /// Another call takes this one's place (INVITE with Replaces, RFC 3891).
     Replace(Box<IncomingCall>),
     /// Hang up.
@@ -36,6 +39,8 @@ pub(crate) enum Command {
 pub(crate) enum Done {
     /// The sound for somebody who waits.
     Music(std::sync::Arc<[i16]>),
+    /// What is heard of a transfer's target before it answers.
+    News(News),
     /// A call to a transfer's target.
     Dialled(Result<CallId, TransferOutcome>),
     /// A REFER.

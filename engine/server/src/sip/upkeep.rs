@@ -42,9 +42,9 @@ async fn resolve(shared: Arc<Shared>) {
         for (trunk, hosts) in shared.router.unresolved() {
             let mut addresses = Vec::new();
             for host in &hosts {
-                let port = host.port.unwrap_or_else(|| host.transport.default_port());
-                match tokio::net::lookup_host((host.name.as_str(), port)).await {
-                    Ok(found) => addresses.extend(found.map(|address| address.ip())),
+                let Some(agent) = shared.agent() else { continue };
+                match agent.resolve(&format!("sip:{}", host.authority()), host.transport).await {
+                    Ok(found) => addresses.extend(found.into_iter().map(|address| address.ip())),
                     Err(error) => {
                         tracing::warn!(trunk, host = host.name, %error, "a trunk's host has no address");
                     }

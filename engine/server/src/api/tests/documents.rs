@@ -50,6 +50,7 @@ fn examples() -> Vec<(EventBody, &'static str)> {
         },
         EventBody::CallRedirected {
             host: "203.0.113.9:5060".into(),
+            status: 302,
             to: Pii::new(vec!["sip:1001@203.0.113.10".into()]),
         },
         EventBody::CallAnswered {
