@@ -326,10 +326,7 @@ impl<D: Dialogue> Call<D> {
             _ => {}
         }
         self.reveal(now);
-        if self.talks()
-            && !self.away
-            && self.dialogue.poll_timeout().is_some_and(|at| now >= at)
-        {
+        if self.talks() && !self.away && self.dialogue.poll_timeout().is_some_and(|at| now >= at) {
             self.dialogue.handle_timeout(now);
         }
         self.drain_dialogue(now);

@@ -118,7 +118,10 @@ fn early_questions(source: &Source, problems: &mut Problems) {
             continue;
         }
         if matches!(step.action, Action::Ask(_)) {
-            let message = format!("the question `{}` comes before `answer`: many lines do not let a caller be heard yet", step.name);
+            let message = format!(
+                "the question `{}` comes before `answer`: many lines do not let a caller be heard yet",
+                step.name
+            );
             problems.warn(step.at, message);
         }
         open.extend(successors(source, n));

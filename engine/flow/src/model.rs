@@ -69,7 +69,10 @@ pub(crate) struct Step {
 
 #[derive(Clone, Debug)]
 pub(crate) enum Action {
-    Say { pieces: Vec<Piece>, interruptible: bool },
+    Say {
+        pieces: Vec<Piece>,
+        interruptible: bool,
+    },
     /// Answers the call.
     Answer,
     Ask(Box<Ask>),
@@ -78,7 +81,9 @@ pub(crate) enum Action {
     Http(Box<Http>),
     Transfer(Box<Transfer>),
     Goto(StepId),
-    HangUp { pieces: Vec<Piece> },
+    HangUp {
+        pieces: Vec<Piece>,
+    },
 }
 
 /// A piece of a prompt.

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_engine_call::{
-    Call, CallInput, Cause, Dialogue, Effect, Hearing, Limits, MediaFigures, Pii,
-};
+use antiphon_engine_call::{Call, CallInput, Cause, Dialogue, Effect, Hearing, Limits, MediaFigures, Pii};
 use antiphon_media_frame::{CallId, MediaTime, Span};
 use antiphon_media_plane::LegCommand;
 use antiphon_media_sip::Dialog;

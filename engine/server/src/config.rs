@@ -200,7 +200,6 @@ impl Config {
         if self.media.codecs.is_empty() {
             return refuse("media.codecs names no codec");
         }
-        check_music("media.hold_music", self.media.hold_music.as_deref())?;
         check_session_timer("configuration: sip.session_timer", self.sip.session_timer)?;
         self.registrar.check()?;
         self.security.check()?;
@@ -233,14 +232,6 @@ fn check_codecs(key: &str, codecs: &[String]) -> anyhow::Result<()> {
             let known = known().collect::<Vec<_>>().join(", ");
             anyhow::bail!("configuration: {key}: `{codec}` is none of {known}");
         }
-    }
-    Ok(())
-}
-
-/// Music on hold that is not there would be noticed by the first who waits.
-fn check_music(key: &str, file: Option<&Path>) -> anyhow::Result<()> {
-    if let Some(file) = file.filter(|file| !file.is_file()) {
-        anyhow::bail!("configuration: {key}: there is no file {}", file.display());
     }
     Ok(())
 }

@@ -181,7 +181,7 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
                     biased;
                     Some(told) = news.recv() => begun.tell(told, tell.as_ref()),
                     rung = &mut ringing => break rung,
-                    Some(cause) = begun.end.recv() => break Err(Refusal::ours(TransferOutcome::NoAnswer, cause)),
+                    Some(cause) = begun.end.recv() => break Err(Refusal::ours(failed("the call was ended"), cause)),
                 }
             }
         };
@@ -201,7 +201,7 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
             }
         };
         let nat = target.profile.nat.latches();
-        let ready = ready(&begun, ear, agreed, language.clone(), nat).await;
+        let ready = ready(&mut begun, ear, agreed, language.clone(), nat).await;
         let (setup, media) = match ready {
             Ok(ready) => ready,
             Err(error) => {
@@ -235,7 +235,7 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
 
 /// The media of a call that was answered, whether or not some came before.
 async fn ready<D: Dialogue>(
-    begun: &Begun<D>,
+    begun: &mut Begun<D>,
     ear: Ear,
     agreed: Negotiated,
     language: Language,

@@ -34,6 +34,7 @@ pub(crate) struct Entrance {
     local: LocalMedia,
     nat: bool,
     sockets: Sockets,
+    rung: bool,
 }
 
 enum Sockets {
@@ -54,7 +55,7 @@ pub(crate) struct Unanswered {
 /// Why a call comes to nothing.
 pub(crate) enum Stopped {
     /// It is to be told so.
-    Refused(IncomingCall, Refusal),
+    Refused(Box<IncomingCall>, Refusal),
     /// It knows.
     Over(&'static Cause),
 }
@@ -70,9 +71,9 @@ impl Entrance {
         match negotiate(shared, &incoming, profile) {
             Ok((answer, agreed, local, pair)) => {
                 let (nat, sockets) = (profile.nat.latches(), Sockets::Bound(pair));
-                Ok(Self { incoming, answer, agreed, local, nat, sockets })
+                Ok(Self { incoming, answer, agreed, local, nat, sockets, rung: false })
             }
-            Err(refusal) => Err(Stopped::Refused(incoming, refusal)),
+            Err(refusal) => Err(Stopped::Refused(Box::new(incoming), refusal)),
         }
     }
 
@@ -81,8 +82,11 @@ impl Entrance {
         self.agreed.is_some()
     }
 
-    /// Tells the caller that it rings.
+    /// Tells the caller that it rings, once.
     pub(crate) fn ring<D: Dialogue>(&mut self, begun: &mut Begun<D>) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.rung, true) {
+            return Ok(());
+        }
         self.incoming.ring().map_err(|_| Refusal::of(Cause::CALLER_CANCELLED))?;
         begun.note(CallInput::Ringing);
         begun.rings();
@@ -162,7 +166,7 @@ impl Entrance {
         begun: &mut Begun<D>,
         language: &Language,
     ) -> Result<(Dialog, Media, Setup), Stopped> {
-        let Self { incoming, answer, agreed, local, nat, sockets } = self;
+        let Self { incoming, answer, agreed, local, nat, sockets, .. } = self;
         let identity = Arc::clone(&begun.shared.identity);
         match (agreed, sockets) {
             (Some(agreed), Sockets::Open(setup)) => match incoming.answer(&answer) {
@@ -177,7 +181,7 @@ impl Entrance {
                     incoming.answer(&answer).map_err(|error| Stopped::unanswerable(begun, &error))?;
                 late(begun, dialog, local, pair, language, nat).await.map_err(Stopped::Over)
             }
-            _ => Err(Stopped::Refused(incoming, Refusal::of(Cause::MEDIA_FAILED))),
+            _ => Err(Stopped::Refused(Box::new(incoming), Refusal::of(Cause::MEDIA_FAILED))),
         }
     }
 
@@ -203,7 +207,7 @@ impl Stopped {
     /// Ends the call.
     pub(crate) fn end<D: Dialogue>(self, begun: Begun<D>) {
         match self {
-            Self::Refused(incoming, refusal) => refuse(incoming, begun, &refusal),
+            Self::Refused(incoming, refusal) => refuse(*incoming, begun, &refusal),
             Self::Over(cause) => begun.finish(cause),
         }
     }

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use antiphon_engine_call::{
-    Cause, Dialogue, Effect, Pii, SessionInput, TransferKind, TransferRequest,
-};
+use antiphon_engine_call::{Cause, Dialogue, Effect, Pii, SessionInput, TransferKind, TransferRequest};
 use antiphon_engine_flow::{Flow, Session};
 use antiphon_media_codec::tone::{Ringback, ringback};
 use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span};
@@ -330,7 +328,7 @@ fn let_in<D: Dialogue>(
 ) -> Option<(Begun<D>, Entrance, Option<Permit>)> {
     let entered = match admit(&begun.shared, arrival) {
         Ok(permit) => Entrance::open(&begun.shared, incoming, &arrival.profile).map(|e| (e, permit)),
-        Err(refusal) => Err(Stopped::Refused(incoming, refusal)),
+        Err(refusal) => Err(Stopped::Refused(Box::new(incoming), refusal)),
     };
     match entered {
         Ok((entrance, permit)) => Some((begun, entrance, permit)),

@@ -298,8 +298,10 @@ impl Shared {
         if !allowed {
             return Some(Err(Cause::FORBIDDEN));
         }
-        // The agent's leg, or the caller's where the caller is the user.
-        let target = self.switch.call_of(&Origin::User(user.to_owned()));
+        // What is supervised is the call of the one the user speaks with: the user is who hears a whisper, and whose place is
+        // taken. A user alone with the machine has nobody at the other end.
+        let theirs = self.switch.call_of(&Origin::User(user.to_owned()));
+        let target = theirs.map(|call| self.switch.partners(call).first().copied().unwrap_or(call));
         Some(target.map_or(Err(Cause::NO_ROUTE), |target| {
             Ok(Joining::Supervise { target, mode, hearing: Hearing::Both })
         }))

@@ -15,8 +15,8 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
 use crate::begin::{Begun, Line, Parties, begin};
-use crate::config::Dtmf;
 use crate::caller::{Caller, Script};
+use crate::config::Dtmf;
 use crate::conversation::Leaving;
 use crate::renegotiate::Media;
 use crate::ringing::{Ear, Missed, News, Sockets, Wait, answer_of};

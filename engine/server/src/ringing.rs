@@ -89,7 +89,7 @@ pub(crate) struct Wait<'w> {
     /// How long the far side may say nothing at all.
     pub(crate) try_limit: Duration,
     /// Hears what happens meanwhile.
-    pub(crate) tell: &'w dyn Fn(News),
+    pub(crate) tell: &'w (dyn Fn(News) + Sync),
 }
 
 /// Waits until a call is answered or will not be. Dropped, it gives the call up.

@@ -13,6 +13,7 @@ use antiphon_media_link::Identity;
 use antiphon_media_plane::{
     IceListener, IceListenerConfig, LegConfig, PortPool, RecordWriter, ShardConfig, Shards,
 };
+use antiphon_media_record::AudioReader;
 use antiphon_media_sip::sdp::Negotiated;
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
@@ -119,6 +120,7 @@ impl Shared {
     pub(crate) fn open(config: Config) -> anyhow::Result<Arc<Self>> {
         let (first, last) = config.media.rtp_ports;
         let flows = Flows::load(&config)?;
+        check_music(&config)?;
         let engines = recognizers(&config)?;
         for engine in &engines {
             warm_up(engine.as_ref(), &flows);
@@ -230,6 +232,17 @@ fn ice_tcp(config: &Config) -> anyhow::Result<Option<IceListener>> {
             .with_context(|| format!("media.ice_tcp: cannot listen on {listen}"))
     };
     config.media.ice_tcp.map(start).transpose()
+}
+
+/// Music on hold that cannot be read would otherwise be missed by the first who waits.
+fn check_music(config: &Config) -> anyhow::Result<()> {
+    let of_trunks = config.trunks.iter().map(|trunk| (format!("trunk.{}", trunk.name), &trunk.hold_music));
+    for (key, file) in of_trunks.chain([("media".to_owned(), &config.media.hold_music)]) {
+        if let Some(file) = file {
+            AudioReader::open(file).with_context(|| format!("{key}.hold_music: {}", file.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Threads for media: recognition wants the other half of the machine.

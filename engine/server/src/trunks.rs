@@ -21,7 +21,7 @@ use health::Health;
 pub(crate) use health::HostState;
 use limits::Gate;
 pub(crate) use limits::{LimitError, Permit};
-pub(crate) use number::{NumberError, normal};
+pub(crate) use number::normal;
 pub(crate) use status::{Registration, TrunkStatus};
 
 /// Where a call comes from, as far as that has been proved.
@@ -236,11 +236,6 @@ impl Router {
 
     pub(crate) fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name).map(|user| &user.config)
-    }
-
-    /// Flows that routes lead to; they are loaded with the others.
-    pub(crate) fn flows(&self) -> impl Iterator<Item = &PathBuf> {
-        self.routes.iter().filter_map(|route| route.flow.as_ref())
     }
 
     /// Hosts to ask by OPTIONS.

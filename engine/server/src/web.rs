@@ -22,9 +22,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::begin::{Begun, Joining, Line, Parties, begin};
+use crate::config::Dtmf;
 use crate::conversation::{Command, Happening, Leaving};
 use crate::dial;
-use crate::config::Dtmf;
 use crate::entrance::{OPENING, cause_of, discard};
 use crate::inbound::FlowDialogue;
 use crate::line::{Profile, Protection};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use support::rtp::{Answer, Rtp};
 use support::server::{Options, Server};
 use support::sipp::{Running, Sipp};
-use support::tone::{wait_heard, within};
+use support::tone::{sine, wait_heard, within};
 use support::wav::Wav;
 use support::{free_port, tool_missing, wait_for};
 
@@ -117,20 +117,25 @@ struct House {
 
 impl House {
     fn open() -> Self {
+        Self::open_with("", "", &[])
+    }
+
+    /// With further tables, keys of the carrier, and files.
+    fn open_with(tables: &str, trunk: &str, files: &[(&str, &[u8])]) -> Self {
         let carrier = free_port();
         let user = |name: &str, supervise: bool| {
             format!("[[user]]\nname = \"{name}\"\npassword = \"a long password\"\nsupervise = {supervise}\n")
         };
         let tables = format!(
-            "[[route]]\ncalled = \"9*\"\nfrom = [\"anonymous\", \"user\", \"api\"]\ntrunk = \"carrier\"\n\
+            "{tables}[[route]]\ncalled = \"9*\"\nfrom = [\"anonymous\", \"user\", \"api\"]\ntrunk = \"carrier\"\n\
              [[route]]\ncalled = \"8*\"\nconference = \"room-$1\"\n\
-             [[trunk]]\nname = \"carrier\"\nhosts = [\"{CARRIER}:{carrier}\"]\nallow = [\"9*\"]\noptions_interval = \"0s\"\n\
+             [[trunk]]\nname = \"carrier\"\nhosts = [\"{CARRIER}:{carrier}\"]\nallow = [\"9*\"]\noptions_interval = \"0s\"\n{trunk}\
              [registrar]\nenabled = true\n{}{}",
             user("agent", false),
             user("boss", true)
         );
-        let server = Server::start(Options { flow: Some(LINE), tables: &tables, ..Options::default() });
-        Self { server, carrier }
+        let options = Options { flow: Some(LINE), tables: &tables, files, ..Options::default() };
+        Self { server: Server::start(options), carrier }
     }
 
     /// An agent behind the carrier picks up the next call.
@@ -209,6 +214,34 @@ fn who_is_on_hold_hears_music_and_nobody_else_does() {
     assert!(!loud(&agent), "the agent hears no music");
     house.post(&format!("/v1/calls/{}/resume", customer.call), &json!({}));
     check("afterwards", &[(&customer, &[AGENT]), (&agent, &[CUSTOMER])]);
+}
+
+#[test]
+fn music_on_hold_is_what_is_configured_and_a_trunk_may_have_its_own() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    let music = |hz: u16| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("music.wav");
+        Wav::write(&path, 16_000, &sine(f64::from(hz), 16_000, 1.0));
+        std::fs::read(path).expect("written")
+    };
+    let (ours, theirs) = (music(BOSS), music(FOURTH));
+    let files = [("ours.wav", ours.as_slice()), ("theirs.wav", theirs.as_slice())];
+    let house = House::open_with(
+        "[media]\nhold_music = \"@DIR@/ours.wav\"\n",
+        "hold_music = \"@DIR@/theirs.wav\"\n",
+        &files,
+    );
+    let (customer, agent) = house.bridged();
+    check("before", &[(&customer, &[AGENT]), (&agent, &[CUSTOMER])]);
+    house.post(&format!("/v1/calls/{}/hold", customer.call), &json!({}));
+    check("the customer on hold", &[(&customer, &[BOSS]), (&agent, &[])]);
+    house.post(&format!("/v1/calls/{}/resume", customer.call), &json!({}));
+    check("afterwards", &[(&customer, &[AGENT]), (&agent, &[CUSTOMER])]);
+    house.post(&format!("/v1/calls/{}/hold", agent.call), &json!({}));
+    check("the agent on hold", &[(&customer, &[]), (&agent, &[FOURTH])]);
 }
 
 #[test]

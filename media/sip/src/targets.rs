@@ -86,7 +86,7 @@ impl Resolver {
     fn dns(&self) -> Option<&TokioResolver> {
         let open = || {
             if self.servers.is_empty() {
-                return TokioResolver::builder_tokio().and_then(|builder| builder.build());
+                return TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
             }
             let server = |address: &SocketAddr| {
                 let at = |mut connection: ConnectionConfig| {

@@ -323,3 +323,120 @@ fn a_dialogue_is_deaf_and_mute_while_the_caller_is_with_somebody_else() {
     let back: Vec<_> = std::iter::from_fn(|| call.poll_effect()).collect();
     assert!(back.iter().any(|e| matches!(e, Effect::Say { .. })), "{back:?}");
 }
+
+/// A call whose dialogue is heard before the answer.
+fn early() -> Call<Parrot> {
+    let mut call = Call::new(Parrot::default(), LIMITS, at(0));
+    let (codec, security, variables) = ("PCMA".into(), MediaSecurity::None, Some(BTreeMap::new()));
+    call.handle(at(100), CallInput::Early { codec, sample_rate_hz: 8_000, security, variables });
+    call
+}
+
+fn answer() -> CallInput {
+    CallInput::Answered {
+        codec: "PCMA".into(),
+        sample_rate_hz: 8_000,
+        security: MediaSecurity::None,
+        variables: BTreeMap::new(),
+    }
+}
+
+fn over(id: u32) -> CallInput {
+    let end = PromptEnd::Completed;
+    CallInput::PromptStopped { id: PromptId(id), at: at(1_000), played: Span::from_millis(900), end }
+}
+
+#[test]
+fn what_is_said_early_is_heard_out_before_the_call_is_answered() {
+    let mut call = early();
+    let first = effects(&mut call);
+    assert!(
+        matches!(first[0], Effect::Notify(EventBody::CallEarly { sample_rate_hz: 8_000, .. })),
+        "{first:?}"
+    );
+    assert!(matches!(first[1], Effect::Say { id: PromptId(1), .. }), "{first:?}");
+    call.dialogue.effects.push_back(Effect::Answer);
+    call.handle(at(500), CallInput::SpeechStarted { at: at(500) });
+    assert!(!effects(&mut call).contains(&Effect::Answer), "the prompt is not over");
+    call.handle(at(1_000), over(1));
+    assert_eq!(effects(&mut call).iter().filter(|effect| **effect == Effect::Answer).count(), 1);
+    assert!(!call.is_answered());
+    call.handle(at(1_010), answer());
+    assert!(call.is_answered());
+    assert_eq!(call.dialogue.inputs.last(), Some(&SessionInput::Answered));
+    call.handle(at(4_010), CallInput::End(Cause::CALLER_HUNG_UP));
+    call.handle(at(4_020), closed());
+    let ended = events(&mut call).pop().expect("an end");
+    assert_eq!(ended, EventBody::CallEnded { cause: Cause::CALLER_HUNG_UP, duration_ms: 3_000 });
+}
+
+#[test]
+fn a_call_that_is_answered_already_is_answered_at_once() {
+    let mut call = answered();
+    effects(&mut call);
+    call.dialogue.effects.push_back(Effect::Answer);
+    call.handle(at(500), CallInput::SpeechStarted { at: at(500) });
+    assert!(!effects(&mut call).contains(&Effect::Answer));
+    assert_eq!(call.dialogue.inputs.last(), Some(&SessionInput::Answered));
+}
+
+#[test]
+fn an_early_call_is_ended_by_its_dialogue_or_by_the_ringing_limit() {
+    let mut call = early();
+    assert_eq!(call.poll_timeout(), Some(at(10_000)));
+    call.handle_timeout(at(10_000));
+    assert_eq!(call.cause(), Some(Cause::RINGING_TOO_LONG));
+    assert_eq!(call.dialogue.inputs.last(), Some(&SessionInput::HungUp));
+
+    let mut call = early();
+    call.dialogue.effects.push_back(Effect::HangUp { cause: Cause::FLOW_HUNG_UP });
+    call.handle(at(1_000), over(1));
+    assert_eq!(call.cause(), Some(Cause::FLOW_HUNG_UP));
+    call.handle(at(1_100), closed());
+    let all = events(&mut call);
+    assert_eq!(all.last(), Some(&EventBody::CallEnded { cause: Cause::FLOW_HUNG_UP, duration_ms: 0 }));
+    assert!(all.iter().any(|body| matches!(body, EventBody::Media { .. })), "media did flow");
+}
+
+#[test]
+fn whoever_is_handed_on_early_is_answered_first() {
+    let mut call = early();
+    effects(&mut call);
+    let request = crate::TransferRequest {
+        to: "1001".into(),
+        kind: crate::TransferKind::Bridge,
+        ring: std::time::Duration::from_secs(20),
+        caller_id: None,
+        music: Vec::new(),
+        announce: Vec::new(),
+        screen: false,
+    };
+    call.dialogue.effects.push_back(Effect::Transfer { id: ActionId(1), request });
+    call.handle(at(1_000), over(1));
+    let asked = effects(&mut call);
+    assert!(asked.contains(&Effect::Answer), "{asked:?}");
+    assert!(!asked.iter().any(|effect| matches!(effect, Effect::Transfer { .. })), "{asked:?}");
+    call.handle(at(1_010), answer());
+    assert!(effects(&mut call).iter().any(|effect| matches!(effect, Effect::Transfer { .. })));
+}
+
+#[test]
+fn ringing_and_refusals_are_told_as_they_come() {
+    let mut call = Call::new(Parrot::default(), LIMITS, at(0));
+    call.handle(at(1), CallInput::Ringing);
+    call.handle(at(2), CallInput::Ringing);
+    let (host, reason) = ("203.0.113.9".to_owned(), "Service Unavailable".to_owned());
+    call.handle(at(3), CallInput::Refused { host: host.clone(), status: 503, reason: reason.clone() });
+    let (codec, security) = ("PCMA".to_owned(), MediaSecurity::None);
+    for _ in 0..2 {
+        let codec = codec.clone();
+        call.handle(at(4), CallInput::Early { codec, sample_rate_hz: 8_000, security, variables: None });
+    }
+    let expected = [
+        EventBody::CallRinging,
+        EventBody::CallRefused { host, status: 503, reason },
+        EventBody::CallEarly { codec, sample_rate_hz: 8_000, security },
+    ];
+    assert_eq!(events(&mut call), expected);
+    assert!(call.dialogue.inputs.is_empty(), "the dialogue waits for the answer");
+}

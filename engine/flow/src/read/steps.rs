@@ -13,8 +13,7 @@ use crate::problem::nearest;
 use crate::template::{Template, TemplateError};
 use crate::yaml::{Entry, Node, Value};
 
-const ACTIONS: [&str; 9] =
-    ["say", "ask", "branch", "set", "http", "transfer", "goto", "hang_up", "answer"];
+const ACTIONS: [&str; 9] = ["say", "ask", "branch", "set", "http", "transfer", "goto", "hang_up", "answer"];
 const KEYS: &str = "0123456789*#ABCD";
 const LONGEST_COLLECTION: u32 = 32;
 const MOST_PROMPT_CHARS: usize = 2_000;

@@ -81,6 +81,8 @@ struct Feed {
 pub(super) fn is_for_pages(event: &Event) -> bool {
     match event.body {
         EventBody::CallStarted { .. }
+        | EventBody::CallRinging
+        | EventBody::CallEarly { .. }
         | EventBody::CallAnswered { .. }
         | EventBody::CodecChanged { .. }
         | EventBody::HoldStarted { .. }
@@ -96,7 +98,9 @@ pub(super) fn is_for_pages(event: &Event) -> bool {
         | EventBody::Dtmf { .. }
         | EventBody::Media { .. }
         | EventBody::CallEnded { .. } => true,
-        EventBody::TransferStarted { .. }
+        EventBody::CallRefused { .. }
+        | EventBody::CallRedirected { .. }
+        | EventBody::TransferStarted { .. }
         | EventBody::TransferFinished { .. }
         | EventBody::SupervisionStarted { .. }
         | EventBody::SupervisionEnded { .. }

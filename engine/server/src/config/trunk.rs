@@ -7,9 +7,7 @@ use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::secret::reveal;
-use super::{
-    Host, Length, Network, Pattern, Rewrite, Secret, Template, check_codecs, check_music, check_name,
-};
+use super::{Host, Length, Network, Pattern, Rewrite, Secret, Template, check_codecs, check_name};
 
 /// Hosts of one trunk, rules of one list, patterns of one list.
 const MANY: usize = 1_000;
@@ -351,7 +349,6 @@ impl Trunk {
             );
         }
         check_codecs(&format!("trunk.{}.codecs", self.name), &self.codecs)?;
-        check_music(&format!("trunk.{}.hold_music", self.name), self.hold_music.as_deref())?;
         for rule in &self.caller {
             for rewrite in [Some(&rule.from), rule.asserted.as_ref()].into_iter().flatten() {
                 rewrite.check(&rule.pattern).map_err(|error| anyhow::anyhow!("{key}.caller: {error}"))?;

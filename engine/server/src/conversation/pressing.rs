@@ -7,7 +7,7 @@ use antiphon_media_plane::LegCommand;
 use antiphon_media_sip::{DialogControl, DialogId, keys};
 use tokio::sync::mpsc;
 
-use super::Conversation;
+use super::{Command, Conversation, Happening};
 use crate::config::Dtmf;
 
 /// Keys waiting to be told by INFO.
@@ -57,15 +57,13 @@ impl<D: Dialogue> Conversation<D> {
         }
     }
 
-    /// Passes a key of the far side on to those it is joined with. A tone is in the sound already: where they want tones
-    /// too, it reaches them by itself.
+    /// Passes a key of the far side on to the one it is joined with; in a conference it means nobody in particular. A tone is
+    /// in the sound already: who wants tones too is reached by that.
     pub(super) fn pass_key(&self, key: char) {
-        let switch = &self.parts.shared.switch;
-        for partner in &self.with {
-            if let Some(inlet) = switch.inlet(*partner) {
-                let sounded = self.parts.keys == Dtmf::Inband;
-                inlet.tell(super::Happening::Command(super::Command::Passed { key, sounded }));
-            }
+        let Some(partner) = self.with.first().filter(|_| self.with.len() == 1) else { return };
+        if let Some(inlet) = self.parts.shared.switch.inlet(*partner) {
+            let sounded = self.parts.keys == Dtmf::Inband;
+            inlet.tell(Happening::Command(Command::Passed { key, sounded }));
         }
     }
 }

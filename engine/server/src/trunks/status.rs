@@ -60,11 +60,6 @@ impl Router {
     pub(crate) fn status(&self) -> Vec<TrunkStatus> {
         self.trunks.iter().map(|entry| status(entry)).collect()
     }
-
-    /// One trunk.
-    pub(crate) fn status_of(&self, trunk: &str) -> Option<TrunkStatus> {
-        self.entry(trunk).map(|entry| status(entry))
-    }
 }
 
 fn status(entry: &TrunkEntry) -> TrunkStatus {

@@ -9,6 +9,7 @@
 
 pub(crate) mod certificate;
 pub(crate) mod chromium;
+pub(crate) mod dns;
 pub(crate) mod kamailio;
 pub(crate) mod rtp;
 pub(crate) mod server;

@@ -62,6 +62,8 @@ struct Shared {
     packets: Mutex<Vec<Packet>>,
     sound: Mutex<Vec<i16>>,
     keys: Mutex<VecDeque<u8>>,
+    /// Whom to speak to before anything has come.
+    peer: Mutex<Option<SocketAddr>>,
     stop: AtomicBool,
 }
 
@@ -99,6 +101,11 @@ impl Rtp {
         sound[sound.len().saturating_sub((seconds * 8_000.0) as usize)..].to_vec()
     }
 
+    /// Speaks to this port of ours although nothing has come from there.
+    pub(crate) fn speak_to(&self, port: u16) {
+        *self.shared.peer.lock().expect("no panic while sending") = Some(SocketAddr::from((HOST, port)));
+    }
+
     /// Presses a key for 100 ms as payload type 101 (RFC 4733): 0 to 9, 10 for `*`, 11 for `#`.
     pub(crate) fn press(&self, event: u8) {
         self.shared.keys.lock().expect("no panic while sending").push_back(event);
@@ -133,7 +140,7 @@ struct Sender {
 
 fn run(socket: &UdpSocket, answer: Answer, shared: &Shared) {
     let mut buffer = [0; 2_048];
-    let mut peer = None;
+    let mut peer: Option<SocketAddr> = None;
     let mut sender = Sender {
         answer,
         source: rand::random(),
@@ -175,6 +182,9 @@ fn run(socket: &UdpSocket, answer: Answer, shared: &Shared) {
                 sender.due = Instant::now();
             }
             peer = Some(from);
+        }
+        if let Some(told) = shared.peer.lock().expect("no panic while sending").take() {
+            (peer, sender.due) = (Some(told), Instant::now());
         }
         let Some(peer) = peer else { continue };
         while answer != Answer::Nothing && Instant::now() >= sender.due {

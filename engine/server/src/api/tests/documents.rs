@@ -38,11 +38,7 @@ fn examples() -> Vec<(EventBody, &'static str)> {
     let bodies = vec![
         EventBody::CallStarted { from: text("13800138000"), to: text("bank"), direction: "inbound" },
         EventBody::CallRinging,
-        EventBody::CallEarly {
-            codec: "PCMA".into(),
-            sample_rate_hz: 8_000,
-            security: MediaSecurity::None,
-        },
+        EventBody::CallEarly { codec: "PCMA".into(), sample_rate_hz: 8_000, security: MediaSecurity::None },
         EventBody::CallRefused {
             host: "203.0.113.9:5060".into(),
             status: 503,
