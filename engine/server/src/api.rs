@@ -13,6 +13,7 @@ mod page;
 mod pass;
 pub(crate) mod pool;
 mod problem;
+mod speech;
 mod trunks;
 mod watch;
 mod webrtc;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use antiphon_media_plane::ShardFigures;
 use antiphon_models_pool::PoolFigures;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, patch, post};
@@ -52,6 +54,7 @@ pub(crate) async fn serve(
         secret_env: None,
         secret_file: None,
         scopes: vec![Scope::Admin],
+        tenant: None,
     });
     let tokens: Vec<_> = all.into_iter().chain(shared.config.tokens.iter().cloned()).collect();
     let desk = Arc::clone(&shared);
@@ -198,6 +201,17 @@ fn routes() -> Vec<Route> {
         ("/v1/conferences", GET, get(control::conferences)),
         ("/v1/conferences/{name}", POST, post(control::confer)),
         ("/v1/events", GET, get(watch::all)),
+        ("/v1/audio/speech", POST, post(speech::speech)),
+        (
+            "/v1/audio/transcriptions",
+            POST,
+            // Its handler counts for itself.
+            post(speech::transcriptions).layer(DefaultBodyLimit::disable()),
+        ),
+        ("/v1/funasr", GET, get(speech::funasr)),
+        ("/v1/listen", &[Method::GET, Method::POST], get(speech::listen).post(speech::post_listen)),
+        ("/v1/realtime", GET, get(speech::realtime)),
+        ("/v1/vosk", GET, get(speech::vosk)),
         ("/v1/pool", GET, get(pool::report)),
         ("/v1/trunks", GET, get(trunks::list)),
         ("/v1/webhooks/deliveries", GET, get(cdr::deliveries)),

@@ -212,6 +212,17 @@ impl Config {
         anyhow::ensure!(self.ice_servers.len() <= 8, "configuration: there are more than 8 [[ice_server]]");
         self.ice_servers.iter().try_for_each(IceServer::check)?;
         self.webhooks.iter().try_for_each(Webhook::check)?;
+        for token in &self.tokens {
+            if let Some(tenant) = &token.tenant
+                && !self.tenants.iter().any(|known| known.name == *tenant)
+            {
+                return Err(anyhow::anyhow!(
+                    "configuration: token.{}.tenant: there is no [[tenant]] of the name {}",
+                    token.name,
+                    tenant.escape_debug()
+                ));
+            }
+        }
         unique("trunk", self.trunks.iter().map(|trunk| &trunk.name))?;
         unique("user", self.users.iter().map(|user| &user.name))?;
         unique("token", self.tokens.iter().map(|token| &token.name))?;

@@ -17,6 +17,7 @@ mod conversation;
 mod dial;
 mod ears;
 mod entrance;
+mod hearing;
 mod http_action;
 mod inbound;
 mod line;

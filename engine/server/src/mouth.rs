@@ -136,6 +136,11 @@ impl Mouth {
         }
     }
 
+    /// Begins to say something, past the prompts that are kept.
+    pub(crate) fn speak(&self, request: &SpeechRequest) -> Result<Box<dyn SpeechStream>, MouthError> {
+        Ok(self.voice(&request.language)?.speak(request)?)
+    }
+
     fn open(&self, piece: &Piece) -> Result<Source, MouthError> {
         match piece {
             Piece::File(path) => read_prompt(path).map(Source::Whole),

@@ -18,7 +18,7 @@ use antiphon_media_sip::sdp::Negotiated;
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
 use antiphon_models_pool::{Endpointing, Pool};
-use antiphon_models_speech::{Engine, Hints, StreamConfig, Synthesizer};
+use antiphon_models_speech::{Engine, Hints, Language, StreamConfig, Synthesizer};
 use anyhow::{Context, bail};
 use rand::Rng;
 
@@ -243,6 +243,13 @@ fn check_music(config: &Config) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+impl Shared {
+    /// What is spoken where nobody says: the language of the flow that answers.
+    pub(crate) fn language(&self) -> Language {
+        self.flows().default.language().clone()
+    }
 }
 
 /// Threads for media: recognition wants the other half of the machine.

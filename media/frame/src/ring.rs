@@ -231,6 +231,12 @@ impl TrackWriter {
         self.shared.rate
     }
 
+    /// Whether the next frame would be refused because the consumer is behind by the whole ring.
+    #[must_use]
+    pub fn full(&self) -> bool {
+        self.shared.near.ready() + self.shared.far.get().map_or(0, Tier::ready) >= self.shared.depth
+    }
+
     /// Whether nobody will read the track any more.
     #[must_use]
     pub fn abandoned(&self) -> bool {

@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use super::listing::parse;
 use super::pass::Pass;
 use super::problem::{Problem, catalogue};
-use super::{Api, ice};
+use super::{Api, ice, speech};
 use crate::calls::CallState;
 use crate::config::{Scope, Token};
 
@@ -155,6 +155,9 @@ impl Rights {
     }
 }
 
+/// Where the pool serves others.
+const SPEECH: [&str; 5] = ["/v1/listen", "/v1/audio", "/v1/realtime", "/v1/funasr", "/v1/vosk"];
+
 /// What a request needs, besides what its own handler asks for; `None` for what everybody with a token may see.
 fn needed(method: &Method, path: &str) -> Option<Scope> {
     let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -170,6 +173,9 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
             (false, true) => None,
             (false, false) => Some(Scope::CallsWrite),
         };
+    }
+    if SPEECH.into_iter().any(under) {
+        return Some(Scope::Speech);
     }
     under("/v1").then_some(if reads { Scope::CallsRead } else { Scope::Admin })
 }
@@ -195,10 +201,18 @@ fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
     }
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if length.is_some_and(|length| length > BODY) {
+    if length.is_some_and(|length| length > largest(path)) {
         return Err(Problem::of(catalogue::BODY_TOO_LARGE));
     }
     Ok(rights)
+}
+
+/// The largest body of a path: recordings are larger than requests.
+fn largest(path: &str) -> u64 {
+    match path {
+        "/v1/listen" | "/v1/audio/transcriptions" => speech::LARGEST,
+        _ => BODY,
+    }
 }
 
 /// A page's token places calls, which its handler judges, and has to do with none but those.
@@ -253,7 +267,9 @@ fn tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 fn bearer(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| {
         let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        // Clients of Deepgram call the scheme Token.
+        let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token");
+        known.then(|| token.trim())
     })
 }
 

@@ -45,6 +45,7 @@ impl Server {
 
     async fn start_with(token: Option<&str>, limits: Limits) -> Self {
         let tokens = token.map(|token| Token {
+            tenant: None,
             name: "test".into(),
             secret: Some(Secret::new(token.to_owned())),
             secret_env: None,

@@ -112,6 +112,9 @@ pub(crate) enum Scope {
     /// Takes calls over and ends them.
     #[serde(rename = "supervise:control")]
     SuperviseControl,
+    /// Has speech recognised and spoken: `/v1/listen` and its like.
+    #[serde(rename = "speech")]
+    Speech,
     /// Reads call records.
     #[serde(rename = "cdr:read")]
     CdrRead,
@@ -133,6 +136,9 @@ pub(crate) struct Token {
     #[serde(default)]
     pub(crate) secret_file: Option<PathBuf>,
     pub(crate) scopes: Vec<Scope>,
+    /// The tenant whose streams of the recogniser pool it opens.
+    #[serde(default)]
+    pub(crate) tenant: Option<String>,
 }
 
 impl Token {

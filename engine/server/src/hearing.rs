@@ -1,0 +1,251 @@
+//! Sound that clients send to be recognised: raw octets of some channels in, what was heard on each out, by the pool.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_engine_service::{Coding, Format, Settings};
+use antiphon_media_codec::{CodecKind, Decoder, Gate, Resampler};
+use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span, TrackWriter, track_ring};
+use antiphon_models_pool::{Ask, Endpointing, OpenStream, PoolError, StreamEvent, StreamHandle};
+use antiphon_models_speech::{RecognizeError, StreamConfig};
+use tokio::sync::mpsc;
+
+use crate::shared::{self, Shared};
+
+/// Sound that may wait for a channel's recogniser, in frames of 20 ms: ten seconds. Whoever sends faster is held up.
+const DEPTH: usize = 500;
+const FRAME: Span = Span::from_millis(20);
+/// Events that may wait for a client to be told.
+const EVENTS: usize = 4_096;
+/// How soon room in a ring is looked for again.
+const HELD_UP: Duration = Duration::from_millis(10);
+/// A recogniser that makes no room for so long is stuck.
+const STUCK: Duration = Duration::from_secs(60);
+
+/// Why sound cannot be heard.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HearingError {
+    /// `recognizer.engine` is `none`.
+    #[error("this server has no recogniser (recognizer.engine is \"none\")")]
+    Deaf,
+    /// The pool refuses.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// The engine refuses.
+    #[error(transparent)]
+    Engine(#[from] RecognizeError),
+    /// The recogniser does not come along.
+    #[error("the recogniser takes no sound any more")]
+    Stuck,
+}
+
+/// What was heard on a channel.
+pub(crate) type Told = (usize, StreamEvent);
+
+/// Channels that are being heard, all on one worker.
+pub(crate) struct Hearing {
+    format: Format,
+    channels: Vec<Channel>,
+    /// Octets of a sample or of a set of samples that is not complete yet.
+    rest: Vec<u8>,
+    /// Samples of each channel taken in.
+    taken: usize,
+    block: Vec<Vec<i16>>,
+}
+
+struct Channel {
+    handle: StreamHandle,
+    track: TrackWriter,
+    gate: Gate,
+    resampler: Resampler,
+    resampled: Vec<i16>,
+    /// Samples that do not fill a frame yet.
+    waiting: Vec<i16>,
+    taken: usize,
+}
+
+impl Hearing {
+    /// Takes places and opens recognisers. Words come out of the receiver; it ends after each channel's `Closed`.
+    ///
+    /// # Errors
+    /// No recogniser, no place, or the engine's own refusal.
+    pub(crate) async fn open(
+        shared: &Arc<Shared>,
+        ask: &Ask,
+        settings: &Settings,
+    ) -> Result<(Self, mpsc::Receiver<Told>), HearingError> {
+        let engine = shared.engines.first().ok_or(HearingError::Deaf)?;
+        let format = settings.format;
+        let places = shared.pool.reserve_tracks(ask, format.channels)?;
+        let language = settings.language.clone().unwrap_or_else(|| shared.language());
+        let config = StreamConfig { language, hints: settings.hints.clone(), source_rate: format.rate };
+        let mut endpointing = shared::endpointing(&shared.config);
+        if let Some(endpoint) = settings.endpoint {
+            endpointing = Endpointing { endpoint: shared::endpoint(endpoint.into()), ..endpointing };
+        }
+        let (tell, told) = mpsc::channel(EVENTS);
+        let mut channels = Vec::with_capacity(format.channels);
+        for (index, place) in places.into_iter().enumerate() {
+            let (opening, engine) = (config.clone(), Arc::clone(engine));
+            let opened = tokio::task::spawn_blocking(move || engine.open(&opening)).await;
+            let recognizer = opened.map_err(|_| HearingError::Stuck)??;
+            let rate = recognizer.rate();
+            let (track, audio) = track_ring(rate, DEPTH, FRAME + FRAME, place.bell());
+            let tell = tell.clone();
+            let handle = place.open(OpenStream {
+                recognizer,
+                engines: shared.engines.clone(),
+                config: config.clone(),
+                audio,
+                endpointing,
+                // A client that takes no words for thousands of them is cut off by whoever reads the channel.
+                sink: Box::new(move |event| {
+                    let _ = tell.try_send((index, event));
+                }),
+            })?;
+            channels.push(Channel {
+                handle,
+                track,
+                gate: Gate::new(format.rate, shared::gate()),
+                resampler: Resampler::new(format.rate, rate),
+                resampled: Vec::new(),
+                waiting: Vec::new(),
+                taken: 0,
+            });
+        }
+        let block = vec![Vec::new(); format.channels];
+        Ok((Self { format, channels, rest: Vec::new(), taken: 0, block }, told))
+    }
+
+    /// Takes octets in. Waits while the rings are full.
+    ///
+    /// # Errors
+    /// [`HearingError::Stuck`].
+    pub(crate) async fn push(&mut self, octets: &[u8]) -> Result<(), HearingError> {
+        self.rest.extend_from_slice(octets);
+        let (width, count) = (self.format.coding.width(), self.channels.len());
+        let sets = self.rest.len() / (width * count);
+        for block in &mut self.block {
+            block.clear();
+        }
+        for (n, sample) in
+            samples(self.format.coding, &self.rest[..sets * width * count]).into_iter().enumerate()
+        {
+            self.block[n % count].push(sample);
+        }
+        self.rest.drain(..sets * width * count);
+        self.taken += sets;
+        let frame = self.format.rate.samples(FRAME).max(1);
+        for (channel, block) in self.channels.iter_mut().zip(&self.block) {
+            channel.waiting.extend_from_slice(block);
+            let whole = channel.waiting.len() / frame * frame;
+            let ready: Vec<i16> = channel.waiting.drain(..whole).collect();
+            for pcm in ready.chunks(frame) {
+                channel.feed(self.format.rate, pcm).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes whole samples in, a block for each channel.
+    ///
+    /// # Errors
+    /// [`HearingError::Stuck`].
+    pub(crate) async fn push_pcm(&mut self, block: &[Vec<i16>]) -> Result<(), HearingError> {
+        let frame = self.format.rate.samples(FRAME).max(1);
+        self.taken += block.first().map_or(0, Vec::len);
+        for (channel, pcm) in self.channels.iter_mut().zip(block) {
+            for pcm in pcm.chunks(frame) {
+                channel.feed(self.format.rate, pcm).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the utterance under way on each channel.
+    pub(crate) async fn flush(&mut self) -> Result<(), HearingError> {
+        self.drain().await?;
+        self.channels.iter().for_each(|channel| channel.handle.flush());
+        Ok(())
+    }
+
+    /// Hears what there is and ends.
+    ///
+    /// # Errors
+    /// [`HearingError::Stuck`].
+    pub(crate) async fn finish(mut self) -> Result<(), HearingError> {
+        self.drain().await?;
+        Ok(())
+    }
+
+    /// Changes what may be said.
+    pub(crate) fn hint(&self, hints: &antiphon_models_speech::Hints) {
+        self.channels.iter().for_each(|channel| channel.handle.hint(hints.clone()));
+    }
+
+    /// How much of each channel has come.
+    pub(crate) fn duration(&self) -> Span {
+        self.format.rate.span(self.taken)
+    }
+
+    /// What does not fill a frame, and what the resamplers still owe.
+    async fn drain(&mut self) -> Result<(), HearingError> {
+        let rate = self.format.rate;
+        for channel in &mut self.channels {
+            let mut pcm = std::mem::take(&mut channel.waiting);
+            pcm.resize(pcm.len() + rate.samples(channel.resampler.delay()), 0);
+            for pcm in pcm.chunks(rate.samples(FRAME).max(1)) {
+                channel.feed(rate, pcm).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Channel {
+    async fn feed(&mut self, source: SampleRate, pcm: &[i16]) -> Result<(), HearingError> {
+        let active = self.gate.push(pcm).active;
+        self.resampled.clear();
+        self.resampler.process(pcm, &mut self.resampled);
+        let at = MediaTime::ZERO + source.span(self.taken) - self.resampler.delay();
+        self.taken += pcm.len();
+        let frame =
+            AudioFrame { pcm: &self.resampled, rate: self.track.rate(), at, kind: FrameKind::Voice, active };
+        if frame.pcm.is_empty() {
+            return Ok(());
+        }
+        let mut waited = Duration::ZERO;
+        // Not counted as refused: it is tried again until it is taken.
+        while self.track.full() {
+            if waited >= STUCK || self.track.abandoned() {
+                return Err(HearingError::Stuck);
+            }
+            tokio::time::sleep(HELD_UP).await;
+            waited += HELD_UP;
+        }
+        // There is room, and this is the only writer.
+        let _ = self.track.push(frame);
+        Ok(())
+    }
+}
+
+/// The samples of some octets, as many as are whole.
+fn samples(coding: Coding, octets: &[u8]) -> Vec<i16> {
+    let law = |kind| {
+        let mut pcm = vec![0; octets.len()];
+        // A G.711 payload of any length is that many samples.
+        let count = Decoder::new(kind).decode(octets, &mut pcm).unwrap_or(0);
+        pcm.truncate(count);
+        pcm
+    };
+    match coding {
+        Coding::Linear16 => octets.chunks_exact(2).map(|s| i16::from_le_bytes([s[0], s[1]])).collect(),
+        Coding::Float32 => octets
+            .chunks_exact(4)
+            // Casts saturate, and what is no number is silence.
+            .map(|s| (f32::from_le_bytes([s[0], s[1], s[2], s[3]]) * 32_767.0) as i16)
+            .collect(),
+        Coding::Mulaw => law(CodecKind::Pcmu),
+        Coding::Alaw => law(CodecKind::Pcma),
+    }
+}
