@@ -44,6 +44,8 @@ pub struct Scheduler {
     /// Computing time that batch work is owed; below zero where it has had more than its share.
     credit: f64,
     tenants: Vec<Had>,
+    /// When credit was last earned.
+    earned_at: Duration,
     /// What the tenant served last had when it was served: newcomers begin there.
     level: f64,
 }
@@ -78,7 +80,14 @@ impl Scheduler {
     /// A device without engines.
     #[must_use]
     pub fn new(shares: Shares) -> Self {
-        Self { groups: Vec::new(), shares, credit: 0.0, tenants: Vec::new(), level: 0.0 }
+        Self {
+            groups: Vec::new(),
+            shares,
+            credit: 0.0,
+            earned_at: Duration::ZERO,
+            tenants: Vec::new(),
+            level: 0.0,
+        }
     }
 
     /// Makes a group of streams whose steps can be computed together. `first` is taken for a row's step until one was
@@ -138,6 +147,12 @@ impl Scheduler {
         if rows.is_empty() {
             return Pick::Nothing;
         }
+        // Credit is earned by waiting, whether the device computes for others or is kept from computing.
+        let passed = now.saturating_sub(self.earned_at).min(MOST_CREDIT).as_secs_f64();
+        self.earned_at = now;
+        if waiting > 0 {
+            self.credit = (self.credit + passed * self.shares.batch).min(MOST_CREDIT.as_secs_f64());
+        }
         let owed = waiting > 0 && self.credit > 0.0 && self.shares.batch > 0.0;
         if urgent == 0 {
             return self.pick_batch(now, rows, expected, owed);
@@ -186,12 +201,8 @@ impl Scheduler {
             had.time += each / had.weight;
             self.level = self.level.max(self.tenants[row.tenant as usize].time - each);
         }
-        // Time that nobody else wanted is not charged, and a bout of it is not held against anybody for long.
-        if batch < took.as_secs_f64() * 0.999 || self.credit > 0.0 {
-            let earned = took.as_secs_f64() * self.shares.batch;
-            self.credit =
-                (self.credit + earned - batch).clamp(-MOST_DEBT.as_secs_f64(), MOST_CREDIT.as_secs_f64());
-        }
+        // Time that nobody else wanted counts as well, but is not held against anybody for long.
+        self.credit = (self.credit - batch).max(-MOST_DEBT.as_secs_f64());
     }
 
     /// No batch work is waiting: what was saved up for it is gone.
@@ -213,7 +224,12 @@ impl Scheduler {
             }
         };
         if most == 0 {
-            return expected.map_or(Pick::Nothing, |at| Pick::Until(at.max(now)));
+            // Until what is expected has come, or enough has been saved up for a row.
+            let lacking = (cost.of(1).as_secs_f64() - self.credit).max(0.001);
+            let saved = (self.shares.batch > 0.0).then(|| lacking / self.shares.batch);
+            let saved = saved.map(|wait| now + Duration::from_secs_f64(wait.min(3_600.0)));
+            let until = [expected, saved].into_iter().flatten().min();
+            return until.map_or(Pick::Nothing, |at| Pick::Until(at.max(now)));
         }
         Pick::Step(gather(rows, 0, 0, lead, most))
     }

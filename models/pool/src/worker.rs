@@ -373,8 +373,10 @@ impl<'a> Worker<'a> {
         }
         let count = match self.scheduler.pick(now, &mut rows, expected) {
             Pick::Step(count) => count,
-            Pick::Until(at) => return at.saturating_sub(now).max(Duration::from_millis(1)),
-            Pick::Nothing => return LONGEST_SLEEP,
+            Pick::Until(at) => return at.saturating_sub(now).clamp(Duration::from_millis(1), WINDOW),
+            Pick::Nothing if self.streams.is_empty() => return LONGEST_SLEEP,
+            // Pressure eases with time, not with sound.
+            Pick::Nothing => return WINDOW,
         };
         rows.truncate(count);
         let mut works = Vec::with_capacity(count);
