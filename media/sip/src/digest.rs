@@ -133,8 +133,8 @@ impl Authenticator {
         self.challenge_by(&self.algorithms, now, realm, source, stale)
     }
 
-    /// The same for a telephone in a web page. The libraries there (SIP.js 0.21, JsSIP 3.13) read the first challenge
-    /// alone, where RFC 8760 section 2.4 has them read on, and know MD5 alone: MD5 comes first.
+    /// The same for a telephone in a web page. The libraries there (SIP.js 0.21, JsSIP 3.13) know MD5 alone, and read the
+    /// last challenge alone where RFC 8760 section 2.4 has them choose. So it is MD5 by itself, where that can be asked for.
     pub(crate) fn challenge_page(
         &self,
         now: Duration,
@@ -142,9 +142,8 @@ impl Authenticator {
         source: IpAddr,
         stale: bool,
     ) -> Vec<String> {
-        let mut order = self.algorithms.clone();
-        order.sort_by_key(|algorithm| *algorithm != DigestAlgorithm::Md5);
-        self.challenge_by(&order, now, realm, source, stale)
+        let md5 = self.algorithms.contains(&DigestAlgorithm::Md5).then_some(&[DigestAlgorithm::Md5][..]);
+        self.challenge_by(md5.unwrap_or(&self.algorithms), now, realm, source, stale)
     }
 
     fn challenge_by(
