@@ -17,6 +17,8 @@ use crate::config::Secret;
 const PREFIX: &str = "page_";
 /// Passes at once.
 const MOST: usize = 10_000;
+/// WebSockets of one pass at once: enough for a page that is loaded anew, too few to take everybody's place.
+const WATCHERS: usize = 4;
 
 /// What a pass is for.
 #[derive(Clone, Debug)]
@@ -62,7 +64,13 @@ struct Used {
     /// Calls that are being placed.
     placing: usize,
     placed: Vec<CallId>,
+    /// WebSockets that are open.
+    watchers: usize,
 }
+
+/// The place of one WebSocket of a pass; free again when it is dropped.
+#[derive(Debug)]
+pub(super) struct Watching(Arc<Pass>);
 
 /// The place of one call of a pass; free again when it is dropped before the call is there.
 #[derive(Debug)]
@@ -132,6 +140,16 @@ impl Pass {
         Ok(Place(Some(Arc::clone(self))))
     }
 
+    /// Takes the place of a WebSocket; `None` where all are taken.
+    pub(super) fn watch(self: &Arc<Self>) -> Option<Watching> {
+        let mut used = self.lock();
+        if used.watchers >= WATCHERS {
+            return None;
+        }
+        used.watchers += 1;
+        Some(Watching(Arc::clone(self)))
+    }
+
     /// The number or name its page calls by.
     pub(super) fn caller(&self) -> Option<&str> {
         self.grant.from.as_deref()
@@ -176,6 +194,12 @@ impl Drop for Place {
     }
 }
 
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.lock().watchers -= 1;
+    }
+}
+
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
@@ -214,6 +238,16 @@ mod tests {
         pass.admit("1001", now).expect("it is free").taken(CallId(7));
         assert_eq!(pass.admit("1001", now).expect_err("one was placed"), PassError::Spent);
         assert!(pass.owns(CallId(7)) && !pass.owns(CallId(8)));
+    }
+
+    #[test]
+    fn a_pass_has_so_many_watchers_and_no_more() {
+        let (passes, now) = (Passes::default(), Instant::now());
+        let pass = pass(&passes, grant(&["1001"], 1), now);
+        let mut watching: Vec<_> = (0..WATCHERS).map(|_| pass.watch().expect("a place")).collect();
+        assert!(pass.watch().is_none());
+        watching.pop();
+        assert!(pass.watch().is_some(), "whoever leaves makes room");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use super::guard::{BEARER, Rights, wants_websocket};
 use super::listing::parse;
+use super::pass::Watching;
 use super::problem::{Problem, catalogue};
 use super::{Api, Limits};
 
@@ -42,12 +43,16 @@ pub(super) async fn call(
 ) -> Result<Response, Problem> {
     let id = parse(&id)?;
     let page = rights.pass().is_some();
+    let watching = match rights.pass().filter(|_| wants_websocket(&headers)) {
+        Some(pass) => Some(pass.watch().ok_or_else(|| Problem::of(catalogue::WATCHERS))?),
+        None => None,
+    };
     let (mut history, live) = api.calls.watch(id).ok_or_else(|| Problem::of(catalogue::CALL_UNKNOWN))?;
     if page {
         history.retain(|event| is_for_pages(event));
     }
     if wants_websocket(&headers) {
-        accept(api, upgrade, Feed { history, live, single: true, page })
+        accept(api, upgrade, Feed { history, live, single: true, page, watching })
     } else {
         Ok(lines(history))
     }
@@ -63,7 +68,7 @@ pub(super) async fn all(
         return Err(Problem::of(catalogue::UPGRADE_REQUIRED));
     }
     let live = api.calls.watch_all();
-    accept(api, upgrade, Feed { history: Vec::new(), live, single: false, page: false })
+    accept(api, upgrade, Feed { history: Vec::new(), live, single: false, page: false, watching: None })
 }
 
 /// What a watcher is told.
@@ -74,6 +79,8 @@ struct Feed {
     single: bool,
     /// Told to a page, by a token that is for its calls alone.
     page: bool,
+    /// The page's own place among watchers.
+    watching: Option<Watching>,
 }
 
 /// What whoever speaks on a web page may know of the call: what is heard, and whether it goes on. How a flow decides,
@@ -199,7 +206,7 @@ async fn follow(mut socket: WebSocket, feed: Feed, api: Arc<Api>, _place: OwnedS
 
 /// Tells all there is. `None`: the client is gone.
 async fn tell(socket: &mut WebSocket, feed: Feed, limits: &Limits) -> Option<Farewell> {
-    let Feed { history, mut live, single, page } = feed;
+    let Feed { history, mut live, single, page, watching: _watching } = feed;
     let mut last = 0;
     for event in history {
         last = event.seq;
