@@ -30,11 +30,15 @@ test_packages=(
     opus-tools             # an independent writer of Opus files
     clang libclang-dev     # bindings of the whisper engine
     chromium               # an independent browser: calls from a web page
+    coturn                 # an independent relay (TURN) for pages behind firewalls
+    linphone-cli           # a second independent softphone
     shellcheck             # lints these scripts
     openssl                # an independent end of DTLS handshakes
     libbcg729-dev          # G.729, for the tests of that feature
     libasound2-dev         # the microphone and loudspeaker of `antiphon talk`
 )
+# Fetches the library of a telephone in a web page. Node.js from elsewhere brings its own, beside which Debian's has no room.
+command -v npm >/dev/null || test_packages+=(npm)
 
 rust_minimum=1.90.0
 nextest_minimum=0.9.100
@@ -86,7 +90,7 @@ check_without_apt() {
     done
     pkg-config --exists pocketsphinx 2>/dev/null || missing+=("the library pocketsphinx with its headers")
     if [[ "$1" == test ]]; then
-        for command in sipp baresip kamailio tshark sox opusenc clang chromium openssl shellcheck; do
+        for command in sipp baresip kamailio tshark sox opusenc clang chromium turnserver linphonec npm openssl shellcheck; do
             command -v "$command" >/dev/null || missing+=("the command $command")
         done
         pkg-config --exists alsa 2>/dev/null || missing+=("the library alsa with its headers")

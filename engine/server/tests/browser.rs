@@ -9,10 +9,11 @@ mod support;
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use support::chromium::Chromium;
+use serde_json::{Value, json};
+use support::chromium::{Chromium, HEARD_HZ};
 use support::server::{Options, Server};
-use support::softphone::speak;
+use support::softphone::{Setup, Softphone, speak};
+use support::tone::{sine, wait_heard};
 use support::tool_missing;
 use support::wav::{Wav, correlate, pad};
 use tempfile::TempDir;
@@ -27,33 +28,13 @@ const ALIKE: f64 = 0.7;
 const LEAD: f64 = 6.0;
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What a browser does to speech is not on trial: processing off.
-const AS_IT_IS: &str = "{
-    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-    navigator.mediaDevices.getUserMedia = () =>
-        open({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
-}";
-/// Keeps what the page receives, at 16 kHz.
-const LISTEN: &str = "{
-    window.heard = [];
-    window.ears = new AudioContext({ sampleRate: 16000 });
-    const source = ears.createMediaStreamSource(document.getElementById('sound').srcObject);
-    const tap = ears.createScriptProcessor(4096, 1, 1);
-    tap.onaudioprocess = ({ inputBuffer }) => heard.push(Float32Array.from(inputBuffer.getChannelData(0)));
-    source.connect(tap).connect(ears.destination);
-}";
-/// What was kept, as base64 of 16 bit PCM.
-const HEARD: &str = "{
-    const all = Int16Array.from(heard.flatMap((part) => [...part]), (s) => Math.max(-1, Math.min(1, s)) * 32767);
-    const bytes = new Uint8Array(all.buffer);
-    let text = '';
-    for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096));
-    btoa(text);
-}";
-
-fn click(page: &mut Chromium, what: &str) {
-    page.run(&format!("document.querySelector({what:?}).click()"));
-}
+const PASSWORD: &str = "a-long-random-text";
+/// MD5 of `bert:antiphon:` and the password: baresip gives up where SHA-256 is offered besides.
+const HA1: &str = "63a6c4b260dadda7dafaa681b6450258";
+const KEY: &str = "a-key-of-some-length";
+const PAGE_HZ: f64 = 600.0;
+const PHONE_HZ: f64 = 900.0;
+const TONES: [f64; 2] = [PAGE_HZ, PHONE_HZ];
 
 /// A server that serves the page, and a browser that shows it and is about to call.
 fn meet(dir: &TempDir, pcm: &[i16]) -> (Server, Chromium) {
@@ -69,8 +50,8 @@ fn meet(dir: &TempDir, pcm: &[i16]) -> (Server, Chromium) {
     let mut page = Chromium::start(&microphone);
     page.open(&format!("http://{}/browser-call/", server.http()));
     page.wait_until("document.getElementById('status').textContent === 'Ready'");
-    page.run(AS_IT_IS);
-    click(&mut page, "#call");
+    page.unprocessed();
+    page.click("#call");
     page.wait_until("document.getElementById('status').textContent === 'Connected'");
     page.wait_until("document.getElementById('sound').srcObject");
     (server, page)
@@ -84,7 +65,7 @@ fn a_page_and_the_line_hear_each_other() {
     let dir = tempfile::tempdir().expect("a folder");
     let speech = speak(PHRASE);
     let (server, mut page) = meet(&dir, &pad(LEAD, &speech, 60.0, RATE_HZ));
-    page.run(LISTEN);
+    page.listen();
     server.wait_events("intent", 1, PATIENCE);
     page.wait_until("document.getElementById('lines').innerText.includes('understood you well')");
     let words = page.run("document.getElementById('lines').innerText");
@@ -93,8 +74,8 @@ fn a_page_and_the_line_hear_each_other() {
         page.screenshot(&std::path::Path::new(&folder).join("browser-call.png"));
     }
     std::thread::sleep(Duration::from_secs(2));
-    let heard = page.run(HEARD);
-    click(&mut page, "#hangup");
+    let heard = page.heard(60.0);
+    page.click("#hangup");
     assert_eq!(server.cause(), "call.hangup.caller");
     page.wait_until("document.getElementById('trouble').textContent === 'You hung up.'");
 
@@ -105,9 +86,6 @@ fn a_page_and_the_line_hear_each_other() {
     let (at, alike) = correlate(&speech, &recording.channels[0], RATE_HZ);
     eprintln!("the page's words: correlation {alike:.4} at {at}");
     assert!(alike > ALIKE, "the page's words correlate with {alike}");
-    let bytes =
-        base64::engine::general_purpose::STANDARD.decode(heard.as_str().expect("sound")).expect("base64");
-    let heard: Vec<_> = bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
     // The answer: the greeting began before anybody listened.
     let prompt = &server.of_type("prompt.started")[1];
     let from = ((prompt["at"].as_f64().expect("a time") + 0.2) * f64::from(RATE_HZ)) as usize;
@@ -126,12 +104,12 @@ fn keys_of_a_page_come_once_each_and_the_flow_can_hang_up() {
     let dir = tempfile::tempdir().expect("a folder");
     let (server, mut page) = meet(&dir, &pad(60.0, &[], 0.0, RATE_HZ));
     server.wait_events("prompt.stopped", 1, PATIENCE);
-    click(&mut page, "#keys");
+    page.click("#keys");
     for (n, key) in ["5", "#"].iter().enumerate() {
-        click(&mut page, &format!("#pad [data-key='{key}']"));
+        page.click(&format!("#pad [data-key='{key}']"));
         server.wait_events("dtmf", n + 1, PATIENCE);
     }
-    click(&mut page, "#pad [data-key='0']");
+    page.click("#pad [data-key='0']");
     page.wait_until("document.getElementById('status').textContent === 'Call ended'");
     assert_eq!(page.run("document.getElementById('trouble').textContent"), "The line has ended the call.");
     assert_eq!(server.cause(), "call.hangup.flow");
@@ -150,4 +128,94 @@ fn a_page_that_is_closed_ends_its_call() {
     server.wait_events("prompt.started", 1, PATIENCE);
     page.open("about:blank?");
     assert_eq!(server.cause(), "call.hangup.caller");
+}
+
+/// A token of a page that may place so many calls to the telephone of `bert`, made as a server of a web site makes it.
+fn token(server: &Server, calls: usize) -> String {
+    let url = format!("http://{}/v1/webrtc/tokens", server.http());
+    let body = json!({ "to": ["user:bert"], "from": "4711", "calls": calls });
+    let mut reply = ureq::post(url)
+        .header("Authorization", format!("Bearer {KEY}"))
+        .send_json(&body)
+        .expect("the API answers");
+    let reply: Value = reply.body_mut().read_json().expect("JSON");
+    reply["token"].as_str().expect("a token").to_owned()
+}
+
+fn page_hears(page: &mut Chromium, when: &str, expected: &[f64]) {
+    wait_heard(&format!("the page, {when}"), &TONES, expected, || (page.heard(1.0), HEARD_HZ));
+}
+
+fn phone_hears(phone: &Softphone, when: &str, expected: &[f64]) {
+    wait_heard(&format!("the telephone, {when}"), &TONES, expected, || {
+        let heard = phone.heard();
+        let from = heard.channels[0].len().saturating_sub(heard.rate_hz as usize);
+        (heard.channels[0][from..].to_vec(), heard.rate_hz)
+    });
+}
+
+#[test]
+fn a_page_with_a_token_of_its_own_calls_a_telephone_and_either_hangs_up() {
+    if tool_missing(&["chromium", "baresip"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let server = Server::start(Options {
+        http: &format!("examples = true\ntoken = \"{KEY}\""),
+        tables: &format!("[registrar]\nenabled = true\n[[user]]\nname = \"bert\"\nha1 = \"{HA1}\"\n"),
+        ..Options::default()
+    });
+    let says = sine(PHONE_HZ, 16_000, 150.0);
+    let registrar = server.sip().to_string();
+    let account = Some(("bert", PASSWORD, registrar.as_str()));
+    let mut phone = Softphone::with(Setup { account, ..Setup::of("G722", &says) });
+    phone.wait_registration("OK");
+    let microphone = dir.path().join("microphone.wav");
+    Wav::write(&microphone, 48_000, &sine(PAGE_HZ, 48_000, 150.0));
+    let mut page = Chromium::start(&microphone);
+    page.open(&format!("http://{}/browser-call/", server.http()));
+    page.wait_until("document.getElementById('status').textContent === 'Ready'");
+    page.unprocessed();
+    let token = token(&server, 2);
+    page.run(&format!("document.getElementById('token').value = '{token}'"));
+    page.run("document.getElementById('to').value = 'user:bert'");
+
+    page.click("#call");
+    page.wait_until("document.getElementById('status').textContent === 'Ringing …'");
+    phone.wait_event("CALL_INCOMING", PATIENCE);
+    phone.command("accept", "");
+    page.wait_until("document.getElementById('status').textContent === 'Connected'");
+    page.listen();
+    page_hears(&mut page, "at first", &[PHONE_HZ]);
+    phone_hears(&phone, "at first", &[PAGE_HZ]);
+    page.click("#mute");
+    phone_hears(&phone, "while the page is mute", &[]);
+    page.click("#mute");
+    phone_hears(&phone, "afterwards", &[PAGE_HZ]);
+    page.click("#keys");
+    page.click("#pad [data-key='7']");
+    assert_eq!(server.wait_events("dtmf", 1, PATIENCE)[0]["key"], "7");
+    if let Some(folder) = std::env::var_os("ANTIPHON_SCREENSHOTS") {
+        page.screenshot(&std::path::Path::new(&folder).join("browser-phone.png"));
+    }
+    page.click("#hangup");
+    phone.wait_event("CALL_CLOSED", PATIENCE);
+    page.wait_until("document.getElementById('trouble').textContent === 'You hung up.'");
+
+    phone.forget();
+    page.click("#call");
+    phone.wait_event("CALL_INCOMING", PATIENCE);
+    phone.command("accept", "");
+    page.wait_until("document.getElementById('status').textContent === 'Connected'");
+    page.listen();
+    page_hears(&mut page, "the second time", &[PHONE_HZ]);
+    phone_hears(&phone, "the second time", &[PAGE_HZ]);
+    phone.hang_up();
+    page.wait_until("document.getElementById('trouble').textContent === 'The other side hung up.'");
+
+    page.click("#call");
+    page.wait_until(
+        "document.getElementById('trouble').textContent === 'This token has placed all its calls.'",
+    );
+    assert_eq!(server.errors(), [""; 0], "plain calls meet no error");
 }

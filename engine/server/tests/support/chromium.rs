@@ -18,6 +18,34 @@ use super::{Process, wait_for};
 /// Whatever is asked of the browser is answered well before this.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The rate of what [`Chromium::heard`] returns.
+pub(crate) const HEARD_HZ: u32 = 16_000;
+
+/// What a browser does to speech, and to tones above all, is not on trial: processing off.
+const AS_IT_IS: &str = "{
+    const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    navigator.mediaDevices.getUserMedia = () =>
+        open({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+}";
+/// Keeps what the page plays.
+const LISTEN: &str = "{
+    window.heard = [];
+    window.ears = new AudioContext({ sampleRate: 16000 });
+    const source = ears.createMediaStreamSource(document.getElementById('sound').srcObject);
+    const tap = ears.createScriptProcessor(4096, 1, 1);
+    tap.onaudioprocess = ({ inputBuffer }) => heard.push(Float32Array.from(inputBuffer.getChannelData(0)));
+    source.connect(tap).connect(ears.destination);
+}";
+/// The last so many parts of what was kept, as base64 of 16 bit PCM.
+const HEARD: &str = "{
+    const all = Int16Array.from(
+        heard.slice(-PARTS).flatMap((part) => [...part]), (s) => Math.max(-1, Math.min(1, s)) * 32767);
+    const bytes = new Uint8Array(all.buffer);
+    let text = '';
+    for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096));
+    btoa(text);
+}";
+
 /// A running browser with one page.
 pub(crate) struct Chromium {
     socket: WebSocketStream<TcpStream>,
@@ -30,6 +58,11 @@ pub(crate) struct Chromium {
 impl Chromium {
     /// Starts a browser whose microphone plays `microphone`, a WAV file, once, from when the page opens it.
     pub(crate) fn start(microphone: &Path) -> Self {
+        Self::start_with(microphone, &[])
+    }
+
+    /// The same with more of the browser's own arguments.
+    pub(crate) fn start_with(microphone: &Path, more: &[&str]) -> Self {
         let profile = tempfile::Builder::new().prefix("antiphon-chromium-").tempdir().expect("a folder");
         let child = Command::new("chromium")
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
@@ -39,6 +72,7 @@ impl Chromium {
             .arg("--use-fake-device-for-media-stream")
             .arg(format!("--use-file-for-fake-audio-capture={}%noloop", microphone.display()))
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(more)
             .arg("about:blank")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -91,6 +125,31 @@ impl Chromium {
             std::thread::sleep(Duration::from_millis(100));
         }
         panic!("waited in vain until {expression}\n{}", self.run("document.body.innerText"));
+    }
+
+    /// Takes the microphone's file as it is, from now on.
+    pub(crate) fn unprocessed(&mut self) {
+        self.run(AS_IT_IS);
+    }
+
+    /// Keeps what the page's element `sound` plays, from now on.
+    pub(crate) fn listen(&mut self) {
+        self.wait_until("document.getElementById('sound').srcObject?.getAudioTracks().length");
+        self.run(LISTEN);
+    }
+
+    /// The last of what was kept, about so many seconds, at [`HEARD_HZ`].
+    pub(crate) fn heard(&mut self, seconds: f64) -> Vec<i16> {
+        let parts = (seconds * f64::from(HEARD_HZ) / 4_096.0).ceil();
+        let text = self.run(&HEARD.replace("PARTS", &format!("{parts}")));
+        let bytes =
+            base64::engine::general_purpose::STANDARD.decode(text.as_str().expect("sound")).expect("base64");
+        bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
+    /// Clicks on what a selector finds.
+    pub(crate) fn click(&mut self, what: &str) {
+        self.run(&format!("document.querySelector({what:?}).click()"));
     }
 
     /// A picture of the page.

@@ -9,11 +9,15 @@
 
 pub(crate) mod certificate;
 pub(crate) mod chromium;
+pub(crate) mod coturn;
 pub(crate) mod dns;
 pub(crate) mod kamailio;
+pub(crate) mod linphone;
+pub(crate) mod npm;
 pub(crate) mod rtp;
 pub(crate) mod server;
 pub(crate) mod sipp;
+pub(crate) mod site;
 pub(crate) mod softphone;
 pub(crate) mod tone;
 pub(crate) mod wav;

@@ -53,7 +53,12 @@ pub(crate) fn clearly(pcm: &[i16], rate_hz: u32, tones: &[f64]) -> Result<Vec<f6
 }
 
 /// Waits until exactly `expected` of `tones` are heard: on a busy machine sound comes late.
-pub(crate) fn wait_heard(what: &str, tones: &[f64], expected: &[f64], sound: impl Fn() -> (Vec<i16>, u32)) {
+pub(crate) fn wait_heard(
+    what: &str,
+    tones: &[f64],
+    expected: &[f64],
+    mut sound: impl FnMut() -> (Vec<i16>, u32),
+) {
     let mut heard = None;
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
