@@ -10,12 +10,13 @@ use antiphon_engine_call::{Call, CallInput, Cause, Dialogue, Effect, Hearing, Li
 use antiphon_media_frame::{CallId, MediaTime, Span};
 use antiphon_media_plane::LegCommand;
 use antiphon_media_sip::Dialog;
+use antiphon_models_pool::{Ask, Class};
 use antiphon_models_speech::Language;
 use jiff::SignedDuration;
 use tokio::sync::mpsc;
 
 use crate::calls::EventLog;
-use crate::cdr::Attempts;
+use crate::cdr::{Attempts, Direction};
 use crate::config::Dtmf;
 use crate::conversation::{Conversation, Leaving, Outcome, Parts};
 use crate::dial::Teller;
@@ -120,6 +121,25 @@ impl<D: Dialogue> Begun<D> {
         let record = self.log.record();
         let at = record.wall(now);
         record.leg().ring(at);
+    }
+
+    /// Whose streams of the recogniser pool its sides are, and how urgent: calls that we place of ourselves yield to
+    /// callers.
+    pub(crate) fn ask(&mut self) -> Ask {
+        let config = &self.shared.config;
+        let record = self.log.record();
+        let placed = record.direction == Direction::Outbound && record.parent.is_none();
+        let trunk =
+            record.trunk.as_ref().and_then(|name| config.trunks.iter().find(|trunk| trunk.name == *name));
+        let token =
+            record.token.as_ref().and_then(|name| config.tokens.iter().find(|token| token.name == *name));
+        let tenant = trunk
+            .and_then(|trunk| trunk.tenant.clone())
+            .or_else(|| token.and_then(|token| token.tenant.clone()));
+        Ask {
+            class: if placed { Class::Outbound } else { Class::Live },
+            tenant: tenant.unwrap_or_default().into(),
+        }
     }
 
     /// What collects the legs of a call on its way out.

@@ -212,13 +212,14 @@ impl Config {
         anyhow::ensure!(self.ice_servers.len() <= 8, "configuration: there are more than 8 [[ice_server]]");
         self.ice_servers.iter().try_for_each(IceServer::check)?;
         self.webhooks.iter().try_for_each(Webhook::check)?;
-        for token in &self.tokens {
-            if let Some(tenant) = &token.tenant
+        let of_tokens = self.tokens.iter().map(|token| ("token", &token.name, &token.tenant));
+        let of_trunks = self.trunks.iter().map(|trunk| ("trunk", &trunk.name, &trunk.tenant));
+        for (section, name, tenant) in of_tokens.chain(of_trunks) {
+            if let Some(tenant) = tenant
                 && !self.tenants.iter().any(|known| known.name == *tenant)
             {
                 return Err(anyhow::anyhow!(
-                    "configuration: token.{}.tenant: there is no [[tenant]] of the name {}",
-                    token.name,
+                    "configuration: {section}.{name}.tenant: there is no [[tenant]] of the name {}",
                     tenant.escape_debug()
                 ));
             }

@@ -241,8 +241,9 @@ async fn ready<D: Dialogue>(
     language: Language,
     nat: bool,
 ) -> Result<(Setup, Media), SetupError> {
-    let shared = &begun.shared;
     let (local, sockets) = ear.into_parts();
+    let ears = begun.ask();
+    let shared = &begun.shared;
     let place = Place {
         id: begun.id,
         agreed: agreed.clone(),
@@ -251,6 +252,7 @@ async fn ready<D: Dialogue>(
         recording: begun.recording.clone(),
         listener: None,
         nat,
+        ears,
     };
     match sockets {
         Sockets::Idle(pair) => {

@@ -213,8 +213,8 @@ impl Stopped {
     }
 }
 
-fn place<D>(
-    begun: &Begun<D>,
+fn place<D: Dialogue>(
+    begun: &mut Begun<D>,
     agreed: &Negotiated,
     local: &LocalMedia,
     language: &Language,
@@ -228,6 +228,7 @@ fn place<D>(
         recording: begun.recording.clone(),
         listener: None,
         nat,
+        ears: begun.ask(),
     }
 }
 

@@ -219,12 +219,13 @@ struct Answered {
 }
 
 async fn talk(
-    begun: Begun<Caller>,
+    mut begun: Begun<Caller>,
     answered: Answered,
     held: Option<Box<dyn Handset>>,
 ) -> anyhow::Result<&'static Cause> {
     let Answered { dialog, agreed, local, pair, peer, language } = answered;
     let shared = Arc::clone(&begun.shared);
+    let ears = begun.ask();
     let mut place = Place {
         id: begun.id,
         agreed: agreed.clone(),
@@ -233,6 +234,7 @@ async fn talk(
         recording: begun.recording.clone(),
         listener: None,
         nat: true,
+        ears,
     };
     let mut handset = None;
     if let Some(held) = &held {

@@ -47,6 +47,8 @@ pub(crate) struct Place {
     pub(crate) listener: Option<TrackWriter>,
     /// Whether media may come from elsewhere than was described.
     pub(crate) nat: bool,
+    /// Whose streams of the recogniser pool it takes.
+    pub(crate) ears: Ask,
 }
 
 /// The running media of a call.
@@ -174,7 +176,7 @@ async fn consumers(
     let mut consumers = Vec::new();
     let ears = match shared.engines.first() {
         Some(engine) => {
-            let (writer, ears) = open_ears(shared, engine, rate, place.language, inlet).await?;
+            let (writer, ears) = open_ears(shared, engine, &place.ears, rate, place.language, inlet).await?;
             consumers.push((Direction::Received, writer));
             Some(ears)
         }
@@ -194,11 +196,12 @@ async fn consumers(
 async fn open_ears(
     shared: &Arc<Shared>,
     engine: &Arc<dyn Engine>,
+    ask: &Ask,
     native: SampleRate,
     language: Language,
     inlet: &Inlet,
 ) -> Result<(TrackWriter, StreamHandle), SetupError> {
-    let place = shared.pool.reserve(&Ask::live())?;
+    let place = shared.pool.reserve(ask)?;
     let config = StreamConfig { language, hints: Hints::default(), source_rate: native };
     let engines = shared.engines.clone();
     let (engine, opening) = (Arc::clone(engine), config.clone());

@@ -232,6 +232,7 @@ where
     leg.host = Some(from.to_string());
     leg.transport = Some("webrtc".to_owned());
     let id = begun.id;
+    let ears = begun.ask();
     let place = Place {
         id,
         agreed: agreed.clone(),
@@ -240,6 +241,7 @@ where
         recording: begun.recording.clone(),
         listener: None,
         nat: true,
+        ears,
     };
     let setup = match set_up(shared, place, pair, begun.epoch).await {
         Ok(setup) => setup,

@@ -142,6 +142,9 @@ pub(crate) struct Trunk {
     /// In what form it wants numbers; the first rule that fits.
     #[serde(default)]
     pub(crate) called: Vec<CalledRule>,
+    /// The tenant whose streams of the recogniser pool its calls take.
+    #[serde(default)]
+    pub(crate) tenant: Option<String>,
     /// Calls at once, both ways.
     #[serde(default)]
     pub(crate) max_calls: Option<usize>,
