@@ -50,9 +50,15 @@ fn well(running: Running) -> Finished {
     finished
 }
 
-/// Presses of a key in a sound: how often both its tones begin.
+/// Presses of a key in a sound: how often both its tones begin, each about as loud as all there is. A voice has them too now
+/// and then, among others.
 fn tones(pcm: &[i16], key: [f64; 2]) -> usize {
-    let there = |frame: &[i16]| key.iter().all(|hz| level(frame, 8_000, *hz) > -30.0);
+    let there = |frame: &[i16]| {
+        let power =
+            frame.iter().map(|s| (f64::from(*s) / 32_768.0).powi(2)).sum::<f64>() / frame.len() as f64;
+        let all = 10.0 * (2.0 * power).max(1e-9).log10();
+        key.iter().all(|hz| level(frame, 8_000, *hz) > (all - 7.0).max(-30.0))
+    };
     let heard: Vec<bool> = pcm.chunks_exact(320).map(there).collect();
     heard.windows(2).filter(|pair| !pair[0] && pair[1]).count()
 }
