@@ -180,7 +180,7 @@ impl Calling {
                         self.send_cancel(&attempt.invite);
                     }
                 }
-                () = sleep_until(self.deadline), if !attempt.told => match attempt.given_up {
+                () = sleep_until(self.deadline) => match attempt.given_up {
                     None => {
                         attempt.given_up = Some(GivenUp::TimedOut);
                         self.deadline = Instant::now() + self.core.config.t1 * 8;
@@ -191,10 +191,14 @@ impl Calling {
                     }
                     // A far side that never says a word cannot be cancelled (RFC 3261 §9.1), and one that does not
                     // end a cancelled call is not waited for: nobody has to wait for that.
-                    Some(why) => {
+                    Some(why) if !attempt.told => {
                         attempt.told = true;
                         self.finish(why.event());
+                        self.deadline = Instant::now() + self.core.config.t1 * 64;
                     }
+                    // Rung and cancelled, it never ends by itself: the transaction counts as cancelled (RFC 3261 §9.1), or
+                    // its place would be taken for good.
+                    Some(_) => return Ok(attempt),
                 },
             }
         }

@@ -536,6 +536,24 @@ async fn a_cancel_that_comes_too_late_leaves_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_far_side_that_rings_and_never_ends_gives_its_place_back() {
+    let (agent, _) = agent(|config| config.t1 = Duration::from_millis(20)).await;
+    let peer = Peer::new(&agent).await;
+    let mut call = peer.call(&agent, |_| {}).await;
+    let invite = peer.request("INVITE").await;
+    peer.respond(&invite, "180 Ringing", "x", "", "").await;
+    call.cancel();
+    // It is cancelled and says nothing more, neither to the CANCEL nor to the INVITE.
+    peer.request("CANCEL").await;
+    let over = async {
+        while agent.stats().calls > 0 || agent.stats().dialogs > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, over).await.expect("no call is kept for somebody who never ends it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_target_that_is_busy_gives_way_to_the_route_and_names_show_as_configured() {
     let (agent, mut calls) = agent(|config| config.user_agent = None).await;
     let mut peer = Peer::new(&agent).await;
