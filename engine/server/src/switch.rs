@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use antiphon_engine_call::{Hearing, Part, Rewiring, Room, RoomError, Wire, WireTrack};
+use antiphon_engine_call::{Cause, Hearing, Part, Rewiring, Room, RoomError, Wire, WireTrack};
 use antiphon_media_frame::{CallId, Direction, SampleRate};
 use antiphon_media_plane::{HearId, LegCommand, LegControl, TapId, bridge_ring};
 
-use crate::conversation::{Happening, Inlet};
+use crate::conversation::{Command, Happening, Inlet};
 use crate::trunks::Origin;
 
 /// What a call is told of its room.
@@ -365,8 +365,9 @@ impl State {
     fn send(&self, call: CallId, command: LegCommand) {
         let Some(station) = self.stations.get(&call) else { return };
         if let Err(error) = station.control.send(command) {
-            // The leg is gone, which its own task learns, or the plane is overrun, which ends calls.
-            tracing::warn!(%call, %error, "a leg could not be rewired");
+            // A wire that is missing would leave somebody in silence for the rest of the call.
+            tracing::error!(%call, %error, "a leg could not be rewired; its call ends");
+            station.inlet.tell(Happening::Command(Command::End(Cause::OVERRUN)));
         }
     }
 
