@@ -26,7 +26,8 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 use super::{Limits, Readings, run};
 use crate::calls::{Calls, EventLog};
-use crate::config::{Scope, Secret, Token};
+use crate::config::{Config, Scope, Secret, Token};
+use crate::shared::Shared;
 
 /// Whatever a test waits for comes well before this.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,6 +73,25 @@ impl Server {
             listener,
             shutdown,
         ));
+        Self { address, calls, stop, done }
+    }
+
+    /// A server with everything behind it but ears and voices.
+    async fn open(mut config: Config) -> Self {
+        config.recognizer.engine = "none".into();
+        config.voice.engines.clear();
+        let opened = tokio::task::spawn_blocking(move || Shared::open(config));
+        let shared = opened.await.expect("no panic").expect("open");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let (stop, stopped) = oneshot::channel::<()>();
+        let calls = Arc::clone(&shared.calls);
+        let done = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            super::serve(shared, listener, shutdown).await.expect("served");
+        });
         Self { address, calls, stop, done }
     }
 

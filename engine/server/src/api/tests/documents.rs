@@ -11,8 +11,6 @@ use antiphon_models_speech::Word;
 use super::*;
 use crate::api::page::description;
 use crate::api::routes;
-use crate::config::Config;
-use crate::shared::Shared;
 
 const MANUAL: &str = include_str!("../../../../../docs/API.md");
 
@@ -265,22 +263,8 @@ async fn a_call_has_the_members_described() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_engine_is_served_as_it_runs() {
     let data = tempfile::tempdir().expect("a folder");
-    let mut config = Config { data: data.path().into(), ..Config::default() };
-    config.recognizer.engine = "none".into();
-    config.voice.engines.clear();
-    let shared =
-        tokio::task::spawn_blocking(move || Shared::open(config)).await.expect("no panic").expect("open");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let calls = Arc::clone(&shared.calls);
-    let api = tokio::spawn(async move {
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        crate::api::serve(shared, listener, shutdown).await.expect("served");
-    });
-    let server = Server { address, calls, stop, done: api };
+    let config = Config { data: data.path().into(), ..Config::default() };
+    let server = Server::open(config).await;
     assert_eq!(server.get("/readyz").await.status, 200);
     let metrics = server.get("/metrics").await;
     assert!(

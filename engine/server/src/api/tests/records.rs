@@ -7,8 +7,7 @@ use antiphon_engine_call::MediaSecurity;
 use super::*;
 use crate::api::page::description;
 use crate::cdr::{Records, example};
-use crate::config::{Config, Overrides};
-use crate::shared::Shared;
+use crate::config::Overrides;
 
 const CONFIG: &str = r#"
 [[trunk]]
@@ -145,22 +144,8 @@ async fn deliveries_are_listed_without_what_they_carry_and_tried_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn trunks_are_shown_as_they_are() {
-    let (_dir, mut config) = configured();
-    config.recognizer.engine = "none".into();
-    config.voice.engines.clear();
-    let shared =
-        tokio::task::spawn_blocking(move || Shared::open(config)).await.expect("no panic").expect("open");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let calls = Arc::clone(&shared.calls);
-    let done = tokio::spawn(async move {
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        crate::api::serve(shared, listener, shutdown).await.expect("served");
-    });
-    let server = Server { address, calls, stop, done };
+    let (_dir, config) = configured();
+    let server = Server::open(config).await;
     let desk = [("Authorization", "Bearer desk-0123456789abcd")];
     let reply = server.ask("GET", "/v1/trunks", &desk).await;
     assert!(!reply.text().contains("hunter2"));

@@ -1,8 +1,6 @@
 //! Calls of web pages, as HTTP sees them.
 
 use super::*;
-use crate::config::Config;
-use crate::shared::Shared;
 
 pub(super) const SDP: (&str, &str) = ("Content-Type", "application/sdp");
 const FRAGMENT: (&str, &str) = ("Content-Type", "application/trickle-ice-sdpfrag");
@@ -46,25 +44,11 @@ async fn server(data: &tempfile::TempDir) -> Server {
 /// The same with other settings.
 pub(super) async fn server_with(data: &tempfile::TempDir, change: impl FnOnce(&mut Config)) -> Server {
     let mut config = Config { data: data.path().into(), ..Config::default() };
-    config.recognizer.engine = "none".into();
-    config.voice.engines.clear();
     config.call.concurrent = 1;
     config.http.origins = vec![DESK.to_owned()];
     config.http.examples = true;
     change(&mut config);
-    let shared =
-        tokio::task::spawn_blocking(move || Shared::open(config)).await.expect("no panic").expect("open");
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("bound");
-    let (stop, stopped) = oneshot::channel::<()>();
-    let calls = Arc::clone(&shared.calls);
-    let done = tokio::spawn(async move {
-        let shutdown = async {
-            let _ = stopped.await;
-        };
-        crate::api::serve(shared, listener, shutdown).await.expect("served");
-    });
-    Server { address, calls, stop, done }
+    Server::open(config).await
 }
 
 pub(super) async fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
