@@ -4,8 +4,8 @@
 //! with relaxed order and published by the slot index. A frame that finds the ring full is refused whole and counted;
 //! the consumer sees the gap because the next frame's time does not continue the last one's (time is never compressed).
 //!
-//! A ring is deep for the day its consumer stalls, and nearly empty on all others. So only its first frames are allocated
-//! at once; the rest of the memory is taken at the first stall.
+//! A ring is deep for the day its consumer stalls, and nearly empty on all others. So its memory is taken a block of
+//! frames at a time, when the first of them is written; and a ring that has been emptied begins at its first block again.
 
 use std::sync::atomic::{
     AtomicBool, AtomicI16, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -39,65 +39,18 @@ pub struct Coded<'a> {
     pub payload: &'a [u8],
 }
 
-/// Frames allocated at once: 320 ms of the usual ones, three times what a consumer that is well lets wait.
-const NEAR: usize = 16;
+/// Frames allocated at once: 160 ms of the usual ones. A recorder that is well lets 100 ms wait, the others less.
+const BLOCK: usize = 8;
 
-/// Slots that are written and read round and round.
-struct Tier {
-    slots: Box<[Slot]>,
-    /// Frames written, ever. Slot index = count % slots.
+struct Shared {
+    blocks: Box<[OnceLock<Box<[Slot]>>]>,
+    /// Frames written, ever.
     written: AtomicUsize,
     /// Frames read, ever.
     read: AtomicUsize,
-}
-
-impl Tier {
-    fn new(depth: usize, samples: usize, octets: usize) -> Self {
-        let slot = || Slot {
-            at: AtomicI64::new(0),
-            flags: AtomicU8::new(0),
-            len: AtomicU32::new(0),
-            pcm: (0..samples).map(|_| AtomicI16::new(0)).collect(),
-            coded_len: AtomicU32::new(0),
-            codec: AtomicU8::new(0),
-            coded: (0..octets).map(|_| AtomicU8::new(0)).collect(),
-        };
-        let slots = (0..depth).map(|_| slot()).collect();
-        Self { slots, written: AtomicUsize::new(0), read: AtomicUsize::new(0) }
-    }
-
-    fn ready(&self) -> usize {
-        let written = self.written.load(Ordering::Acquire);
-        written.wrapping_sub(self.read.load(Ordering::Acquire))
-    }
-
-    /// To be called by the writer alone, where there is room.
-    fn write(&self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>) {
-        let written = self.written.load(Ordering::Relaxed);
-        let slot = &self.slots[written % self.slots.len()];
-        for (cell, sample) in slot.pcm.iter().zip(frame.pcm) {
-            cell.store(*sample, Ordering::Relaxed);
-        }
-        slot.at.store(frame.at.nanos(), Ordering::Relaxed);
-        slot.flags.store(frame.kind as u8 | if frame.active { ACTIVE } else { 0 }, Ordering::Relaxed);
-        slot.len.store(frame.pcm.len() as u32, Ordering::Relaxed);
-        let coded = coded.filter(|coded| coded.payload.len() <= slot.coded.len());
-        slot.coded_len.store(coded.map_or(0, |coded| coded.payload.len()) as u32, Ordering::Relaxed);
-        if let Some(coded) = coded {
-            slot.codec.store(coded.codec, Ordering::Relaxed);
-            for (cell, octet) in slot.coded.iter().zip(coded.payload) {
-                cell.store(*octet, Ordering::Relaxed);
-            }
-        }
-        self.written.store(written.wrapping_add(1), Ordering::Release);
-    }
-}
-
-struct Shared {
-    /// What is used as long as the consumer keeps up.
-    near: Tier,
-    /// What is used from the moment it does not until it has caught up.
-    far: OnceLock<Tier>,
+    /// The frame that lies in the first slot: the first that was written when there was none to be read. The writer alone
+    /// changes it, when nothing waits; whoever sees a frame written sees what it was when that was done.
+    base: AtomicUsize,
     depth: usize,
     samples: usize,
     octets: usize,
@@ -109,16 +62,50 @@ struct Shared {
 }
 
 impl Shared {
-    /// Where the oldest frame lies.
-    fn oldest(&self) -> Option<&Tier> {
-        let Self { near, far, .. } = self;
-        if near.ready() > 0 {
-            return Some(near);
+    fn ready(&self) -> usize {
+        let written = self.written.load(Ordering::Acquire);
+        written.wrapping_sub(self.read.load(Ordering::Acquire))
+    }
+
+    /// Where the frame of this number lies.
+    fn slot(&self, number: usize) -> &Slot {
+        let place = number.wrapping_sub(self.base.load(Ordering::Relaxed)) % self.depth;
+        let block = self.blocks[place / BLOCK].get_or_init(|| {
+            let left = self.depth - place / BLOCK * BLOCK;
+            (0..left.min(BLOCK)).map(|_| Slot::new(self.samples, self.octets)).collect()
+        });
+        &block[place % BLOCK]
+    }
+}
+
+impl Slot {
+    fn new(samples: usize, octets: usize) -> Self {
+        Self {
+            at: AtomicI64::new(0),
+            flags: AtomicU8::new(0),
+            len: AtomicU32::new(0),
+            pcm: (0..samples).map(|_| AtomicI16::new(0)).collect(),
+            coded_len: AtomicU32::new(0),
+            codec: AtomicU8::new(0),
+            coded: (0..octets).map(|_| AtomicU8::new(0)).collect(),
         }
-        let far = far.get().filter(|far| far.ready() > 0)?;
-        // The writer may have filled the near slots and then gone on far between the two looks. What it wrote near came
-        // first, and having seen what lies far we see that too.
-        Some(if near.ready() > 0 { near } else { far })
+    }
+
+    fn write(&self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>) {
+        for (cell, sample) in self.pcm.iter().zip(frame.pcm) {
+            cell.store(*sample, Ordering::Relaxed);
+        }
+        self.at.store(frame.at.nanos(), Ordering::Relaxed);
+        self.flags.store(frame.kind as u8 | if frame.active { ACTIVE } else { 0 }, Ordering::Relaxed);
+        self.len.store(frame.pcm.len() as u32, Ordering::Relaxed);
+        let coded = coded.filter(|coded| coded.payload.len() <= self.coded.len());
+        self.coded_len.store(coded.map_or(0, |coded| coded.payload.len()) as u32, Ordering::Relaxed);
+        if let Some(coded) = coded {
+            self.codec.store(coded.codec, Ordering::Relaxed);
+            for (cell, octet) in self.coded.iter().zip(coded.payload) {
+                cell.store(*octet, Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -151,8 +138,10 @@ pub fn coded_track_ring(
     let samples = rate.samples(longest);
     assert!(depth > 0 && samples > 0, "a track ring holds at least one frame of one sample");
     let shared = Arc::new(Shared {
-        near: Tier::new(depth.min(NEAR), samples, octets),
-        far: OnceLock::new(),
+        blocks: (0..depth.div_ceil(BLOCK)).map(|_| OnceLock::new()).collect(),
+        written: AtomicUsize::new(0),
+        read: AtomicUsize::new(0),
+        base: AtomicUsize::new(0),
         depth,
         samples,
         octets,
@@ -186,8 +175,8 @@ impl TrackWriter {
     /// Copies a frame in.
     ///
     /// # Realtime safety
-    /// No lock; one system call only when the consumer is asleep; one allocation in the ring's life, when the consumer
-    /// stalls for the first time.
+    /// No lock; one system call only when the consumer is asleep; an allocation for the first frame, and where the consumer
+    /// is further behind than it ever was.
     ///
     /// # Errors
     /// [`Refused::Full`] when the consumer is a whole ring behind (counted), [`Refused::Misfit`] for another rate or
@@ -209,18 +198,17 @@ impl TrackWriter {
         if frame.rate != shared.rate || frame.pcm.len() > shared.samples {
             return Err(Refused::Misfit);
         }
-        let (near, far) = (shared.near.ready(), shared.far.get().map_or(0, Tier::ready));
-        if near + far >= shared.depth {
+        let written = shared.written.load(Ordering::Relaxed);
+        let ready = written.wrapping_sub(shared.read.load(Ordering::Acquire));
+        if ready >= shared.depth {
             shared.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Refused::Full);
         }
-        // What lies far is newer than all that is near until the reader has taken it.
-        if far == 0 && near < shared.near.slots.len() {
-            shared.near.write(frame, coded);
-        } else {
-            let far = || Tier::new(shared.depth, shared.samples, shared.octets);
-            shared.far.get_or_init(far).write(frame, coded);
+        if ready == 0 {
+            shared.base.store(written, Ordering::Relaxed);
         }
+        shared.slot(written).write(frame, coded);
+        shared.written.store(written.wrapping_add(1), Ordering::Release);
         shared.bell.ring();
         Ok(())
     }
@@ -273,9 +261,11 @@ impl TrackReader {
     /// The same with the payload the frame was decoded from, where it came with one.
     pub fn pop_coded<T>(&mut self, take: impl FnOnce(AudioFrame<'_>, Option<Coded<'_>>) -> T) -> Option<T> {
         let shared = &*self.shared;
-        let tier = shared.oldest()?;
-        let read = tier.read.load(Ordering::Relaxed);
-        let slot = &tier.slots[read % tier.slots.len()];
+        let read = shared.read.load(Ordering::Relaxed);
+        if shared.written.load(Ordering::Acquire) == read {
+            return None;
+        }
+        let slot = shared.slot(read);
         let len = slot.len.load(Ordering::Relaxed) as usize;
         self.scratch.clear();
         self.scratch.extend(slot.pcm[..len].iter().map(|cell| cell.load(Ordering::Relaxed)));
@@ -290,7 +280,7 @@ impl TrackReader {
         self.octets.clear();
         self.octets.extend(slot.coded[..octets].iter().map(|cell| cell.load(Ordering::Relaxed)));
         let codec = slot.codec.load(Ordering::Relaxed);
-        tier.read.store(read.wrapping_add(1), Ordering::Release);
+        shared.read.store(read.wrapping_add(1), Ordering::Release);
         let active = flags & ACTIVE != 0;
         let frame = AudioFrame { pcm: &self.scratch, rate: shared.rate, at, kind, active };
         let coded = Coded { codec, payload: &self.octets };
@@ -306,7 +296,7 @@ impl TrackReader {
     /// Frames ready to be read.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.shared.near.ready() + self.shared.far.get().map_or(0, Tier::ready)
+        self.shared.ready()
     }
 
     /// Whether the producer is gone and everything it wrote has been read.
@@ -407,7 +397,7 @@ mod tests {
     fn a_stall_costs_nothing_but_memory_and_order_is_kept_through_it() {
         let (mut writer, mut reader) = ring(50);
         let (mut next_in, mut next_out) = (0, 0);
-        // In and out in all proportions, over the edge between near and far again and again.
+        // In and out in all proportions, over the edges of blocks and of the ring again and again.
         for (burst, taken) in
             [(5, 5), (30, 3), (10, 20), (13, 25), (45, 10), (1, 2), (9, 48), (40, 0), (0, 40)]
         {
@@ -425,6 +415,24 @@ mod tests {
             writer.push(frame(&[7; 160], next_in)).expect("room");
         }
         assert_eq!(writer.push(frame(&[7; 160], next_in)), Err(Refused::Full));
+    }
+
+    #[test]
+    fn a_ring_whose_consumer_keeps_up_takes_the_memory_of_one_block() {
+        let (mut writer, mut reader) = ring(150);
+        for n in 0..1_000 {
+            for _ in 0..BLOCK {
+                writer.push(frame(&[7; 160], n)).expect("room");
+            }
+            while reader.pop(|_| ()).is_some() {}
+        }
+        let taken = |writer: &TrackWriter| writer.shared.blocks.iter().filter(|b| b.get().is_some()).count();
+        assert_eq!(taken(&writer), 1);
+        for n in 0..150 {
+            writer.push(frame(&[7; 160], n)).expect("room");
+        }
+        assert_eq!(taken(&writer), 150usize.div_ceil(BLOCK));
+        assert_eq!(writer.push(frame(&[7; 160], 0)), Err(Refused::Full));
     }
 
     #[test]

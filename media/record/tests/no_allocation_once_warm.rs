@@ -1,4 +1,4 @@
-//! Recording a call allocates nothing a frame once it runs.
+//! Recording a call allocates nothing a frame once it runs, but for its lists of gaps.
 #![expect(unsafe_code, reason = "a counting allocator is an unsafe trait")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Counting {
 static COUNTING: Counting = Counting;
 
 #[test]
-fn a_minute_of_lossy_call_allocates_nothing() {
+fn a_minute_of_lossy_call_allocates_nothing_but_room_for_gaps() {
     let dir = tempfile::tempdir().expect("a directory");
     let rate = SampleRate::HZ_16000;
     let mut recording = StereoRecording::create(&dir.path().join("call.wav"), rate).expect("created");
@@ -56,5 +56,7 @@ fn a_minute_of_lossy_call_allocates_nothing() {
     record(0, 100);
     let before = ALLOCATIONS.get();
     record(100, 3_100);
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    // Some thousand gaps of each channel, in lists that double when they are full.
+    let allocations = ALLOCATIONS.get() - before;
+    assert!(allocations <= 16, "{allocations}");
 }

@@ -114,17 +114,18 @@ struct Slot {
     position: i64,
     ticks: u32,
     payload_type: u8,
-    len: usize,
 }
 
 /// The buffer itself; [`crate::Receiver`] joins it to a sequence and a time map.
 ///
 /// # Realtime safety
-/// All memory is taken when it is made.
+/// A slot takes its memory with its first packet, and the slot freed last is used next: a stream takes as much as it lets
+/// wait, and allocates only while more waits, or a longer packet comes, than ever before.
 #[derive(Debug)]
 pub(crate) struct JitterBuffer {
     slots: Box<[Slot]>,
-    payloads: Box<[u8]>,
+    /// Of each slot.
+    payloads: Box<[Vec<u8>]>,
     max_payload: usize,
     /// Slots in use, by position.
     order: Vec<u16>,
@@ -156,7 +157,7 @@ impl JitterBuffer {
         let tick_ns = 1e9 / f64::from(clock_hz.max(1));
         Self {
             slots: vec![Slot::default(); slots].into(),
-            payloads: vec![0; slots * max_payload].into(),
+            payloads: vec![Vec::new(); slots].into(),
             max_payload,
             order: Vec::with_capacity(slots),
             free: (0..slots as u16).collect(),
@@ -214,10 +215,10 @@ impl JitterBuffer {
             position: packet.position,
             ticks: packet.ticks,
             payload_type: packet.payload_type,
-            len: packet.payload.len(),
         };
-        let start = usize::from(index) * self.max_payload;
-        self.payloads[start..start + packet.payload.len()].copy_from_slice(packet.payload);
+        let payload = &mut self.payloads[usize::from(index)];
+        payload.clear();
+        payload.extend_from_slice(packet.payload);
         self.order.insert(place, index);
         self.counters.queued += 1;
         Inserted::Queued
@@ -277,6 +278,20 @@ impl JitterBuffer {
         Span::from_nanos(self.current_delay.max(0) as u64)
     }
 
+    /// Whether the packet that comes next is here.
+    pub(crate) fn is_ready(&self) -> bool {
+        let next = |index: &u16| {
+            let tolerance = i64::from(self.last_ticks / 4);
+            self.cursor.is_none_or(|cursor| self.slots[usize::from(*index)].position <= cursor + tolerance)
+        };
+        self.order.first().is_some_and(next)
+    }
+
+    /// How long the packet played last was; 0 before the first.
+    pub(crate) fn packet_ns(&self) -> i64 {
+        self.length_ns(self.last_ticks)
+    }
+
     pub(crate) fn buffered(&self) -> usize {
         self.order.len()
     }
@@ -333,9 +348,8 @@ impl JitterBuffer {
         self.concealed_run = 0;
         self.advance(slot.position + i64::from(slot.ticks));
         self.counters.played += 1;
-        let start = usize::from(index) * self.max_payload;
         Pull::Play {
-            payload: &self.payloads[start..start + slot.len],
+            payload: &self.payloads[usize::from(index)],
             payload_type: slot.payload_type,
             at: map.place(slot.position, slot.ticks),
             ticks: slot.ticks,
@@ -349,10 +363,7 @@ impl JitterBuffer {
         let end = cursor + i64::from(ticks);
         self.advance(end);
         let next = self.order.first().filter(|index| self.slots[usize::from(**index)].position == end);
-        let next = next.map(|index| {
-            let start = usize::from(*index) * self.max_payload;
-            &self.payloads[start..start + self.slots[usize::from(*index)].len]
-        });
+        let next = next.map(|index| &self.payloads[usize::from(*index)][..]);
         Pull::Conceal { at: map.place(cursor, ticks), ticks, next }
     }
 

@@ -106,7 +106,7 @@ pub struct Reception {
 /// Receives one stream.
 ///
 /// # Realtime safety
-/// All memory is taken when it is made; no call allocates, locks or reads a clock.
+/// No call locks or reads a clock. Memory for waiting packets is taken the first time that so many wait, and kept.
 #[derive(Debug)]
 pub struct Receiver {
     clock_hz: u32,
@@ -120,7 +120,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Makes a receiver and takes all its memory.
+    /// Makes a receiver.
     #[must_use]
     pub fn new(config: ReceiverConfig) -> Self {
         let clock_hz = if config.clock_hz == 0 { 8_000 } else { config.clock_hz };
@@ -195,6 +195,18 @@ impl Receiver {
     /// Up to where silence may be written after a [`Pull::Wait`]: nothing will be played before it any more.
     pub fn settled(&mut self, now: MediaTime) -> MediaTime {
         self.buffer.settle(now, &mut self.map)
+    }
+
+    /// Whether the packet that [`Receiver::pull`] would play next, sooner or later, is here.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.buffer.is_ready()
+    }
+
+    /// How long the packet played last was: how far apart packets come. Zero before the first.
+    #[must_use]
+    pub fn packet_span(&self) -> Span {
+        Span::from_nanos(self.buffer.packet_ns().max(0) as u64)
     }
 
     /// Tells the buffer that the track is quiet just now, so that it may drop or wait unheard.
