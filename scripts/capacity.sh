@@ -7,8 +7,10 @@
 #   scripts/capacity.sh bridged 50,250         the same for pairs of bridged legs
 #   scripts/capacity.sh setup 300 6000         6000 short calls at 300 a second, the server bound to one core
 #   scripts/capacity.sh flat 50000             memory before and after so many short calls
+#   scripts/capacity.sh rtpengine 50,250       the same pairs through rtpengine in user space, which only relays them
 #
-# SRTP=1 protects the callers' media, RECORD=false leaves recording out.
+# SRTP=1: the server takes SRTP and nothing else, and the load speaks it. RECORD=false leaves recording out.
+# It needs jq and curl; `rtpengine` also rtpengine and kamailio, and is skipped aloud where they are missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,9 +18,12 @@ target="$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")"
 antiphon="${ANTIPHON:-$target/release/antiphon}"
 sip=127.0.0.1:5460
 far=127.0.0.1:5461
+proxy=127.0.0.1:5462
+control=127.0.0.1:5463
 http=127.0.0.1:8460
 work="$(mktemp -d)"
 server=
+router=
 
 fail() {
     printf 'capacity: %s\n' "$1" >&2
@@ -30,6 +35,11 @@ stop() {
         kill "$server" 2>/dev/null || true
         wait "$server" 2>/dev/null || true
         server=
+    fi
+    if [[ -n "$router" ]]; then
+        kill "$router" 2>/dev/null || true
+        wait "$router" 2>/dev/null || true
+        router=
     fi
 }
 trap 'stop; rm -rf "$work"' EXIT
@@ -58,15 +68,30 @@ file = "$work/flow.yaml"
 [log]
 level = "warn"
 TOML
+    # Everybody who calls from here is this trunk, and so has to protect his media where that is asked for.
+    if [[ "${SRTP:-0}" == 1 && ! -f "$work/more.toml" ]]; then
+        printf '[[trunk]]\nname = "callers"\nhosts = ["%s"]\nmatch = ["127.0.0.1"]\nsrtp = "required"\noptions_interval = "0s"\n' \
+            "$far" >>"$work/antiphon.toml"
+    fi
     if [[ -f "$work/more.toml" ]]; then cat "$work/more.toml" >>"$work/antiphon.toml"; fi
     "$@" "$antiphon" serve --config "$work/antiphon.toml" 2>"$work/server.log" &
     server=$!
     for _ in {1..100}; do
-        if curl --silent --fail --output /dev/null "http://$http/metrics"; then return; fi
+        if curl --silent --fail --output /dev/null "http://$http/metrics"; then
+            if [[ "${SRTP:-0}" == 1 ]]; then refuses_plain; fi
+            return
+        fi
         kill -0 "$server" 2>/dev/null || break
         sleep 0.1
     done
     fail "the server does not start: $(tail -n 3 "$work/server.log")"
+}
+
+# Proves that the server takes no plain media: what is measured next is SRTP.
+refuses_plain() {
+    local answered
+    answered="$("$antiphon" load --target "sip:$callee@$sip" --codec PCMU --total 1 --duration 100ms --json | jq .answered)" || true
+    [[ "$answered" == 0 ]] || fail "the server is to take SRTP only, but answered a plain call"
 }
 
 # A line that talks for two minutes, so that our side has something to encode.
@@ -130,6 +155,7 @@ hosts = ["$far"]
 match = ["127.0.0.1"]
 allow = ["*"]
 options_interval = "0s"
+srtp = "$([[ "${SRTP:-0}" == 1 ]] && printf required || printf off)"
 [[route]]
 called = "200"
 from = ["trunk:far"]
@@ -156,6 +182,76 @@ TOML
     done
     callee=line
     rm "$work/more.toml"
+}
+
+# What a relay that does nothing else costs: kamailio signals, rtpengine passes the packets on in user space.
+relayed() {
+    local name
+    for name in rtpengine kamailio; do
+        if ! command -v "$name" >/dev/null; then
+            printf 'capacity: rtpengine is not measured: %s is missing (Debian packages rtpengine-daemon and kamailio)\n' "$name" >&2
+            return
+        fi
+    done
+    cat >"$work/kamailio.cfg" <<CFG
+debug=0
+log_stderror=yes
+children=2
+disable_tcp=yes
+listen=udp:$proxy
+mpath="$(dirname "$(find /usr/lib -name rtpengine.so -path '*kamailio*' -print -quit 2>/dev/null)")"
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "rtpengine.so"
+modparam("rtpengine", "rtpengine_sock", "udp:$control")
+request_route {
+    if (has_totag()) {
+        if (!loose_route()) { sl_send_reply("404", "Not here"); exit; }
+        if (is_method("BYE")) rtpengine_delete();
+        t_relay();
+        exit;
+    }
+    if (is_method("CANCEL")) { if (t_check_trans()) t_relay(); exit; }
+    if (!is_method("INVITE")) { sl_send_reply("405", "Calls only"); exit; }
+    record_route();
+    rtpengine_offer("replace-origin replace-session-connection");
+    t_on_reply("ANSWERED");
+    \$du = "sip:$far";
+    t_relay();
+}
+onreply_route[ANSWERED] {
+    if (has_body("application/sdp")) rtpengine_answer("replace-origin replace-session-connection");
+}
+CFG
+    printf '%-7s %-9s %-12s %-9s %-11s %-9s %-9s %-12s %s\n' \
+        pairs answered '% core/pair' 'MiB/pair' 'set-up p95' 'lost %' 'one-way' 'generator %' 'load average'
+    local pairs
+    callee=200
+    for pairs in ${1//,/ }; do
+        rtpengine --foreground --log-stderr --log-level=3 --table=-1 --interface=127.0.0.1 --listen-ng="$control" \
+            --port-min=20000 --port-max=31999 2>"$work/server.log" &
+        server=$!
+        kamailio -DD -E -f "$work/kamailio.cfg" -Y "$work" >"$work/router.log" 2>&1 &
+        router=$!
+        sleep 2
+        kill -0 "$server" 2>/dev/null || fail "rtpengine does not start: $(tail -n 3 "$work/server.log")"
+        kill -0 "$router" 2>/dev/null || fail "kamailio does not start: $(tail -n 3 "$work/router.log")"
+        sip="$proxy" load --listen "$far" --total "$pairs" --concurrent "$pairs" --rate 25 --duration "$((pairs / 25 + ${2:-20}))s"
+        jq --raw-output --arg pairs "$pairs" --arg average "$(cut -d ' ' -f 1 /proc/loadavg)" '
+            def r(n): . * pow(10; n) | round / pow(10; n);
+            [$pairs, .answered, (.server.steady_cpu_percent_per_call // .server.cpu_percent_per_call | r(3)),
+             (.server.memory_per_call | r(3)), "\(.set_up_ms.p95 | r(1)) ms",
+             "\(.media.lost_percent | r(3))/\(.far_legs.media.lost_percent | r(3))",
+             .media.one_way_calls + .far_legs.media.one_way_calls, (.generator.cpu_percent | r(1)), $average]
+            | @tsv' "$work/load.json" |
+            awk -F '\t' '{ printf "%-7s %-9s %-12s %-9s %-11s %-9s %-9s %-12s %s\n", $1, $2, $3, $4, $5, $6, $7, $8, $9 }'
+        stop
+    done
+    callee=line
 }
 
 setup() {
@@ -187,18 +283,22 @@ flat() {
 
 with=()
 callee=line
-command -v jq >/dev/null || fail "jq is missing (Debian package jq)"
+for needed in jq curl; do
+    command -v "$needed" >/dev/null || fail "$needed is missing: sudo apt-get install $needed"
+done
 [[ -x "$antiphon" ]] || fail "$antiphon is missing: make build"
 flow
 case "${1:-all}" in
     all)
         answered 100,500,1000
         bridged 50,250,500
+        relayed 50,250,500
         setup 300 6000
         ;;
     answered) answered "${2:-100,500,1000}" "${3:-20}" ;;
     bridged) bridged "${2:-50,250,500}" "${3:-20}" ;;
+    rtpengine) relayed "${2:-50,250,500}" "${3:-20}" ;;
     setup) setup "${2:-300}" "${3:-6000}" ;;
     flat) flat "${2:-50000}" ;;
-    *) fail "answered, bridged, setup or flat" ;;
+    *) fail "answered, bridged, rtpengine, setup or flat" ;;
 esac
