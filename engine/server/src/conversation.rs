@@ -461,13 +461,7 @@ impl<D: Dialogue> Conversation<D> {
                 Some(PromptEnd::Failed)
             }
             Ok(ready) => {
-                self.on_leg.insert(id, (ready.length, interruptible));
-                self.send(LegCommand::Play(Clip {
-                    id: ClipId(id.0),
-                    sound: ready.sound,
-                    interruptible,
-                    repeat: false,
-                }));
+                self.play(id, interruptible, ready);
                 None
             }
         };
@@ -530,10 +524,17 @@ impl<D: Dialogue> Conversation<D> {
         if self.preparing.is_some() {
             return;
         }
-        let Some(Said { id, prompts, interruptible }) = self.waiting.pop_front() else { return };
-        self.preparing = Some(Preparing { interruptible, discard: false });
         let mouth = Arc::clone(&self.parts.shared.mouth);
         let (rate, inlet) = (self.parts.rate, self.parts.inlet.clone());
+        let (id, prompts, interruptible) = loop {
+            let Some(Said { id, prompts, interruptible }) = self.waiting.pop_front() else { return };
+            // What was said before needs no task and no thread.
+            match mouth.at_hand(&prompts, rate) {
+                Some(ready) => self.play(id, interruptible, ready),
+                None => break (id, prompts, interruptible),
+            }
+        };
+        self.preparing = Some(Preparing { interruptible, discard: false });
         tokio::spawn(async move {
             let work = tokio::task::spawn_blocking(move || mouth.prepare(&prompts, rate));
             // A voice that panics or hangs must not leave the call mute.
@@ -544,6 +545,12 @@ impl<D: Dialogue> Conversation<D> {
             };
             inlet.tell(Happening::Prepared { id, interruptible, ready });
         });
+    }
+
+    fn play(&mut self, id: PromptId, interruptible: bool, ready: Ready) {
+        self.on_leg.insert(id, (ready.length, interruptible));
+        let clip = Clip { id: ClipId(id.0), sound: ready.sound, interruptible, repeat: false };
+        self.send(LegCommand::Play(clip));
     }
 
     /// Drops prompts that were not begun; with `spare`, only up to the first that may not be interrupted.

@@ -73,6 +73,11 @@ impl Mouth {
         Arc::new(Self { voices, kept: Mutex::default() })
     }
 
+    /// A prompt that was said before and can be played at once. Never blocks.
+    pub(crate) fn at_hand(&self, prompts: &[Prompt], rate: SampleRate) -> Option<Ready> {
+        self.find(&(prompts.iter().map(Piece::of).collect(), rate))
+    }
+
     /// Prepares a prompt. Blocks until the first sound is there (all of it, if it was said before).
     pub(crate) fn prepare(
         self: &Arc<Self>,
@@ -81,8 +86,8 @@ impl Mouth {
     ) -> Result<Ready, MouthError> {
         let pieces: Vec<_> = prompts.iter().map(Piece::of).collect();
         let key = (pieces, rate);
-        if let Some(pcm) = self.kept().sounds.get(&key).cloned() {
-            return Ok(Ready { length: rate.span(pcm.len()), sound: Sound::Whole(pcm, rate) });
+        if let Some(ready) = self.find(&key) {
+            return Ok(ready);
         }
         let mut sources = Vec::with_capacity(key.0.len());
         let mut length = Span::ZERO;
@@ -161,6 +166,11 @@ impl Mouth {
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         // Every state of the cache is valid, whoever panicked.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, key: &Key) -> Option<Ready> {
+        let pcm = self.kept().sounds.get(key).cloned()?;
+        Some(Ready { length: key.1.span(pcm.len()), sound: Sound::Whole(pcm, key.1) })
     }
 
     fn keep(&self, key: Key, pcm: &Arc<[i16]>) {
@@ -435,6 +445,11 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         };
         assert_eq!(second.len(), 59 * 4_000);
+        let Some(Ready { sound: Sound::Whole(third, _), .. }) = mouth.at_hand(&prompt, rate) else {
+            panic!("it is at hand")
+        };
+        assert!(Arc::ptr_eq(&second, &third), "all calls hear one copy");
+        assert!(mouth.at_hand(&prompt, SampleRate::HZ_16000).is_none(), "at another rate it has to be made");
         assert!(reader.ready() > 0, "the first call has heard nothing yet");
     }
 
