@@ -200,6 +200,13 @@ impl Config {
         if self.media.codecs.is_empty() {
             return refuse("media.codecs names no codec");
         }
+        if let Some(stun) = &self.media.stun
+            && !stun
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
+        {
+            return refuse("media.stun is `host:port`, such as \"stun.example:3478\"");
+        }
         check_session_timer("configuration: sip.session_timer", self.sip.session_timer)?;
         self.registrar.check()?;
         self.security.check()?;
@@ -319,6 +326,7 @@ mod tests {
             ("[recognizer]\nendpoint = \"20\"", "no length of time"),
             ("[http]\nlisten = \"0.0.0.0:8080\"", "http.token"),
             ("[media]\ncodecs = [\"G729\"]", "G729"),
+            ("[media]\nstun = \"stun.example\"", "host:port"),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(part), "{text}: {error}");

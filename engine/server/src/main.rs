@@ -21,6 +21,7 @@ mod hearing;
 mod http_action;
 mod inbound;
 mod line;
+mod media_address;
 mod mouth;
 mod place;
 mod preview;

@@ -33,7 +33,7 @@ pub(crate) fn format_of(agreed: &Negotiated) -> Option<Format> {
         telephone_event: agreed.telephone_event,
         telephone_event_hz: agreed.telephone_event_hz,
         comfort_noise: agreed.comfort_noise,
-        opus: OpusConfig { bitrate, fec: agreed.opus.fec, ..usual },
+        opus: OpusConfig { bitrate, fec: agreed.opus.fec, dtx: agreed.opus.dtx, ..usual },
     })
 }
 

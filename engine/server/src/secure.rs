@@ -7,7 +7,7 @@ use antiphon_media_link::{
     LinkConfig, Protection, RemoteCandidate, SrtpKeys, Suite,
 };
 use antiphon_media_sip::sdp::{
-    self, AgreedSecurity, CandidateTransport, LocalMedia, Negotiated, SdesKey, Setup,
+    self, AgreedSecurity, Candidate, CandidateTransport, LocalMedia, Negotiated, SdesKey, Setup,
 };
 
 /// The way that media takes by an agreement.
@@ -40,16 +40,19 @@ pub(crate) fn link_config(
         remote: credentials(&theirs.credentials),
         lite: ours.lite,
         remote_lite: theirs.lite,
-        // A lite agent never controls a full one (RFC 8445 section 6.1.1).
-        role: if ours.lite { IceRole::Controlled } else { IceRole::Controlling },
-        candidates: theirs
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.transport == CandidateTransport::Udp)
-            .map(|candidate| RemoteCandidate { address: candidate.address, priority: candidate.priority })
-            .collect(),
+        // We answer, or are lite, which never controls (RFC 8445 section 6.1.1). Where we offered and are full (behind a
+        // NAT) the checks settle it.
+        role: IceRole::Controlled,
+        candidates: remote_candidates(&theirs.candidates),
     });
     Ok(LinkConfig { protection, ice })
+}
+
+/// What checks can be sent to: connections are the far side's to open.
+pub(crate) fn remote_candidates(candidates: &[Candidate]) -> Vec<RemoteCandidate> {
+    let udp = candidates.iter().filter(|candidate| candidate.transport == CandidateTransport::Udp);
+    udp.map(|candidate| RemoteCandidate { address: candidate.address, priority: candidate.priority })
+        .collect()
 }
 
 fn keys(key: &SdesKey) -> Result<SrtpKeys, KeyLengthError> {

@@ -203,6 +203,7 @@ impl Shared {
             remote: Some(agreed.remote),
             remote_rtcp: Some(agreed.remote_rtcp),
             nat: door.nat,
+            suppress_silence: self.config.media.silence_suppression,
             send: agreed.direction.sends(),
             receive: agreed.direction.receives(),
             gate: gate(),

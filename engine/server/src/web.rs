@@ -105,7 +105,7 @@ pub(crate) async fn open(shared: &Arc<Shared>, asked: Asked) -> Result<Opened, O
     }
     let offer = Offer::parse(&asked.offer)?;
     let destination = destination(shared, asked.to.as_deref())?;
-    let mut ready = negotiate(shared, &offer, asked.from)?;
+    let mut ready = negotiate(shared, &offer, asked.from).await?;
     ready.token = asked.token;
     let to = asked.to.unwrap_or_default();
     let caller = asked.caller;
@@ -171,7 +171,7 @@ struct Ready {
     token: Option<String>,
 }
 
-fn negotiate(shared: &Shared, offer: &Offer, from: SocketAddr) -> Result<Ready, OpenError> {
+async fn negotiate(shared: &Shared, offer: &Offer, from: SocketAddr) -> Result<Ready, OpenError> {
     let profile = Profile::new(CODECS.to_vec(), Protection::Web);
     let address = shared.media_address(from).map_err(|error| {
         tracing::error!(%error, "no media address for a web page");
@@ -189,6 +189,7 @@ fn negotiate(shared: &Shared, offer: &Offer, from: SocketAddr) -> Result<Ready, 
     })?;
     let port = pair.address().map_err(|_| OpenError::NoPorts)?.port();
     let mut local = shared.media(SocketAddr::new(address, port), &profile);
+    let pair = shared.gather(pair, &mut local).await.ok_or(OpenError::NoPorts)?;
     if let Some(ice) = &mut local.ice {
         // Behind a NAT the advertised address is for those outside, the one we listen on for those beside us.
         ice.candidates
@@ -253,7 +254,8 @@ where
         }
     };
     let ufrag = agreed.ice.as_ref().map(|ice| ice.credentials.ufrag.clone()).unwrap_or_default();
-    let tag = shared.web.enter(id, ufrag);
+    let full = local.ice.as_ref().is_some_and(|ice| !ice.lite);
+    let tag = shared.web.enter(id, ufrag, full.then(|| setup.leg.control()));
     let running = then(begun, setup, Media::new(local, agreed, Arc::clone(&shared.identity)));
     let shared = Arc::clone(shared);
     tokio::spawn(async move {

@@ -42,6 +42,26 @@ impl DriftResampler {
         Self { line: vec![0.0; TAPS + BLOCK], at: 0.0, step: 1.0 }
     }
 
+    /// A converter that takes over in the middle of a sound: it goes on where `past` ended, at once and without a step.
+    /// Of the first sound it keeps back as much as [`DriftResampler::delay`] says. Only the end of `past` matters.
+    #[must_use]
+    pub fn after(past: &[i16]) -> Self {
+        let mut new = Self::new();
+        let past = &past[past.len().saturating_sub(TAPS)..];
+        for (slot, sample) in new.line[TAPS - past.len()..TAPS].iter_mut().zip(past) {
+            *slot = f32::from(*sample);
+        }
+        new.at = (TAPS / 2) as f64;
+        new
+    }
+
+    /// How far before the first sample of what comes next the next output lies, at `rate`.
+    #[must_use]
+    pub fn lag(&self, rate: SampleRate) -> Span {
+        let samples = ((TAPS / 2) as f64 - self.at).max(0.0);
+        Span::from_nanos((samples * 1e9 / f64::from(rate.hz())) as u64)
+    }
+
     /// Sets how far the source's clock is off, in parts per million: positive where it is slow, so that its sound has to be
     /// stretched. The sign is that of the receiver's drift. At most 1000 either way are corrected; what is not a number
     /// counts as none. May change at any time without a click.
@@ -222,6 +242,26 @@ mod tests {
         let delay = RATE.samples(DriftResampler::delay(RATE));
         assert_eq!(out[delay..], pcm[..pcm.len() - delay]);
         assert_eq!(drifted(&pcm, f64::NAN), out);
+    }
+
+    #[test]
+    fn taking_over_in_mid_sound_is_not_heard() {
+        let pcm = sine(700.0, -6.0, RATE, Span::from_secs(2));
+        let mut resampler = DriftResampler::after(&pcm[..8_000]);
+        assert_eq!(resampler.lag(RATE), Span::ZERO);
+        let mut out = pcm[..8_000].to_vec();
+        for frame in pcm[8_000..].chunks(160) {
+            resampler.process(frame, &mut out);
+        }
+        // Only what is kept back is missing.
+        assert_eq!(out[..], pcm[..16_000 - 16]);
+        assert_eq!(resampler.lag(RATE), DriftResampler::delay(RATE));
+        resampler.set_drift(200.0);
+        for frame in pcm.chunks(160).take(50) {
+            resampler.process(frame, &mut out);
+        }
+        // It owes less and less as it stretches: 1.6 samples in a second.
+        assert!(resampler.lag(RATE) < DriftResampler::delay(RATE) + Span::from_micros(130));
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub struct IceConfig {
     pub remote_lite: bool,
     /// The role by the descriptions; a conflict is resolved by the checks.
     pub role: IceRole,
-    /// Their candidates for RTP over UDP. More may come by [`Link::change`](crate::Link::change).
+    /// Their candidates for RTP over UDP. More may come by [`Link::candidates`](crate::Link::candidates).
     pub candidates: Vec<RemoteCandidate>,
 }
 
@@ -198,7 +198,7 @@ impl Ice {
         self.selected = selected;
     }
 
-    fn add(&mut self, candidate: RemoteCandidate, now: MediaTime) {
+    pub(crate) fn add(&mut self, candidate: RemoteCandidate, now: MediaTime) {
         if candidate.address.port() == 0 || candidate.address.ip().is_unspecified() {
             return;
         }

@@ -6,7 +6,7 @@ use antiphon_media_frame::MediaTime;
 use antiphon_media_rtp::is_rtcp;
 
 use crate::dtls::{Dtls, DtlsConfig, DtlsError, DtlsNews, DtlsRole};
-use crate::ice::{Ice, IceConfig, IceFigures, IceNews};
+use crate::ice::{Ice, IceConfig, IceFigures, IceNews, RemoteCandidate};
 use crate::keys::SrtpKeys;
 use crate::remote::Remote;
 use crate::srtp::{Opener, Sealer, SrtpError};
@@ -327,6 +327,15 @@ impl Link {
     #[must_use]
     pub fn knows(&self, remote: Remote) -> bool {
         self.ice.as_ref().is_some_and(|ice| ice.knows(remote))
+    }
+
+    /// Takes more addresses of the far side (RFC 8838); of no account without ICE.
+    pub fn candidates(&mut self, candidates: &[RemoteCandidate], now: MediaTime) {
+        for candidate in candidates {
+            if let Some(ice) = &mut self.ice {
+                ice.add(*candidate, now);
+            }
+        }
     }
 
     /// Takes note that a connection has ended. Where media went by it, it goes by the best other way that works; where

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use antiphon_media_frame::{Direction, Span, TrackReader, TrackWriter};
-use antiphon_media_link::LinkConfig;
+use antiphon_media_link::{LinkConfig, RemoteCandidate};
 
 use crate::{Clip, Format, HearId, TapId};
 
@@ -80,6 +80,8 @@ pub enum LegCommand {
         /// Whether RTCP shares the RTP port.
         rtcp_mux: bool,
     },
+    /// More addresses of the far side, for ICE (RFC 8838).
+    Candidates(Vec<RemoteCandidate>),
     /// Listen for keys in the sound, or do so no more. They are told once, however often else they come.
     InbandKeys(bool),
     /// Which ways media may flow (hold).

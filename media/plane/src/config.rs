@@ -34,6 +34,9 @@ pub struct LegConfig {
     /// Whether packets of another address than `remote` may win the leg (the far side is behind a NAT). Of no account where
     /// packets prove whose they are.
     pub nat: bool,
+    /// Whether what we say is left unsent where it is silence, and its background described instead (RFC 3389), where
+    /// comfort noise was agreed on.
+    pub suppress_silence: bool,
     /// Whether we may send.
     pub send: bool,
     /// Whether we expect to receive.
@@ -69,6 +72,7 @@ impl LegConfig {
             remote_rtcp: None,
             rtcp_mux: false,
             nat: true,
+            suppress_silence: false,
             send: true,
             receive: true,
             gate: GateConfig::default(),

@@ -15,7 +15,7 @@ pub struct Format {
     pub telephone_event_hz: u32,
     /// Payload type of comfort noise (RFC 3389), if agreed. The static one, 13, is understood in any case.
     pub comfort_noise: Option<u8>,
-    /// How we encode, where the codec is Opus.
+    /// How we encode, where the codec is Opus. Its DTX is what the far side takes; it is used where silence is suppressed.
     pub opus: OpusConfig,
 }
 

@@ -146,6 +146,11 @@ impl Hearing {
         self.let_go(ended);
     }
 
+    /// Whether somebody speaks in what was mixed last, as his own leg's gate judged.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.held && self.sources.iter().any(|source| source.dry == 0 && !source.quiet && source.gain > 0.0)
+    }
+
     /// The payload of the frame that was mixed last, where it was that of one source and nothing else.
     pub(crate) fn whole(&self) -> Option<Coded<'_>> {
         match &self.sources[..] {

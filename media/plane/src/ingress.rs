@@ -9,9 +9,10 @@ use antiphon_media_rtp::{
 use crate::format::Format;
 use crate::leg::FRAME;
 use crate::pending::Pending;
+use crate::steady::{Delay, Steady};
 
 /// The longest packet that is taken: senders use 60 ms at most, so this is twice what is needed.
-const LONGEST_PACKET: Span = Span::from_millis(120);
+pub(crate) const LONGEST_PACKET: Span = Span::from_millis(120);
 /// Silent frames made up for in one tick, so that a pause is caught up with soon but not in a burst.
 const SILENT_FRAMES: usize = 8;
 /// The longest payload that may be passed on as it came: a frame of Opus at 100 kbit/s.
@@ -37,7 +38,9 @@ pub(crate) struct Ingress {
     noise: NoiseDecoder,
     /// When the pause began.
     paused: MediaTime,
-    /// Decoded sound not yet a frame.
+    /// Puts it on our clock.
+    steady: Steady,
+    /// Sound not yet a frame.
     pending: Pending,
     scratch: Vec<i16>,
     /// The last payload, where the next frame is all of it and nothing else.
@@ -71,6 +74,7 @@ impl Ingress {
             concealer: Concealer::new(rate),
             noise: NoiseDecoder::new(u64::from(format.payload_type)),
             paused: now,
+            steady: Steady::new(rate, now),
             pending: Pending::new(rate, longest + samples, now),
             scratch: vec![0; longest],
             coded: Vec::with_capacity(CODED),
@@ -83,7 +87,8 @@ impl Ingress {
 
     /// The one after it: its frames go on where this one's ended.
     pub(crate) fn successor(&self, format: Format) -> Self {
-        Self { at: self.at, until: self.until, ..Self::new(format, self.until) }
+        let steady = self.steady.at_rate(format.codec.sample_rate(), self.until);
+        Self { at: self.at, until: self.until, steady, ..Self::new(format, self.until) }
     }
 
     /// Takes over payload types that changed while the codec did not.
@@ -131,15 +136,17 @@ impl Ingress {
     pub(crate) fn play(&mut self, now: MediaTime, emit: &mut Emit<'_>) {
         while self.pending.len() < self.samples {
             let Some((count, at, concealed)) = self.decode(now) else { break };
+            self.observe(now);
             if self.pending.ends_before(at) {
                 // What is left of the packet before the hole keeps its place, as a frame of its own.
                 let left = self.pending.len();
                 self.take(left, left, emit);
             }
-            if self.pending.len() > 0 || concealed || count != self.samples {
+            if self.pending.len() > 0 || concealed || count != self.samples || !self.steady.is_idle() {
                 self.coded.clear();
             }
-            self.pending.append(&self.scratch[..count], at, concealed);
+            let (pcm, at) = self.steady.convert(&self.scratch[..count], at);
+            self.pending.append(pcm, at, concealed);
         }
         if self.pending.len() >= self.samples {
             self.take(self.samples, self.samples, emit);
@@ -155,6 +162,20 @@ impl Ingress {
             }
             self.take(self.pending.len(), self.samples, emit);
         }
+    }
+
+    fn observe(&mut self, now: MediaTime) {
+        if !self.steady.is_due(now) {
+            return;
+        }
+        let figures = self.receiver.figures();
+        let delay = Delay {
+            present: figures.delay + self.rate.span(self.pending.len()),
+            target: figures.target_delay,
+            packet: self.receiver.packet_span(),
+            drift_ppm: figures.drift_ppm,
+        };
+        self.steady.observe(now, delay, self.receiver.is_ready());
     }
 
     /// Hands on what has come and was held back for its turn: the last word before the end.

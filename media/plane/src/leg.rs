@@ -114,6 +114,15 @@ impl Leg {
         }
     }
 
+    /// Whether it is worth looking for another datagram after one that came `age` ago. It is not where a packet comes a tick:
+    /// one that came less than a packet's time ago is the newest, unless packets come in bursts, and then the rest can wait
+    /// for the next tick as long as what is to be played is here.
+    #[must_use]
+    pub fn wants_more(&self, age: Span) -> bool {
+        let packet = self.ingress.receiver.packet_span();
+        packet < FRAME || age >= packet || !self.ingress.receiver.is_ready()
+    }
+
     /// Takes a datagram from the RTCP socket. Reports of strangers are ignored.
     pub fn handle_rtcp(&mut self, now: MediaTime, from: SocketAddr, datagram: &mut [u8]) {
         if self.closed {
@@ -191,6 +200,7 @@ impl Leg {
                     self.events.tell(LegEvent::LinkRefused { why: error.to_string() });
                 }
             }
+            LegCommand::Candidates(candidates) => self.link.candidates(&candidates, now),
             LegCommand::InbandKeys(on) => self.ear.listen_for_keys(on, self.ingress.rate()),
             LegCommand::Flow { send, receive } => {
                 self.config.send = send;
@@ -310,6 +320,9 @@ impl Leg {
             if heard.is_ok() && !self.config.receive {
                 // On hold reports are the only sign of life.
                 self.last_packet = now;
+            }
+            if let Some(remote) = self.rtcp.remote() {
+                self.outgoing.adapt(remote.loss);
             }
         }
     }

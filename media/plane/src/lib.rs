@@ -23,6 +23,7 @@ mod reflexive;
 mod shard;
 mod shards;
 mod sockets;
+mod steady;
 mod streams;
 mod taps;
 mod wire;

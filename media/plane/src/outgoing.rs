@@ -1,6 +1,6 @@
 //! What a leg sends: keys, or else prompts and what others say, encoded frame by frame.
 
-use antiphon_media_codec::{CodecKind, Encoder, mix};
+use antiphon_media_codec::{CodecKind, Encoder, NoiseEncoder, OpusConfig, mix};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate};
 use antiphon_media_link::Remote;
 use antiphon_media_rtp::Sender;
@@ -31,6 +31,10 @@ pub(crate) struct Outgoing {
     pub(crate) dial: Dial,
     out: Vec<i16>,
     payload: Vec<u8>,
+    /// What stands for our pauses, where they are not sent.
+    pauses: Option<Pauses>,
+    /// Our packets lost, as the far side reported last, in percent.
+    loss: u8,
     /// The frame before, while payloads are passed on: an encoder that takes over listens to it first.
     passed: Vec<i16>,
 }
@@ -44,7 +48,7 @@ impl Outgoing {
             format,
             rate,
             samples,
-            encoder: encoder(&format),
+            encoder: encoder(&format, config.suppress_silence),
             sender: Sender::new(
                 config.ssrc,
                 config.first_sequence,
@@ -56,6 +60,8 @@ impl Outgoing {
             dial: Dial::new(rate, event_hz(&format)),
             out: vec![0; samples],
             passed: Vec::with_capacity(samples),
+            pauses: config.suppress_silence.then(Pauses::new),
+            loss: 0,
             payload: vec![0; format.codec.payload_len(samples).min(PAYLOAD)],
         }
     }
@@ -70,7 +76,8 @@ impl Outgoing {
     pub(crate) fn change(&mut self, format: Format) -> bool {
         let before = std::mem::replace(&mut self.format, format);
         if before.codec != format.codec || before.opus != format.opus {
-            self.encoder = encoder(&format);
+            self.encoder = encoder(&format, self.pauses.is_some());
+            self.encoder.set_loss(self.loss);
             let samples = format.codec.sample_rate().samples(FRAME);
             self.payload.resize(format.codec.payload_len(samples).min(PAYLOAD), 0);
         }
@@ -89,6 +96,17 @@ impl Outgoing {
             self.sender.restart(clock);
         }
         another
+    }
+
+    /// Adapts to the share of our packets that the far side misses, 0 to 1. Bad news count at once, good ones by and by:
+    /// loss comes in bursts.
+    pub(crate) fn adapt(&mut self, loss: f64) {
+        let reported = (loss * 100.0).ceil().clamp(0.0, 100.0) as u8;
+        let loss = reported.max(self.loss / 4 * 3);
+        if loss != self.loss {
+            self.loss = loss;
+            self.encoder.set_loss(loss);
+        }
     }
 
     /// RTP ticks of a frame.
@@ -127,14 +145,38 @@ impl Outgoing {
         for tap in taps {
             tap.push(frame, None);
         }
+        let quiet = dialled == Dialled::Nothing && !active && !self.hearing.is_active();
         match to {
+            Some(to) if quiet && self.pause(to, wire) => {}
             Some(to) if dialled != Dialled::Event => {
+                if !quiet && let Some(pauses) = &mut self.pauses {
+                    pauses.end();
+                }
                 if !(alone && self.pass(to, wire)) {
                     self.encode(to, wire);
                 }
             }
             _ => self.sender.skip(self.frame_ticks()),
         }
+    }
+
+    /// Leaves a frame of silence unsent, where that was agreed on and the silence has lasted; says whether it did.
+    fn pause(&mut self, to: Remote, wire: &mut Wire<'_>) -> bool {
+        let (Some(pauses), Some(payload_type)) = (&mut self.pauses, self.format.comfort_noise) else {
+            return false;
+        };
+        let Some(description) = pauses.hear(&self.out) else { return false };
+        let mut payload = [0; NoiseEncoder::LONGEST];
+        let length = if description { pauses.noise.encode(&mut payload) } else { 0 };
+        if length > 0 {
+            let packet =
+                self.sender.stamped(payload_type, false, self.sender.timestamp(), &payload[..length]);
+            wire.rtp(to, &packet);
+        }
+        self.passed.clear();
+        let ticks = self.frame_ticks();
+        self.sender.skip(ticks);
+        true
     }
 
     /// Passes the payload on that the frame was decoded from; says whether there was one.
@@ -205,6 +247,39 @@ impl Outgoing {
     }
 }
 
+/// What we send while we say nothing.
+struct Pauses {
+    noise: NoiseEncoder,
+    /// Frames of silence so far.
+    frames: u32,
+}
+
+impl Pauses {
+    /// Frames of silence that are still sent: 200 ms, so that the end of a word is whole and short pauses stay.
+    const HANGOVER: u32 = 10;
+    /// Frames between two descriptions, half a second: a far side that lost one, or joined late, soon has another; and a NAT
+    /// keeps its way open.
+    const EVERY: u32 = 25;
+
+    fn new() -> Self {
+        // Ten coefficients describe a background; who knows the level alone passes over them (RFC 3389 section 3).
+        Self { noise: NoiseEncoder::new(10), frames: 0 }
+    }
+
+    /// Takes a silent frame: whether the background is to be described now, `None` while the frame is still sent.
+    fn hear(&mut self, pcm: &[i16]) -> Option<bool> {
+        self.noise.hear(pcm);
+        self.frames = self.frames.saturating_add(1);
+        let since = self.frames.checked_sub(Self::HANGOVER + 1)?;
+        Some(since.is_multiple_of(Self::EVERY))
+    }
+
+    /// Something is said.
+    fn end(&mut self) {
+        self.frames = 0;
+    }
+}
+
 /// What became of a tick that may be a key's.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dialled {
@@ -216,9 +291,12 @@ enum Dialled {
 /// Below this our own track counts as quiet.
 const AUDIBLE_DB: f32 = -55.0;
 
-fn encoder(format: &Format) -> Encoder {
+fn encoder(format: &Format, suppress_silence: bool) -> Encoder {
     match format.codec {
-        CodecKind::Opus => Encoder::opus(&format.opus).unwrap_or_else(|_| Encoder::new(format.codec)),
+        CodecKind::Opus => {
+            let config = OpusConfig { dtx: format.opus.dtx && suppress_silence, ..format.opus };
+            Encoder::opus(&config).unwrap_or_else(|_| Encoder::new(format.codec))
+        }
         codec => Encoder::new(codec),
     }
 }

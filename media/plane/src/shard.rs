@@ -289,13 +289,15 @@ impl Entry {
         let epoch = self.epoch;
         let at = |arrived: Instant| MediaTime::ZERO + arrived.saturating_duration_since(epoch).into();
         let leg = &mut self.leg;
-        inbox.receive(&self.sockets.rtp, |arrived, from, datagram| {
-            leg.handle_rtp(at(arrived), from, datagram);
+        inbox.receive(&self.sockets.rtp, |arrival, from, datagram| {
+            leg.handle_rtp(at(arrival.at), from, datagram);
+            arrival.age.is_none_or(|age| leg.wants_more(age.into()))
         });
         if self.reports == 0 {
             self.reports = REPORTS;
-            inbox.receive(&self.sockets.rtcp, |arrived, from, datagram| {
-                leg.handle_rtcp(at(arrived), from, datagram);
+            inbox.receive(&self.sockets.rtcp, |arrival, from, datagram| {
+                leg.handle_rtcp(at(arrival.at), from, datagram);
+                true
             });
         }
         self.reports -= 1;
@@ -357,6 +359,7 @@ impl Run {
             self.obey();
             part += self.skip(woken.saturating_duration_since(due)) * PARTS as u32;
             let due = start + PART * part;
+            self.inbox.look_at_clocks();
             for entry in self.parts[part as usize % PARTS].iter_mut().filter(|entry| entry.added <= due) {
                 entry.tick(due, &mut self.inbox);
             }

@@ -39,11 +39,24 @@ impl Transmit for Sockets {
 pub(crate) struct Inbox {
     buffer: Box<[u8; DATAGRAM]>,
     reader: Reader,
+    /// One moment by the clock that arrivals are noted by, and by that of the media.
+    wall: SystemTime,
+    now: Instant,
 }
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Self { buffer: Box::new([0; DATAGRAM]), reader: Reader::new() }
+        Self {
+            buffer: Box::new([0; DATAGRAM]),
+            reader: Reader::new(),
+            wall: SystemTime::now(),
+            now: Instant::now(),
+        }
+    }
+
+    /// Compares the clocks; to be called before each round of reading, since one of them may be set.
+    pub(crate) fn look_at_clocks(&mut self) {
+        (self.wall, self.now) = (SystemTime::now(), Instant::now());
     }
 
     /// Hands on what waits in connections, as coming now: nobody notes when octets of a stream came.
@@ -56,19 +69,20 @@ impl Inbox {
         streams.receive(now, &mut self.buffer[..], take);
     }
 
-    /// Hands on what waits in a socket: when it came, from whom, and what it is.
+    /// Hands on what waits in a socket: when it came, from whom, and what it is. `take` is told whether that time was noted
+    /// by the system, and says whether to look for another: finding that there is none costs as much as a datagram.
     pub(crate) fn receive(
         &mut self,
         socket: &UdpSocket,
-        mut take: impl FnMut(Instant, SocketAddr, &mut [u8]),
+        mut take: impl FnMut(Arrival, SocketAddr, &mut [u8]) -> bool,
     ) {
-        let (wall, now) = (SystemTime::now(), Instant::now());
         for _ in 0..BURST {
             match self.reader.read(socket, &mut self.buffer[..]) {
                 Ok((length, from, came)) => {
-                    let waited = came.and_then(|came| wall.duration_since(came).ok()).unwrap_or_default();
-                    let arrived = now.checked_sub(waited.min(LONGEST_WAIT)).unwrap_or(now);
-                    take(arrived, from, &mut self.buffer[..length]);
+                    let arrival = self.arrival(came);
+                    if !take(arrival, from, &mut self.buffer[..length]) {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // An ICMP "port unreachable" for something we sent: the next read goes on.
@@ -76,6 +90,28 @@ impl Inbox {
             }
         }
     }
+
+    fn arrival(&self, came: Option<SystemTime>) -> Arrival {
+        let Some(came) = came else { return Arrival { at: self.now, age: None } };
+        match self.wall.duration_since(came) {
+            Ok(age) => {
+                let age = age.min(LONGEST_WAIT);
+                Arrival { at: self.now.checked_sub(age).unwrap_or(self.now), age: Some(age) }
+            }
+            // It came since the clocks were compared.
+            Err(later) => {
+                Arrival { at: self.now + later.duration().min(LONGEST_WAIT), age: Some(Duration::ZERO) }
+            }
+        }
+    }
+}
+
+/// When a datagram came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    /// How long it has waited, where the system noted when it came.
+    pub(crate) age: Option<Duration>,
 }
 
 /// Asks the system to note when each datagram comes.
@@ -176,12 +212,35 @@ mod tests {
             phone.send_to(&[1, 2, 3], socket.local_addr().expect("bound")).expect("sent");
             std::thread::sleep(Duration::from_millis(60));
             let mut seen = Vec::new();
-            inbox.receive(&socket, |arrived, from, datagram| seen.push((arrived, from, datagram.to_vec())));
+            inbox.look_at_clocks();
+            inbox.receive(&socket, |arrival, from, datagram| {
+                seen.push((arrival.at, from, datagram.to_vec()));
+                true
+            });
             let [(arrived, from, datagram)] = &seen[..] else { panic!("{seen:?}") };
             assert_eq!((*from, &datagram[..]), (phone.local_addr().expect("bound"), &[1, 2, 3][..]));
             off.push((*arrived).max(sent).duration_since((*arrived).min(sent)));
         }
         assert!(off.len() < 20 || !cfg!(target_os = "linux"), "from when they were sent: {off:?}");
         inbox.receive(&socket, |_, _, _| panic!("nothing is left"));
+    }
+
+    #[test]
+    fn who_wants_no_more_leaves_the_rest_in_the_socket() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket.set_nonblocking(true).expect("set");
+        let phone = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        for octet in 0..3 {
+            phone.send_to(&[octet], socket.local_addr().expect("bound")).expect("sent");
+        }
+        let mut inbox = Inbox::new();
+        for expected in 0..3 {
+            let mut seen = Vec::new();
+            inbox.receive(&socket, |_, _, datagram| {
+                seen.push(datagram[0]);
+                false
+            });
+            assert_eq!(seen, [expected]);
+        }
     }
 }

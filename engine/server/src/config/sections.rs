@@ -49,10 +49,14 @@ pub(crate) struct Media {
     pub(crate) codecs: Vec<String>,
     /// Voice needed before a prompt is cut.
     pub(crate) barge_in: Length,
+    /// Whether our silence is left unsent where the far side takes comfort noise.
+    pub(crate) silence_suppression: bool,
     /// Where connections are taken from those that cannot use UDP (ICE over TCP).
     pub(crate) ice_tcp: Option<SocketAddr>,
     /// What is heard on hold, over and over; ringing where there is nothing.
     pub(crate) hold_music: Option<PathBuf>,
+    /// A STUN server, `host:port`, that says where media is reached behind a NAT.
+    pub(crate) stun: Option<String>,
 }
 
 /// `[call]`
@@ -169,8 +173,10 @@ impl Default for Media {
             rtp_ports: (20_000, 29_999),
             codecs: ["G722", "opus", "PCMU", "PCMA"].map(Into::into).to_vec(),
             barge_in: Length::millis(160),
+            silence_suppression: false,
             ice_tcp: None,
             hold_music: None,
+            stun: None,
         }
     }
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use antiphon_media_frame::CallId;
+use antiphon_media_plane::{LegCommand, LegControl};
 use antiphon_media_sip::sdp::RemoteIce;
 use rand::Rng;
+
+use crate::secure::remote_candidates;
 
 /// Sessions by their calls.
 #[derive(Default)]
@@ -18,6 +21,8 @@ struct Session {
     tag: String,
     /// The page's user fragment.
     ufrag: String,
+    /// Who wants to know of candidates.
+    leg: Option<LegControl>,
 }
 
 /// Why candidates are not taken (RFC 9725 section 4.3).
@@ -36,10 +41,10 @@ pub(crate) enum TrickleError {
 }
 
 impl Sessions {
-    /// Keeps a session until [`Sessions::leave`]; its entity tag.
-    pub(crate) fn enter(&self, call: CallId, ufrag: String) -> String {
+    /// Keeps a session until [`Sessions::leave`]; its entity tag. A `leg` that sends checks is told of candidates.
+    pub(crate) fn enter(&self, call: CallId, ufrag: String, leg: Option<LegControl>) -> String {
         let tag = format!("\"{:016x}\"", rand::rng().random::<u64>());
-        self.lock().insert(call, Session { tag: tag.clone(), ufrag });
+        self.lock().insert(call, Session { tag: tag.clone(), ufrag, leg });
         tag
     }
 
@@ -51,8 +56,8 @@ impl Sessions {
         self.lock().contains_key(&call)
     }
 
-    /// Reads candidates that came after the offer. A lite agent sends no checks of its own, so that they need not be
-    /// kept: the page's checks show where it is.
+    /// Reads candidates that came after the offer. A lite agent sends no checks of its own and so needs none of them: the
+    /// page's checks show where it is.
     ///
     /// # Errors
     /// If they are no candidates of this session.
@@ -72,7 +77,14 @@ impl Sessions {
         if wanted != "*" && !wanted.split(',').any(|tag| tag.trim() == session.tag) {
             return Err(TrickleError::Stale);
         }
-        RemoteIce::trickled(fragment).map(drop).map_err(TrickleError::Malformed)
+        let candidates = RemoteIce::trickled(fragment).map_err(TrickleError::Malformed)?;
+        if let Some(leg) = &session.leg
+            && let Err(error) = leg.send(LegCommand::Candidates(remote_candidates(&candidates)))
+        {
+            // Its checks show where the page is, if later.
+            tracing::debug!(%error, "candidates of a page are lost");
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<CallId, Session>> {
@@ -91,7 +103,7 @@ mod tests {
     #[test]
     fn candidates_of_the_session_are_taken() {
         let sessions = Sessions::default();
-        let tag = sessions.enter(CALL, "abcd".to_owned());
+        let tag = sessions.enter(CALL, "abcd".to_owned(), None);
         assert_eq!(sessions.trickle(CALL, Some(&tag), LATER), Ok(()));
         assert_eq!(sessions.trickle(CALL, Some(&format!("\"other\", {tag}")), LATER), Ok(()));
     }
@@ -99,7 +111,7 @@ mod tests {
     #[test]
     fn requests_of_another_state_are_told_so() {
         let sessions = Sessions::default();
-        let tag = sessions.enter(CALL, "abcd".to_owned());
+        let tag = sessions.enter(CALL, "abcd".to_owned(), None);
         let restart = LATER.replace("abcd", "efgh");
         let broken = LATER.replace("50000", "port");
         for (tag, body, expected) in [
