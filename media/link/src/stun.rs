@@ -429,7 +429,7 @@ mod tests {
             if let Some(message) = Message::parse(&octets) {
                 message.is_signed_with(PASSWORD);
             }
-            called(&octets);
+            let _ = called(&octets);
         }
     }
 }
