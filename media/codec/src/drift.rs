@@ -155,6 +155,13 @@ impl Pace {
     /// And for each second that it stays, in ppm.
     const INTEGRAL: f64 = 0.4;
 
+    /// For a source whose drift has been measured otherwise; the sign is that of [`DriftResampler::set_drift`].
+    #[must_use]
+    pub fn starting_at(ppm: f64) -> Self {
+        let ppm = if ppm.is_nan() { 0.0 } else { ppm.clamp(-MOST_PPM, MOST_PPM) };
+        Self { excess: 0.0, ppm }
+    }
+
     /// Takes note that `waiting` was there and `wanted` was to be, `since` the last time; returns the drift for
     /// [`DriftResampler::set_drift`].
     pub fn observe(&mut self, waiting: Span, wanted: Span, since: Span) -> f64 {

@@ -9,7 +9,7 @@ use antiphon_media_rtp::{
 use crate::format::Format;
 use crate::leg::FRAME;
 use crate::pending::Pending;
-use crate::steady::{Delay, Steady};
+use crate::steady::Steady;
 
 /// The longest packet that is taken: senders use 60 ms at most, so this is twice what is needed.
 pub(crate) const LONGEST_PACKET: Span = Span::from_millis(120);
@@ -123,6 +123,7 @@ impl Ingress {
         if self.noise.update(packet.payload) {
             self.paused = self.receiver.time_of(packet.timestamp).unwrap_or(now);
         }
+        self.receiver.pause(packet.timestamp);
         self.count(now, packet);
     }
 
@@ -145,7 +146,8 @@ impl Ingress {
             if self.pending.len() > 0 || concealed || count != self.samples || !self.steady.is_idle() {
                 self.coded.clear();
             }
-            let (pcm, at) = self.steady.convert(&self.scratch[..count], at);
+            let end = self.pending.end().unwrap_or(self.until);
+            let (pcm, at) = self.steady.convert(&self.scratch[..count], at, end);
             self.pending.append(pcm, at, concealed);
         }
         if self.pending.len() >= self.samples {
@@ -169,13 +171,7 @@ impl Ingress {
             return;
         }
         let figures = self.receiver.figures();
-        let delay = Delay {
-            present: figures.delay + self.rate.span(self.pending.len()),
-            target: figures.target_delay,
-            packet: self.receiver.packet_span(),
-            drift_ppm: figures.drift_ppm,
-        };
-        self.steady.observe(now, delay, self.receiver.is_ready());
+        self.steady.observe(now, figures.drift_ppm, figures.target_delay, self.receiver.is_ready());
     }
 
     /// Hands on what has come and was held back for its turn: the last word before the end.
@@ -256,6 +252,9 @@ impl Ingress {
             (_, false) => FrameKind::Voice,
         };
         self.pending.consume(count);
+        if kind == FrameKind::Silence || count < length {
+            self.steady.settle();
+        }
         let frame = AudioFrame { pcm: &self.frame[..length], rate: self.rate, at, kind, active: false };
         self.at = at;
         self.until = frame.end();

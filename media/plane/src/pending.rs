@@ -29,6 +29,11 @@ impl Pending {
         (!self.pcm.is_empty()).then_some(self.at)
     }
 
+    /// When the last sample ends, `None` where there is none.
+    pub(crate) fn end(&self) -> Option<MediaTime> {
+        self.at().map(|at| at + self.rate.span(self.pcm.len()))
+    }
+
     pub(crate) fn pcm(&self) -> &[i16] {
         &self.pcm
     }

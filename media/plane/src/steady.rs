@@ -6,16 +6,20 @@
 use antiphon_media_codec::{DriftResampler, Pace};
 use antiphon_media_frame::{MediaTime, SampleRate, Span};
 
-/// How often the delay is looked at.
+/// How often the clocks are compared.
 const LOOK: Span = Span::from_secs(1);
 /// Clocks that differ by less are left alone: at 10 ppm a packet is too many once in half an hour, and then the jitter
 /// buffer waits for a pause. Packets pass unchanged as long.
 const LEAST_PPM: f64 = 10.0;
-/// So much is believed of the delay alone, before the clocks have been measured for the better part of a minute, and only
-/// where the network has been even for some looks: otherwise it is the network that changes.
-const PLAIN_PPM: f64 = 60.0;
+/// So much slip is believed before the clocks have been measured for the better part of a minute, where the network has
+/// been even for some looks: otherwise it is the network that changes.
+const SLIPPED: f64 = 3e6;
 const EVEN_LOOKS: u32 = 5;
 const EVEN: Span = Span::from_millis(2);
+/// A step by more is a hole, or a jump of the far side's timestamps.
+const STEP: i64 = 10_000_000;
+/// The loop wants spans; slip is told as what is too much of this, or too little.
+const MIDDLE: Span = Span::from_secs(1);
 /// What the converter looks back on.
 const PAST: usize = 32;
 
@@ -24,7 +28,10 @@ pub(crate) struct Steady {
     rate: SampleRate,
     pace: Pace,
     looked: MediaTime,
-    ppm: f64,
+    /// How far the sound's places on the clock have run ahead of the sound itself, in nanoseconds, since it was last placed
+    /// exactly: positive where the far side is slow.
+    slip: f64,
+    settled: bool,
     /// What the jitter buffer aimed at when that changed last, and looks since.
     target: Span,
     even: u32,
@@ -35,26 +42,14 @@ pub(crate) struct Steady {
     out: Vec<i16>,
 }
 
-/// How far behind the fastest packets sound is played, and within which bounds that is nobody's fault.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Delay {
-    /// As it is, with what is decoded and waits.
-    pub(crate) present: Span,
-    /// What the jitter buffer aims at.
-    pub(crate) target: Span,
-    /// How far apart packets come.
-    pub(crate) packet: Span,
-    /// The far side's clock as the packets' times tell it, in ppm; 0 until known.
-    pub(crate) drift_ppm: f64,
-}
-
 impl Steady {
     pub(crate) fn new(rate: SampleRate, now: MediaTime) -> Self {
         Self {
             rate,
             pace: Pace::default(),
             looked: now,
-            ppm: 0.0,
+            slip: 0.0,
+            settled: true,
             target: Span::ZERO,
             even: 0,
             resampler: None,
@@ -65,7 +60,7 @@ impl Steady {
 
     /// The same clock, at another rate of samples.
     pub(crate) fn at_rate(&self, rate: SampleRate, now: MediaTime) -> Self {
-        Self { pace: self.pace, ppm: self.ppm, ..Self::new(rate, now) }
+        Self { pace: self.pace, ..Self::new(rate, now) }
     }
 
     /// Whether sound passes unchanged.
@@ -78,41 +73,56 @@ impl Steady {
         now.since(self.looked) >= LOOK
     }
 
-    /// Looks whether the delay grows or shrinks. The converter has to keep back a little of the first sound
-    /// it gets, so it begins only where `ahead` says that more is there.
-    pub(crate) fn observe(&mut self, now: MediaTime, delay: Delay, ahead: bool) {
+    /// What comes next is placed exactly, behind silence.
+    pub(crate) fn settle(&mut self) {
+        self.settled = true;
+    }
+
+    /// Compares the clocks: by how far the sound has slipped, by `drift_ppm` as the packets' times tell it (0 until
+    /// known), while the jitter buffer aims at `target`. The converter has to keep back a little of the first sound it
+    /// gets, so it begins only where `ahead` says that more is there.
+    pub(crate) fn observe(&mut self, now: MediaTime, drift_ppm: f64, target: Span, ahead: bool) {
         let since = now.since(self.looked);
         self.looked = now;
-        let Delay { present, target, packet, drift_ppm } = delay;
-        // Anywhere between two packets is as good: where it is depends on when the first one came.
-        self.ppm = self.pace.observe(present, present.max(target).min(target + packet), since);
         let moved = target.max(self.target).saturating_sub(target.min(self.target));
         (self.target, self.even) = if moved > EVEN { (target, 0) } else { (self.target, self.even + 1) };
-        let differ = drift_ppm.abs() >= LEAST_PPM || (self.ppm.abs() >= PLAIN_PPM && self.even >= EVEN_LOOKS);
-        match &mut self.resampler {
-            Some(resampler) => resampler.set_drift(self.ppm),
-            None if ahead && differ => {
-                let mut resampler = Box::new(DriftResampler::after(&self.past));
-                resampler.set_drift(self.ppm);
-                self.out.reserve(self.rate.samples(crate::ingress::LONGEST_PACKET) + PAST);
-                self.resampler = Some(resampler);
+        if self.resampler.is_none() {
+            let slipped = self.slip.abs() >= SLIPPED && self.even >= EVEN_LOOKS;
+            if !ahead || !(drift_ppm.abs() >= LEAST_PPM || slipped) {
+                return;
             }
-            None => {}
+            self.pace = Pace::starting_at(drift_ppm);
+            self.out.reserve(self.rate.samples(crate::ingress::LONGEST_PACKET) + PAST);
+            self.resampler = Some(Box::new(DriftResampler::after(&self.past)));
+        }
+        // Too few samples for the time are as if more were wanted than wait.
+        let wanted = MIDDLE.nanos() as f64 + self.slip;
+        let ppm = self.pace.observe(MIDDLE, Span::from_nanos(wanted.max(0.0) as u64), since);
+        if let Some(resampler) = &mut self.resampler {
+            resampler.set_drift(ppm);
         }
     }
 
-    /// Puts sound that belongs at `at` on our clock.
+    /// Puts sound that belongs at `at`, and is played right behind what ended at `end`, on our clock.
     ///
     /// # Realtime safety
     /// No allocation once it has begun to convert.
-    pub(crate) fn convert<'a>(&'a mut self, pcm: &'a [i16], at: MediaTime) -> (&'a [i16], MediaTime) {
+    pub(crate) fn convert<'a>(
+        &'a mut self,
+        pcm: &'a [i16],
+        at: MediaTime,
+        end: MediaTime,
+    ) -> (&'a [i16], MediaTime) {
+        let at = at - self.resampler.as_ref().map_or(Span::ZERO, |resampler| resampler.lag(self.rate));
+        let step = at.offset_from(end);
+        let exact = std::mem::take(&mut self.settled) || step.abs() >= STEP;
+        self.slip = if exact { 0.0 } else { self.slip + step as f64 };
         let Some(resampler) = &mut self.resampler else {
             let kept = pcm.len().min(PAST);
             self.past.copy_within(kept.., 0);
             self.past[PAST - kept..].copy_from_slice(&pcm[pcm.len() - kept..]);
             return (pcm, at);
         };
-        let at = at - resampler.lag(self.rate);
         self.out.clear();
         resampler.process(pcm, &mut self.out);
         (&self.out, at)

@@ -147,6 +147,8 @@ pub(crate) struct JitterBuffer {
     current_delay: i64,
     /// Silence has been written up to here.
     settled: Option<MediaTime>,
+    /// From here on the sender says nothing, it said.
+    pub(crate) silent_from: Option<i64>,
     pub(crate) counters: JitterCounters,
 }
 
@@ -179,6 +181,7 @@ impl JitterBuffer {
             last_drop: None,
             current_delay: 0,
             settled: None,
+            silent_from: None,
             counters: JitterCounters::default(),
         }
     }
@@ -324,6 +327,11 @@ impl JitterBuffer {
         let Some(cursor) = self.cursor else {
             return Pull::Wait;
         };
+        if self.silent_from.is_some_and(|silent| cursor + i64::from(self.last_ticks / 4) >= silent) {
+            self.silent_from = None;
+            self.pause();
+            return Pull::Wait;
+        }
         let overdue = now.offset_from(map.peek(cursor));
         if overdue < self.delay.target_ns() {
             return Pull::Wait;

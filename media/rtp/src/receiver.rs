@@ -197,6 +197,12 @@ impl Receiver {
         self.buffer.settle(now, &mut self.map)
     }
 
+    /// The sender says that it says nothing from `timestamp` on (comfort noise, RFC 3389): what does not come then is no
+    /// loss.
+    pub fn pause(&mut self, timestamp: u32) {
+        self.buffer.silent_from = self.map.position_of(timestamp);
+    }
+
     /// Whether the packet that [`Receiver::pull`] would play next, sooner or later, is here.
     #[must_use]
     pub fn is_ready(&self) -> bool {

@@ -208,6 +208,12 @@ impl TimeMap {
         Some(self.peek(newest.position + i64::from(ahead)))
     }
 
+    /// The position of a raw timestamp near the newest one; `None` before the first packet.
+    pub(crate) fn position_of(&self, timestamp: u32) -> Option<i64> {
+        let newest = self.newest?;
+        Some(newest.position + i64::from(timestamp.wrapping_sub(newest.timestamp) as i32))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.newest.is_none()
     }
