@@ -404,9 +404,13 @@ impl Run {
                     }
                 }
                 Command::Connected(id, accepted) => {
-                    if let Some(Entry { leg, sockets, .. }) = self.entry(id) {
-                        let knows = |peer| leg.knows(Remote::Tcp(peer));
-                        sockets.streams.add(accepted, Instant::now(), knows);
+                    let Some(part) = self.index.get(&id) else { continue };
+                    if let Some(entry) = self.parts[*part].iter_mut().find(|entry| entry.id == id) {
+                        let now = Instant::now();
+                        let Entry { leg, sockets, .. } = entry;
+                        sockets.streams.add(accepted, now, |peer| leg.knows(Remote::Tcp(peer)));
+                        // Its first check is here and shows whose it is, before another connection wants its place.
+                        entry.serve_streams(now, &mut self.inbox);
                     }
                 }
             }

@@ -2,7 +2,6 @@
 
 mod world;
 
-use antiphon_media_codec::tone::sine;
 use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_media_plane::{Clip, ClipId, LegCommand, Sound};
 use antiphon_media_record::GapCause;
@@ -66,7 +65,10 @@ fn is_heard_without_a_step(side: &str, ppm: f64, finished: &Finished) {
 fn half_an_hour_at_200_ppm_has_no_step_in_either_direction() {
     let ppm = 200.0;
     let mut world = World::new([Make { ppm, ..Make::default() }, Make::default()]);
-    let tone: std::sync::Arc<[i16]> = sine(HZ, -9.0, RATE, Span::from_secs(1)).into();
+    // A second holds whole cycles, so that it can be repeated without a seam.
+    let turn = std::f64::consts::TAU * HZ / 8_000.0;
+    let tone: std::sync::Arc<[i16]> =
+        (0..8_000).map(|n| ((turn * f64::from(n)).sin() * 12_000.0) as i16).collect();
     for side in &mut world.sides {
         let sound = Sound::Whole(tone.clone(), RATE);
         let clip = Clip { id: ClipId(1), sound, interruptible: false, repeat: true };
