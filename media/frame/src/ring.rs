@@ -222,7 +222,7 @@ impl TrackWriter {
     /// Whether the next frame would be refused because the consumer is behind by the whole ring.
     #[must_use]
     pub fn full(&self) -> bool {
-        self.shared.near.ready() + self.shared.far.get().map_or(0, Tier::ready) >= self.shared.depth
+        self.shared.ready() >= self.shared.depth
     }
 
     /// Whether nobody will read the track any more.
