@@ -120,8 +120,8 @@ fn a_trunks_caller_hears_the_flow_before_the_call_is_answered() {
         assert!((over - answered).abs() < 0.5, "answered at {answered}, right after it: {over}");
         let ended = server.of_type("call.ended")[0].clone();
         let ms = ended["duration_ms"].as_f64().expect("a length");
-        let at = ended["at"].as_f64().expect("a time");
-        assert!((ms / 1e3 - (at - answered)).abs() < 0.1, "what is paid for begins with the answer: {ended}");
+        // Two seconds from the answer; with the time before it there would be four.
+        assert!((1_900.0..3_000.0).contains(&ms), "what is paid for begins with the answer: {ended}");
         assert_eq!(server.errors(), [""; 0]);
     }
 }
