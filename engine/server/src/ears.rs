@@ -22,6 +22,9 @@ const SAID: &str = "please transfer two hundred dollars from my savings to my ch
 
 /// Times the engine and tells the pool. Takes about half a second, on a thread that may block.
 pub(crate) fn time(pool: &Pool, engine: &Arc<dyn Engine>, voice: Option<&dyn Synthesizer>) {
+    if engine.elsewhere() {
+        return;
+    }
     match measure(&**engine, voice, SampleRate::HZ_8000, BUDGET) {
         Ok(calibration) => {
             tracing::info!(

@@ -283,6 +283,7 @@ pub(crate) fn recognizers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>
         scripted: config.recognizer.scripted.clone(),
         pocketsphinx: config.recognizer.pocketsphinx.clone(),
         whisper: config.recognizer.whisper.clone(),
+        remote: config.recognizer.remote.clone(),
     };
     let names = std::iter::once(&config.recognizer.engine).chain(&config.recognizer.fallback);
     names.map(|name| Ok(open_engine(name, &settings)?)).collect()

@@ -258,6 +258,38 @@ fn a_client_is_told_what_is_wrong_and_when_to_come_back() {
     });
 }
 
+/// One Antiphon recognises for another: the second one has no ears of its own.
+#[test]
+fn a_server_lends_its_ears_to_another() {
+    let ears = server();
+    let wav = spoken(&ears, "yes please");
+    for (shape, path) in [
+        ("deepgram", "ws://@/v1/listen"),
+        ("vosk", "ws://@/v1/vosk"),
+        ("funasr", "ws://@/v1/funasr"),
+        ("realtime", "ws://@/v1/realtime"),
+        ("openai", "http://@/v1/audio/transcriptions"),
+    ] {
+        let url = path.replace('@', &ears.http().to_string());
+        let recognizer = format!("[recognizer.remote]\nshape = \"{shape}\"\nurl = \"{url}\"\n");
+        let mouth =
+            Server::start(Options { engine: "remote", recognizer: &recognizer, ..Options::default() });
+        let url =
+            format!("http://{}/v1/listen?keywords=yes%20please&keywords=no%20thank%20you", mouth.http());
+        let answer: Value =
+            ureq::post(url).send(&wav[..]).expect("served").body_mut().read_json().expect("JSON");
+        let best = &answer["results"]["channels"][0]["alternatives"][0];
+        // Whatever the shape can carry of the hints: vosk's can carry none.
+        let heard = best["transcript"].as_str().unwrap_or_default();
+        assert!(heard.contains("please"), "{shape}: {answer}");
+        if shape != "realtime" {
+            let words = best["words"].as_array().expect("words");
+            let end = words.last().and_then(|word| word["end"].as_f64()).expect("a time");
+            assert!((0.4..2.0).contains(&end), "{shape}: {answer}");
+        }
+    }
+}
+
 fn base64(octets: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(octets)

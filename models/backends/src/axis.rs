@@ -46,7 +46,7 @@ impl Axis {
     }
 
     /// Samples pushed since the utterance began.
-    #[cfg(any(feature = "pocketsphinx", feature = "whisper"))]
+    #[cfg(any(feature = "pocketsphinx", feature = "remote", feature = "whisper"))]
     pub(crate) fn samples(&self) -> usize {
         self.samples
     }

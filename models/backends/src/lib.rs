@@ -5,6 +5,7 @@
 //! | `scripted` | always there | [`scripted`]: says what a script says; for tests |
 //! | `pocketsphinx` | `pocketsphinx` | Debian's libpocketsphinx, any model folder |
 //! | `whisper` | `whisper` | whisper.cpp, any ggml file |
+//! | `remote` | `remote` | services in the shapes of Deepgram, OpenAI, FunASR, vosk |
 //! | `flite` | `flite` | English voices, linked |
 //! | `espeak` | `espeak` | a hundred languages, as a subprocess |
 //!
@@ -21,6 +22,8 @@ pub mod flite;
 #[cfg(feature = "pocketsphinx")]
 pub mod pocketsphinx;
 mod registry;
+#[cfg(feature = "remote")]
+pub mod remote;
 pub mod scripted;
 mod settings;
 mod wav;
@@ -30,5 +33,6 @@ pub mod whisper;
 pub use registry::{engine_names, open_engine, open_voice, voice_names};
 pub use scripted::Script;
 pub use settings::{
-    CacheSettings, EngineSettings, PocketSphinxSettings, SphinxModel, VoiceSettings, WhisperSettings,
+    CacheSettings, EngineSettings, Key, PocketSphinxSettings, RemoteSettings, RemoteShape, SphinxModel,
+    VoiceSettings, WhisperSettings,
 };

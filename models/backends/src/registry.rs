@@ -9,7 +9,8 @@ use crate::scripted::Scripted;
 use crate::settings::{EngineSettings, VoiceSettings};
 
 /// Every recogniser there is, and whether this build has it.
-const ENGINES: [(&str, bool); 3] = [
+const ENGINES: [(&str, bool); 4] = [
+    ("remote", cfg!(feature = "remote")),
     ("scripted", true),
     ("pocketsphinx", cfg!(feature = "pocketsphinx")),
     ("whisper", cfg!(feature = "whisper")),
@@ -39,6 +40,8 @@ pub fn open_engine(name: &str, settings: &EngineSettings) -> Result<Arc<dyn Engi
         "scripted" => Ok(Arc::new(Scripted::new(settings.scripted.clone()))),
         #[cfg(feature = "pocketsphinx")]
         "pocketsphinx" => Ok(Arc::new(crate::pocketsphinx::PocketSphinx::open(&settings.pocketsphinx)?)),
+        #[cfg(feature = "remote")]
+        "remote" => Ok(Arc::new(crate::remote::Remote::open(&settings.remote)?)),
         #[cfg(feature = "whisper")]
         "whisper" => Ok(Arc::new(crate::whisper::Whisper::open(&settings.whisper)?)),
         _ => Err(RecognizeError::Engine { engine: "engines", message: unknown(name, &ENGINES) }),

@@ -17,6 +17,106 @@ pub struct EngineSettings {
     pub pocketsphinx: PocketSphinxSettings,
     /// Model and limits of whisper.
     pub whisper: WhisperSettings,
+    /// A service elsewhere.
+    pub remote: RemoteSettings,
+}
+
+/// A secret: shown by nothing, written by nobody.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Key(String);
+
+impl Key {
+    /// The secret itself.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Key {
+    fn from(key: String) -> Self {
+        Self(key)
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Key(…)")
+    }
+}
+
+/// How a service is spoken with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemoteShape {
+    /// `/v1/listen` over a WebSocket.
+    #[default]
+    Deepgram,
+    /// `/v1/audio/transcriptions` over HTTP: no interim words.
+    Openai,
+    /// OpenAI's Realtime transcription sessions.
+    Realtime,
+    /// FunASR's two-pass runtime.
+    Funasr,
+    /// vosk-server.
+    Vosk,
+}
+
+/// Settings of a service elsewhere.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RemoteSettings {
+    /// How it is spoken with.
+    pub shape: RemoteShape,
+    /// Where: `wss://api.deepgram.com/v1/listen`, `http://127.0.0.1:8000/v1/audio/transcriptions`.
+    pub url: String,
+    /// The key it wants.
+    pub key: Key,
+    /// The environment variable that holds the key.
+    pub key_env: Option<String>,
+    /// The model, where the service has several.
+    pub model: Option<String>,
+    /// Seconds for a connection, 0.1 to 60.
+    pub connect_s: f64,
+    /// Seconds for the last words after the last sound, 0.1 to 600.
+    pub answer_s: f64,
+    /// Connections opened again for one utterance.
+    pub retries: u32,
+}
+
+impl Default for RemoteSettings {
+    fn default() -> Self {
+        Self {
+            shape: RemoteShape::default(),
+            url: String::new(),
+            key: Key::default(),
+            key_env: None,
+            model: None,
+            connect_s: 5.0,
+            answer_s: 10.0,
+            retries: 2,
+        }
+    }
+}
+
+impl RemoteSettings {
+    /// The time for a connection, brought into range.
+    #[must_use]
+    pub fn connect(&self) -> antiphon_media_frame::Span {
+        span(self.connect_s, 60.0)
+    }
+
+    /// The time for an answer, brought into range.
+    #[must_use]
+    pub fn answer(&self) -> antiphon_media_frame::Span {
+        span(self.answer_s, 600.0)
+    }
+}
+
+fn span(seconds: f64, most: f64) -> antiphon_media_frame::Span {
+    let seconds = if seconds.is_finite() { seconds.clamp(0.1, most) } else { most };
+    antiphon_media_frame::Span::from_millis((seconds * 1e3) as u64)
 }
 
 /// Settings of pocketsphinx.

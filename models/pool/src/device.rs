@@ -90,10 +90,15 @@ fn compute(works: &mut [(SlotId, Work)], engine: &dyn Engine, steps: &mut Vec<(u
         if owing.is_empty() {
             return;
         }
+        let waits = engine.elsewhere();
         for batch in owing.chunks_mut(most) {
             let began = Instant::now();
             step(batch, engine);
             steps.push((batch.len(), began.elapsed()));
+        }
+        if waits {
+            // Nothing is computed here by asking on: others have their turn before the next look.
+            return;
         }
     }
 }

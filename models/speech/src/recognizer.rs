@@ -178,6 +178,11 @@ pub trait Engine: Send + Sync {
         Pace::default()
     }
 
+    /// Whether it computes on another machine: its steps only wait, cost nothing here, and are not to be timed by trying.
+    fn elsewhere(&self) -> bool {
+        false
+    }
+
     /// Computes one owed step of each row, together where the engine can. The rows are streams of this engine, each of
     /// which owes a step, at most [`Pace::rows`] of them.
     ///

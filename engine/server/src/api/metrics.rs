@@ -184,6 +184,8 @@ impl Page {
             "What is shed: 0 nothing, 1 batch work, 2 partials.",
             f64::from(pool.pressure as u8),
         );
+        #[cfg(feature = "remote")]
+        self.remote();
         self.counter("antiphon_pool_steps_total", "Steps computed.", pool.steps as f64);
         self.counter("antiphon_pool_rows_total", "Rows of those steps.", pool.rows as f64);
         self.family("antiphon_pool_class_streams", "gauge", "Streams that are in, by class.");
@@ -211,6 +213,21 @@ impl Page {
             self.sample("antiphon_pool_wait_seconds_bucket", &[("class", class), ("le", "+Inf")], all);
             self.sample("antiphon_pool_wait_seconds_sum", &[("class", class)], known.waited.as_secs_f64());
             self.sample("antiphon_pool_wait_seconds_count", &[("class", class)], all);
+        }
+    }
+
+    /// What services elsewhere were asked for, to be compared with their bills.
+    #[cfg(feature = "remote")]
+    fn remote(&mut self) {
+        let asked = antiphon_models_backends::remote::figures();
+        for (name, help, value) in [
+            ("requests", "Utterances that services were asked about.", asked.requests as f64),
+            ("audio_seconds", "Sound sent to services, again included.", asked.sent.secs_f64()),
+            ("reconnections", "Connections to services opened again.", asked.again as f64),
+            ("failures", "Utterances that services gave no words for.", asked.failed as f64),
+            ("timeouts", "Those of them that had no answer in time.", asked.late as f64),
+        ] {
+            self.counter(&format!("antiphon_remote_{name}_total"), help, value);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use antiphon_models_backends::{PocketSphinxSettings, Script, WhisperSettings};
+use antiphon_models_backends::{PocketSphinxSettings, RemoteSettings, Script, WhisperSettings};
 use serde::{Deserialize, Serialize};
 
 use super::{Length, Secret};
@@ -93,6 +93,9 @@ pub(crate) struct RecognizerSection {
     /// Model and limits of whisper.
     #[serde(skip_serializing)]
     pub(crate) whisper: WhisperSettings,
+    /// A service elsewhere.
+    #[serde(skip_serializing)]
+    pub(crate) remote: RemoteSettings,
     /// What the scripted recogniser hears.
     #[serde(skip_serializing)]
     pub(crate) scripted: Script,
@@ -202,6 +205,7 @@ impl Default for RecognizerSection {
             endpoint: Length::millis(600),
             pocketsphinx: PocketSphinxSettings::default(),
             whisper: WhisperSettings::default(),
+            remote: RemoteSettings::default(),
             scripted: Script::default(),
         }
     }
