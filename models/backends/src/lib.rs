@@ -11,7 +11,6 @@
 //!
 //! [`open_engine`] and [`open_voice`] open them by name; [`cache::CachedSynthesizer`] keeps what any voice said.
 
-mod axis;
 pub mod cache;
 #[cfg(test)]
 mod conformance;

@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 use antiphon_models_speech::{
-    Engine, Hints, Hypothesis, Pace, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance, Word,
+    Axis, Engine, Hints, Hypothesis, Pace, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance,
+    Word,
 };
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use crate::axis::Axis;
 use crate::settings::{RemoteSettings, RemoteShape};
 pub use figures::{RemoteFigures, figures};
 

@@ -4,11 +4,9 @@ use std::collections::VecDeque;
 
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_models_speech::{
-    Engine, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance, Word,
+    Axis, Engine, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance, Word,
 };
 use serde::Deserialize;
-
-use crate::axis::Axis;
 
 const NAME: &str = "scripted";
 /// Speech that each further word of a partial takes: about the pace of clear telephone English.

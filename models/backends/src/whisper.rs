@@ -10,14 +10,13 @@ use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 use antiphon_models_speech::{
-    Engine, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance, Word,
+    Axis, Engine, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance, Word,
 };
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState, get_lang_id,
     install_logging_hooks,
 };
 
-use crate::axis::Axis;
 use crate::settings::WhisperSettings;
 use agree::{Agreement, Heard, gather, spoken};
 

@@ -1,9 +1,11 @@
 //! Vocabulary of ears and mouths: the recogniser and synthesiser traits and what they say. No engine lives here.
 
+mod axis;
 mod recognizer;
 mod synthesizer;
 mod words;
 
+pub use axis::Axis;
 pub use recognizer::{Engine, Hints, Pace, Recognition, RecognizeError, Recognizer, StreamConfig};
 pub use synthesizer::{SpeechRequest, SpeechStream, SynthesizeError, Synthesizer};
 pub use words::{Hypothesis, Language, Utterance, Word};

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
-use antiphon_models_speech::{Hints, Hypothesis, Recognition, RecognizeError, Recognizer, Utterance, Word};
+use antiphon_models_speech::{
+    Axis, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, Utterance, Word,
+};
 
 use super::band::Band;
 use super::decoder::{Segment, failed};
@@ -12,7 +14,6 @@ use super::dictionary::{is_filler, join, spoken};
 use super::expect::Expected;
 use super::model::{Equipped, Model};
 use super::voiced::Voiced;
-use crate::axis::Axis;
 
 /// New sound between two looks at the hypothesis.
 const PARTIAL: Span = Span::from_millis(150);

@@ -7,9 +7,9 @@ const JITTER_NANOS: i64 = 2_000_000;
 /// Jumps remembered in one utterance. A track with more is broken; its later words follow the last jump.
 const JUMPS: usize = 1_024;
 
-/// Where each pushed sample of one utterance lies on the call's clock, gaps included.
+/// Where each pushed sample of one utterance lies on the call's clock, gaps included. For engines that count samples.
 #[derive(Clone, Debug)]
-pub(crate) struct Axis {
+pub struct Axis {
     rate: SampleRate,
     /// Sample index and the instant it begins at, ascending in both.
     anchors: Vec<(usize, MediaTime)>,
@@ -17,17 +17,20 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    pub(crate) fn new(rate: SampleRate) -> Self {
+    /// An axis without samples, of sound at `rate`.
+    #[must_use]
+    pub fn new(rate: SampleRate) -> Self {
         Self { rate, anchors: Vec::new(), samples: 0 }
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Begins the next utterance.
+    pub fn clear(&mut self) {
         self.anchors.clear();
         self.samples = 0;
     }
 
     /// Takes a frame's samples; returns how many samples were missing before it.
-    pub(crate) fn push(&mut self, frame: &AudioFrame<'_>) -> usize {
+    pub fn push(&mut self, frame: &AudioFrame<'_>) -> usize {
         let mut missing = 0;
         match self.anchors.last() {
             None => self.anchors.push((0, frame.at)),
@@ -46,23 +49,26 @@ impl Axis {
     }
 
     /// Samples pushed since the utterance began.
-    #[cfg(any(feature = "pocketsphinx", feature = "remote", feature = "whisper"))]
-    pub(crate) fn samples(&self) -> usize {
+    #[must_use]
+    pub fn samples(&self) -> usize {
         self.samples
     }
 
     /// When the first sample began; the clock's start where nothing was pushed.
-    pub(crate) fn start(&self) -> MediaTime {
+    #[must_use]
+    pub fn start(&self) -> MediaTime {
         self.at(0)
     }
 
     /// When the last sample ended.
-    pub(crate) fn end(&self) -> MediaTime {
+    #[must_use]
+    pub fn end(&self) -> MediaTime {
         self.until(self.samples)
     }
 
     /// When sample `index` begins.
-    pub(crate) fn at(&self, index: usize) -> MediaTime {
+    #[must_use]
+    pub fn at(&self, index: usize) -> MediaTime {
         let index = index.min(self.samples);
         let after = self.anchors.partition_point(|(first, _)| *first <= index);
         match self.anchors[..after].last() {
@@ -72,7 +78,8 @@ impl Axis {
     }
 
     /// When the sample before `index` ends: differs from [`Axis::at`] only at a gap, which it leaves out.
-    pub(crate) fn until(&self, index: usize) -> MediaTime {
+    #[must_use]
+    pub fn until(&self, index: usize) -> MediaTime {
         let index = index.min(self.samples);
         let after = self.anchors.partition_point(|(first, _)| *first < index);
         match self.anchors[..after].last() {
