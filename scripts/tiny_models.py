@@ -1,0 +1,946 @@
+#!/usr/bin/env python3
+"""Makes tiny random-weight speech models in the ONNX layouts that k2/sherpa and FunASR publish, and the words that the
+original libraries find with them: what the tests of models/onnx are held against.
+
+    python3 -m venv /tmp/tiny && /tmp/tiny/bin/pip install torch onnx numpy onnxruntime sherpa-onnx kaldi-native-fbank
+    /tmp/tiny/bin/python scripts/tiny_models.py models/onnx/fixtures
+
+`--large DIR` makes a streaming zipformer of 23 million weights there instead, for benches. Nothing here is trained: the
+words are nonsense, and the same nonsense in every correct implementation.
+"""
+
+import argparse
+import json
+import math
+import wave
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+OPSET = 13
+BINS = 80
+RATE = 16_000
+PIECES = "▁THE ▁A S T ED ▁CALL ▁TO ING E ▁BO OK ▁FLIGHT ▁PA R IS N O I L D ▁M AN ▁CHE 支 付 你 好 查 询 ▁X".split()
+AUDIO = "audio.wav"
+
+
+# ---------------------------------------------------------------- files
+
+
+def export(module, inputs, path, names, outputs, axes, meta):
+    """Writes `module` as ONNX with symbolic batch dimensions and the publisher's metadata."""
+    module.eval()
+    torch.onnx.export(
+        module, inputs, str(path), input_names=names, output_names=outputs, opset_version=OPSET,
+        dynamic_axes=axes, dynamo=False,
+    )
+    model = onnx.load(str(path))
+    shorten(model.graph)
+    for key, value in meta.items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, str(value)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def shorten(graph):
+    """Gives inner values short names: in a tiny model they would be most of the file."""
+    outer = {v.name for v in list(graph.input) + list(graph.output)}
+    short = {}
+
+    def name(old):
+        if old == "" or old in outer:
+            return old
+        return short.setdefault(old, f"v{len(short)}")
+
+    def walk(part):
+        for node in part.node:
+            node.name = ""
+            node.doc_string = ""
+            node.input[:] = [name(i) for i in node.input]
+            node.output[:] = [name(o) for o in node.output]
+            for attribute in node.attribute:
+                if attribute.HasField("g"):
+                    walk(attribute.g)
+                    for value in attribute.g.output:
+                        value.name = name(value.name)
+        for tensor in part.initializer:
+            tensor.name = name(tensor.name)
+        del part.value_info[:]
+
+    walk(graph)
+
+
+def quantize(source, target):
+    """The dynamic int8 quantisation that the publishers ship beside the float model."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(
+        model_input=str(source), model_output=str(target), op_types_to_quantize=["MatMul"],
+        weight_type=QuantType.QInt8,
+    )
+
+
+def tokens_file(path, symbols):
+    path.write_text("".join(f"{s} {i}\n" for i, s in enumerate(symbols)), encoding="utf-8")
+
+
+def joined(values):
+    return ",".join(map(str, values))
+
+
+# ---------------------------------------------------------------- parts of zipformers
+
+
+def swoosh(x, shift, offset):
+    """log(1 + exp(x - shift)) - 0.08 x - offset, in operators that ONNX has."""
+    y = x - shift
+    return torch.clamp(y, min=0) + torch.log1p(torch.exp(-torch.abs(y))) - 0.08 * x - offset
+
+
+def swoosh_l(x):
+    return swoosh(x, 4.0, 0.035)
+
+
+def swoosh_r(x):
+    return swoosh(x, 1.0, 0.313261687)
+
+
+class BiasNorm(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.bias = nn.Parameter(0.1 * torch.randn(dim))
+        self.log_scale = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x):
+        return x * (torch.mean((x - self.bias) ** 2, dim=-1, keepdim=True) ** -0.5) * self.log_scale.exp()
+
+
+class FeedForward(nn.Module):
+    def __init__(self, dim, hidden):
+        super().__init__()
+        self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+
+    def forward(self, x):
+        return self.down(swoosh_l(self.up(x)))
+
+
+class AttentionWeights(nn.Module):
+    """Scores of a chunk against itself and what is cached, with relative positions."""
+
+    def __init__(self, dim, heads, head_dim, pos_dim, pos_head_dim):
+        super().__init__()
+        self.heads, self.head_dim, self.pos_head_dim = heads, head_dim, pos_head_dim
+        self.project = nn.Linear(dim, heads * (2 * head_dim + pos_head_dim))
+        self.position = nn.Linear(pos_dim, heads * pos_head_dim, bias=False)
+
+    def forward(self, x, positions, cache, mask):
+        time, batch, _ = x.shape
+        x = self.project(x)
+        width = self.heads * self.head_dim
+        q, k, p = x[..., :width], x[..., width : 2 * width], x[..., 2 * width :]
+        k = torch.cat([cache, k], dim=0)
+        keys = k.shape[0]
+        cache = k[-cache.shape[0] :]
+        q = q.reshape(time, batch, self.heads, self.head_dim).permute(2, 1, 0, 3)
+        p = p.reshape(time, batch, self.heads, self.pos_head_dim).permute(2, 1, 0, 3)
+        k = k.reshape(keys, batch, self.heads, self.head_dim).permute(2, 1, 3, 0)
+        scores = torch.matmul(q, k)
+        span = keys + time - 1
+        where = self.position(positions).reshape(1, span, self.heads, self.pos_head_dim).permute(2, 0, 3, 1)
+        placed = torch.matmul(p, where)
+        heads, batch, time, n = placed.shape
+        rows = torch.arange(start=time - 1, end=-1, step=-1).repeat(batch * heads).unsqueeze(-1)
+        placed = torch.gather(placed.reshape(-1, n), dim=1, index=rows + torch.arange(keys))
+        scores = scores + placed.reshape(heads, batch, time, keys)
+        scores = scores.masked_fill(mask.unsqueeze(1), -1000)
+        return scores.softmax(dim=-1), cache
+
+
+class Attend(nn.Module):
+    def __init__(self, dim, heads, value_dim):
+        super().__init__()
+        self.heads, self.value_dim = heads, value_dim
+        self.project, self.out = nn.Linear(dim, heads * value_dim), nn.Linear(heads * value_dim, dim)
+
+    def forward(self, x, weights, cache):
+        time, batch, _ = x.shape
+        v = torch.cat([cache, self.project(x)], dim=0)
+        cache = v[-cache.shape[0] :]
+        v = v.reshape(v.shape[0], batch, self.heads, self.value_dim).permute(2, 1, 0, 3)
+        v = torch.matmul(weights, v).permute(2, 1, 0, 3).reshape(time, batch, self.heads * self.value_dim)
+        return self.out(v), cache
+
+
+class NonlinAttend(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.hidden = 3 * dim // 4
+        self.project, self.out = nn.Linear(dim, 3 * self.hidden), nn.Linear(self.hidden, dim)
+
+    def forward(self, x, weights, cache):
+        s, x, y = self.project(x).chunk(3, dim=2)
+        x = x * torch.tanh(s)
+        time, batch, _ = x.shape
+        x = x.reshape(time, batch, 1, self.hidden).permute(2, 1, 0, 3)
+        x = torch.cat([cache, x], dim=2)
+        cache = x[:, :, -cache.shape[2] :, :]
+        x = torch.matmul(weights, x).permute(2, 1, 0, 3).reshape(time, batch, self.hidden)
+        return self.out(x * y), cache
+
+
+class ChunkConv(nn.Module):
+    """A causal depthwise convolution plus one that sees the chunk both ways."""
+
+    def __init__(self, dim, kernel):
+        super().__init__()
+        self.left = kernel // 2
+        self.project, self.out = nn.Linear(dim, 2 * dim), nn.Linear(dim, dim)
+        self.causal = nn.Conv1d(dim, dim, (kernel + 1) // 2, groups=dim)
+        self.inside = nn.Conv1d(dim, dim, kernel, padding=kernel // 2, groups=dim)
+        self.edge = nn.Parameter(0.1 * torch.randn(dim, 1))
+
+    def forward(self, x, cache):
+        x, s = self.project(x).chunk(2, dim=2)
+        x = (x * torch.sigmoid(s)).permute(1, 2, 0)
+        seen = torch.cat([cache, x], dim=2)
+        cache = seen[..., -self.left :]
+        x = self.inside(x) * (1.0 + self.edge) + self.causal(seen)
+        return self.out(swoosh_r(x.permute(2, 0, 1))), cache
+
+
+class Bypass(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.scale = nn.Parameter(torch.full((dim,), 0.5))
+
+    def forward(self, before, after):
+        return before + (after - before) * self.scale
+
+
+class Zipformer2Layer(nn.Module):
+    def __init__(self, dim, heads, query, value, hidden, kernel, pos_dim, pos_head):
+        super().__init__()
+        self.weights = AttentionWeights(dim, heads, query, pos_dim, pos_head)
+        self.attend1, self.attend2 = Attend(dim, heads, value), Attend(dim, heads, value)
+        self.nonlin = NonlinAttend(dim)
+        self.conv1, self.conv2 = ChunkConv(dim, kernel), ChunkConv(dim, kernel)
+        self.ff1, self.ff2 = FeedForward(dim, hidden * 3 // 4), FeedForward(dim, hidden)
+        self.ff3 = FeedForward(dim, hidden * 5 // 4)
+        self.middle, self.bypass, self.norm = Bypass(dim), Bypass(dim), BiasNorm(dim)
+
+    def forward(self, x, positions, states, mask):
+        key, nonlin, val1, val2, conv1, conv2 = states
+        before = x
+        weights, key = self.weights(x, positions, key, mask)
+        x = x + self.ff1(x)
+        y, nonlin = self.nonlin(x, weights[0:1], nonlin)
+        x = x + y
+        y, val1 = self.attend1(x, weights, val1)
+        x = x + y
+        y, conv1 = self.conv1(x, conv1)
+        x = x + y
+        x = x + self.ff2(x)
+        x = self.middle(before, x)
+        y, val2 = self.attend2(x, weights, val2)
+        x = x + y
+        y, conv2 = self.conv2(x, conv2)
+        x = x + y
+        x = x + self.ff3(x)
+        return self.bypass(before, self.norm(x)), [key, nonlin, val1, val2, conv1, conv2]
+
+
+class Downsample(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+        self.bias = nn.Parameter(0.1 * torch.randn(factor))
+
+    def forward(self, x):
+        time, batch, dim = x.shape
+        out = (time + self.factor - 1) // self.factor
+        pad = out * self.factor - time
+        if pad:
+            x = torch.cat([x, x[-1:].expand(pad, batch, dim)], dim=0)
+        x = x.reshape(out, self.factor, batch, dim)
+        return (x * self.bias.softmax(dim=0).unsqueeze(-1).unsqueeze(-1)).sum(dim=1)
+
+
+def widen(x, dim):
+    if x.shape[-1] >= dim:
+        return x[..., :dim]
+    return torch.cat([x, torch.zeros(x.shape[0], x.shape[1], dim - x.shape[2])], dim=2)
+
+
+class Zipformer2(nn.Module):
+    """The streaming zipformer 2 with its convolutional front end: features and states in, frames and states out."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.spec = spec
+        c1, c2, hidden = spec["embed"]
+        dims = spec["dims"]
+        self.conv1 = nn.Conv2d(1, c1, 3, padding=(0, 1))
+        self.conv2 = nn.Conv2d(c1, c2, 3, stride=2)
+        self.conv3 = nn.Conv2d(c2, 128, 3, stride=(1, 2))
+        self.depthwise = nn.Conv2d(128, 128, 7, padding=(0, 3), groups=128)
+        self.wide, self.narrow = nn.Conv2d(128, hidden, 1), nn.Conv2d(hidden, 128, 1)
+        self.embed, self.embed_norm = nn.Linear(19 * 128, dims[0]), BiasNorm(dims[0])
+        self.stacks = nn.ModuleList(
+            nn.ModuleList(
+                Zipformer2Layer(
+                    dims[i], spec["heads"][i], spec["query"][i], spec["value"][i], spec["hidden"][i],
+                    spec["kernels"][i], spec["pos_dim"], spec["pos_head"],
+                )
+                for _ in range(spec["layers"][i])
+            )
+            for i in range(len(dims))
+        )
+        self.downs = nn.ModuleList(Downsample(d) for d in spec["factors"])
+        self.combine = nn.ModuleList(Bypass(d) for d in dims)
+        self.final = Downsample(2)
+
+    def positions(self, left, time):
+        reach = torch.arange(-(left + time - 1), time, dtype=torch.float32).unsqueeze(1)
+        width = self.spec["pos_dim"]
+        squeezed = torch.sign(reach) * torch.log1p(reach.abs())
+        turns = squeezed.atan() * torch.arange(1, width // 2 + 1)
+        return torch.stack([turns.cos(), turns.sin()], dim=-1).reshape(1, -1, width)
+
+    def forward(self, x, states):
+        spec = self.spec
+        embed_state, processed = states[-2], states[-1]
+        x = swoosh_r(self.conv1(x.unsqueeze(1)))
+        x = swoosh_r(self.conv3(swoosh_r(self.conv2(x))))
+        through = x[:, :, : x.shape[2] - 3, :]
+        time = spec["chunk"]
+        x = torch.cat([embed_state, x], dim=2)
+        embed_state = x[:, :, time : time + 3, :]
+        x = through + self.narrow(swoosh_l(self.wide(self.depthwise(x))))
+        batch, channels, frames, bands = x.shape
+        x = self.embed_norm(self.embed(x.transpose(1, 2).reshape(batch, frames, channels * bands)))
+        left = spec["left"]
+        unseen = processed.unsqueeze(1) <= torch.arange(left).expand(batch, left)
+        mask = torch.cat([unseen.flip(1), torch.zeros(batch, frames, dtype=torch.bool)], dim=1)
+        x = x.permute(1, 0, 2)
+        new, used, outputs = [], 0, []
+        for i, stack in enumerate(self.stacks):
+            factor = spec["factors"][i]
+            x = widen(x, spec["dims"][i])
+            before = x
+            if factor > 1:
+                x = self.downs[i](x)
+            positions = self.positions(left // factor, x.shape[0])
+            for layer in stack:
+                x, cached = layer(x, positions, states[used : used + 6], mask[..., ::factor])
+                new += cached
+                used += 6
+            if factor > 1:
+                x = x.unsqueeze(1).expand(x.shape[0], factor, x.shape[1], x.shape[2])
+                x = x.reshape(-1, x.shape[2], x.shape[3])[: before.shape[0]]
+                x = self.combine[i](before, x)
+            outputs.append(x)
+        # The widest stack's channels, each from the last stack that has them.
+        parts, have = [outputs[-1]], outputs[-1].shape[-1]
+        for output in reversed(outputs[:-1]):
+            if output.shape[-1] > have:
+                parts.append(output[..., have:])
+                have = output.shape[-1]
+        x = self.final(torch.cat(parts, dim=-1)).permute(1, 0, 2)
+        return x, new + [embed_state, processed + time]
+
+    def states(self):
+        spec, out = self.spec, []
+        for i, dim in enumerate(spec["dims"]):
+            left = spec["left"] // spec["factors"][i]
+            for _ in range(spec["layers"][i]):
+                value = spec["heads"][i] * spec["value"][i]
+                out += [
+                    torch.zeros(left, 1, spec["heads"][i] * spec["query"][i]),
+                    torch.zeros(1, 1, left, 3 * dim // 4),
+                    torch.zeros(left, 1, value),
+                    torch.zeros(left, 1, value),
+                    torch.zeros(1, dim, spec["kernels"][i] // 2),
+                    torch.zeros(1, dim, spec["kernels"][i] // 2),
+                ]
+        return out + [torch.zeros(1, 128, 3, 19), torch.zeros(1, dtype=torch.int64)]
+
+    def state_names(self):
+        """Each state's name and batch axis."""
+        names = []
+        for i in range(sum(self.spec["layers"])):
+            names += [
+                (f"cached_key_{i}", 1), (f"cached_nonlin_attn_{i}", 1), (f"cached_val1_{i}", 1),
+                (f"cached_val2_{i}", 1), (f"cached_conv1_{i}", 0), (f"cached_conv2_{i}", 0),
+            ]
+        return names + [("embed_states", 0), ("processed_lens", 0)]
+
+    def meta(self, comment):
+        spec = self.spec
+        return {
+            "model_type": "zipformer2", "version": "1", "model_author": "antiphon", "comment": comment,
+            "decode_chunk_len": 2 * spec["chunk"], "T": 2 * spec["chunk"] + 13,
+            "num_encoder_layers": joined(spec["layers"]), "encoder_dims": joined(spec["dims"]),
+            "cnn_module_kernels": joined(spec["kernels"]),
+            "left_context_len": joined(spec["left"] // f for f in spec["factors"]),
+            "query_head_dims": joined(spec["query"]), "value_head_dims": joined(spec["value"]),
+            "num_heads": joined(spec["heads"]),
+        }
+
+
+TINY = dict(
+    embed=(2, 4, 16), dims=(8, 16), layers=(1, 1), factors=(1, 2), heads=(2, 2), query=(4, 4), value=(3, 3),
+    hidden=(16, 16), kernels=(7, 5), pos_dim=8, pos_head=2, chunk=16, left=32,
+)
+LARGE = dict(
+    embed=(8, 32, 384), dims=(192, 256, 256, 256, 256, 256), layers=(2,) * 6, factors=(1, 2, 4, 8, 4, 2),
+    heads=(4, 4, 4, 8, 4, 4), query=(32,) * 6, value=(12,) * 6, hidden=(512, 768, 768, 768, 768, 768),
+    kernels=(31, 31, 15, 15, 15, 31), pos_dim=48, pos_head=4, chunk=16, left=128,
+)
+
+
+# ---------------------------------------------------------------- a streaming conformer
+
+
+class Conformer(nn.Module):
+    """A streaming conformer with two caches, and the frames that were processed before as an input without an output."""
+
+    def __init__(self, layers=2, dim=16, heads=2, hidden=32, kernel=7, left=16, chunk=8):
+        super().__init__()
+        self.layers, self.dim, self.heads, self.kernel = layers, dim, heads, kernel
+        self.left, self.chunk = left, chunk
+        self.conv1, self.conv2 = nn.Conv2d(1, 4, 3, stride=2), nn.Conv2d(4, 8, 3, stride=2)
+        self.embed = nn.Linear(8 * 19, dim)
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(3 * layers))
+        self.ffs = nn.ModuleList(FeedForward(dim, hidden) for _ in range(2 * layers))
+        self.qkv = nn.ModuleList(nn.Linear(dim, 3 * dim) for _ in range(layers))
+        self.out = nn.ModuleList(nn.Linear(dim, dim) for _ in range(layers))
+        self.gate = nn.ModuleList(nn.Linear(dim, 2 * dim) for _ in range(layers))
+        self.depth = nn.ModuleList(nn.Conv1d(dim, dim, kernel, groups=dim) for _ in range(layers))
+
+    def forward(self, x, attn, conv, processed):
+        x = F.relu(self.conv2(F.relu(self.conv1(x.unsqueeze(1)))))
+        batch, channels, frames, bands = x.shape
+        x = self.embed(x.transpose(1, 2).reshape(batch, frames, channels * bands))
+        # One frame at each end has seen only the padding.
+        x = x[:, 1 : 1 + self.chunk]
+        unseen = (processed.unsqueeze(1) // 4 <= torch.arange(self.left).expand(batch, self.left)).flip(1)
+        mask = torch.cat([unseen, torch.zeros(batch, self.chunk, dtype=torch.bool)], dim=1)
+        new_attn, new_conv = [], []
+        for i in range(self.layers):
+            y = self.norms[3 * i](x + 0.5 * self.ffs[2 * i](x))
+            seen = torch.cat([attn[i].permute(1, 0, 2), y], dim=1)
+            new_attn.append(seen[:, -self.left :].permute(1, 0, 2))
+            q, _, _ = self.qkv[i](y).chunk(3, dim=2)
+            _, k, v = self.qkv[i](seen).chunk(3, dim=2)
+            split = lambda t: t.reshape(batch, -1, self.heads, self.dim // self.heads).transpose(1, 2)
+            scores = torch.matmul(split(q), split(k).transpose(2, 3)) / math.sqrt(self.dim // self.heads)
+            scores = scores.masked_fill(mask.unsqueeze(1).unsqueeze(2), -1000)
+            y = x + self.out[i](torch.matmul(scores.softmax(-1), split(v)).transpose(1, 2).reshape(batch, -1, self.dim))
+            g = F.glu(self.gate[i](self.norms[3 * i + 1](y)), dim=2)
+            seen = torch.cat([conv[i].permute(1, 0, 2), g], dim=1)
+            new_conv.append(seen[:, -(self.kernel - 1) :].permute(1, 0, 2))
+            y = y + self.depth[i](seen.transpose(1, 2)).transpose(1, 2)
+            x = self.norms[3 * i + 2](y + 0.5 * self.ffs[2 * i + 1](y))
+        return x, torch.stack(new_attn), torch.stack(new_conv)
+
+    def states(self):
+        return [
+            torch.zeros(self.layers, self.left, 1, self.dim),
+            torch.zeros(self.layers, self.kernel - 1, 1, self.dim),
+            torch.zeros(1, dtype=torch.int64),
+        ]
+
+    def meta(self):
+        pad = 3 + 8
+        return {
+            "model_type": "conformer", "version": "1", "model_author": "antiphon", "pad_length": pad,
+            "decode_chunk_len": 4 * self.chunk, "T": 4 * self.chunk + pad, "num_encoder_layers": self.layers,
+            "left_context": self.left, "encoder_dim": self.dim, "cnn_module_kernel": self.kernel,
+        }
+
+
+# ---------------------------------------------------------------- transducers around an encoder
+
+
+class Projected(nn.Module):
+    """An encoder and a linear layer on its frames. CTC heads end in log-probabilities."""
+
+    def __init__(self, encoder, dim, out, ctc=False):
+        super().__init__()
+        self.encoder, self.out, self.ctc = encoder, nn.Linear(dim, out), ctc
+
+    def forward(self, x, *states):
+        if isinstance(self.encoder, Zipformer2):
+            x, new = self.encoder(x, list(states))
+        else:
+            x, *new = self.encoder(x, *states)
+        x = self.out(x)
+        return (F.log_softmax(x, dim=-1) if self.ctc else x, *new)
+
+
+class Decoder(nn.Module):
+    """The stateless predictor: an embedding of the last two tokens and a grouped convolution over them."""
+
+    def __init__(self, vocabulary, dim, out, context=2):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, dim)
+        self.conv = nn.Conv1d(dim, dim, context, groups=max(1, dim // 4), bias=False)
+        self.out = nn.Linear(dim, out)
+
+    def forward(self, y):
+        known = self.embedding(y.clamp(min=0)) * (y >= 0).unsqueeze(-1)
+        return self.out(F.relu(self.conv(known.permute(0, 2, 1)).permute(0, 2, 1)).squeeze(1))
+
+
+class Joiner(nn.Module):
+    def __init__(self, dim, vocabulary):
+        super().__init__()
+        self.out = nn.Linear(dim, vocabulary)
+
+    def forward(self, encoder_out, decoder_out):
+        return self.out(torch.tanh(encoder_out + decoder_out))
+
+
+def calibrate(linear, spread, run):
+    """Rescales a layer so that over what `run` puts through it each output has mean 0 and deviation `spread`: random
+    weights alone say one token all day long, by margins that rounding could turn."""
+    seen = []
+    hook = linear.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach().flatten(0, -2)))
+    with torch.no_grad():
+        run()
+        hook.remove()
+        out = F.linear(torch.cat(seen), linear.weight)
+        scale = spread / out.std(dim=0).clamp(min=1e-4)
+        linear.weight.mul_(scale.unsqueeze(1))
+        linear.bias.copy_(-out.mean(dim=0) * scale)
+
+
+def streamed(head, features, chunk, total):
+    """The frames of a streaming encoder over whole features, chunk by chunk."""
+    states, frames = list(head.encoder.states()), []
+    with torch.no_grad():
+        for at in range(0, len(features) - total, chunk):
+            x, *new = head(torch.from_numpy(features[None, at : at + total]), *states)
+            states = new if len(new) == len(states) else [*new, states[-1] + chunk]
+            frames.append(x)
+    return torch.cat(frames, dim=1)
+
+
+def streaming(directory, encoder, width, joint, features, spec, meta, blank):
+    """Writes encoder.onnx, decoder.onnx, joiner.onnx. `spec` lists (state name, batch axis, whether it comes back)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    vocabulary = len(symbols())
+    states = encoder.states()
+    chunk, frames = meta["decode_chunk_len"], meta["T"]
+    head = Projected(encoder, width, joint).eval()
+    calibrate(head.out, 1.0, lambda: streamed(head, features, chunk, frames))
+    names = ["x"] + [n for n, _, _ in spec]
+    outputs = ["encoder_out"] + [f"new_{n}" for n, _, back in spec if back]
+    axes = {"x": {0: "N"}, "encoder_out": {0: "N"}}
+    for name, axis, back in spec:
+        axes[name] = {axis: "N"}
+        if back:
+            axes[f"new_{name}"] = {axis: "N"}
+    export(head, (torch.rand(1, frames, BINS), *states), directory / "encoder.onnx", names, outputs, axes, meta)
+    decoder = Decoder(vocabulary, joint, joint)
+    export(
+        decoder, (torch.zeros(3, 2, dtype=torch.int64),), directory / "decoder.onnx",
+        ["y"], ["decoder_out"], {"y": {0: "N"}, "decoder_out": {0: "N"}},
+        {"context_size": 2, "vocab_size": vocabulary},
+    )
+    joiner = Joiner(joint, vocabulary)
+    heard = streamed(head, features, chunk, frames)[0]
+    with torch.no_grad():
+        said = decoder(torch.randint(0, vocabulary, (len(heard), 2)))
+        calibrate(joiner.out, 2.5, lambda: joiner(heard, said))
+        joiner.out.bias[0] += blank
+        joiner.out.bias[1:3] -= 100.0
+    export(
+        joiner, (torch.rand(3, joint), torch.rand(3, joint)), directory / "joiner.onnx",
+        ["encoder_out", "decoder_out"], ["logit"],
+        {"encoder_out": {0: "N"}, "decoder_out": {0: "N"}, "logit": {0: "N"}}, {"joiner_dim": joint},
+    )
+    tokens_file(directory / "tokens.txt", symbols())
+    (directory / "bpe.vocab").write_text("".join(f"{p}\t{-i}\n" for i, p in enumerate(symbols())), encoding="utf-8")
+
+
+def symbols():
+    return ["<blk>", "<sos/eos>", "<unk>", *PIECES]
+
+
+# ---------------------------------------------------------------- offline models of FunASR
+
+
+class Block(nn.Module):
+    """Self-attention and a feed-forward layer, deaf to what lies behind each row's length."""
+
+    def __init__(self, dim, heads, hidden):
+        super().__init__()
+        self.dim, self.heads = dim, heads
+        self.norm1, self.norm2 = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+
+    def forward(self, x, mask):
+        batch = x.shape[0]
+        q, k, v = self.qkv(self.norm1(x)).chunk(3, dim=2)
+        split = lambda t: t.reshape(batch, -1, self.heads, self.dim // self.heads).transpose(1, 2)
+        scores = torch.matmul(split(q), split(k).transpose(2, 3)) / math.sqrt(self.dim // self.heads)
+        scores = scores.masked_fill(mask.unsqueeze(1).unsqueeze(2) == 0, -1e4)
+        y = torch.matmul(scores.softmax(-1), split(v)).transpose(1, 2).reshape(batch, -1, self.dim)
+        x = x + self.out(y)
+        return x + self.down(F.relu(self.up(self.norm2(x))))
+
+
+class Paraformer(nn.Module):
+    """Encoder, continuous integrate-and-fire, and a decoder that says all tokens at once."""
+
+    def __init__(self, vocabulary, dim=16):
+        super().__init__()
+        self.embed = nn.Linear(7 * BINS, dim)
+        self.blocks = nn.ModuleList(Block(dim, 2, 32) for _ in range(2))
+        self.conv, self.weigh = nn.Conv1d(dim, dim, 3, padding=1), nn.Linear(dim, 1)
+        self.decode = nn.ModuleList(Block(dim, 2, 32) for _ in range(1))
+        self.out = nn.Linear(dim, vocabulary)
+
+    def forward(self, speech, speech_lengths):
+        frames = torch.arange(speech.shape[1])
+        mask = (frames.unsqueeze(0) < speech_lengths.unsqueeze(1)).to(torch.float32)
+        x = self.embed(speech)
+        for block in self.blocks:
+            x = block(x, mask)
+        x = x * mask.unsqueeze(-1)
+        alphas = torch.sigmoid(self.weigh(F.relu(self.conv(x.transpose(1, 2)).transpose(1, 2)))).squeeze(-1)
+        alphas = 0.5 * alphas * mask
+        total = torch.cumsum(alphas, dim=1)
+        count = torch.floor(total[:, -1] + 0.45).to(torch.int32)
+        slots = torch.arange(int(1) * count.max()).to(torch.float32).reshape(1, -1, 1)
+        upper = torch.minimum(total.unsqueeze(1), slots + 1)
+        lower = torch.maximum((total - alphas).unsqueeze(1), slots)
+        acoustic = torch.matmul(torch.clamp(upper - lower, min=0), x)
+        said = (slots.squeeze(-1) < count.unsqueeze(1)).to(torch.float32)
+        for block in self.decode:
+            acoustic = block(acoustic, said)
+        fine = torch.repeat_interleave(alphas / 3, 3, dim=1)
+        fine = torch.cumsum(fine, dim=1)
+        step = torch.floor(fine) - torch.floor(F.pad(fine, (1, 0))[:, :-1])
+        peaks = torch.where(step > 0.5, torch.ones_like(fine), fine - torch.floor(fine) - 0.01)
+        return F.log_softmax(self.out(acoustic), dim=-1), count, alphas, peaks
+
+
+class SenseVoice(nn.Module):
+    """A CTC encoder in front of whose frames stand four queries: language, emotion, event, text normalisation."""
+
+    def __init__(self, vocabulary, tags, dim=16):
+        super().__init__()
+        self.queries = nn.Embedding(16, 7 * BINS)
+        self.embed = nn.Linear(7 * BINS, dim)
+        self.blocks = nn.ModuleList(Block(dim, 2, 32) for _ in range(2))
+        self.out = nn.Linear(dim, vocabulary)
+        said = torch.zeros(16, vocabulary)
+        for query, token in tags.items():
+            said[query, token] = 200.0
+        self.register_buffer("said", said)
+
+    def forward(self, x, x_length, language, text_norm):
+        batch = x.shape[0]
+        fixed = torch.tensor([[1, 2]]).expand(batch, 2)
+        queries = torch.cat([language.unsqueeze(1).long(), fixed, text_norm.unsqueeze(1).long()], dim=1)
+        x = torch.cat([self.queries(queries), x], dim=1)
+        frames = torch.arange(x.shape[1])
+        mask = (frames.unsqueeze(0) < (x_length + 4).unsqueeze(1)).to(torch.float32)
+        extra = F.pad(self.said[queries], (0, 0, 0, x.shape[1] - 4))
+        x = self.embed(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        return self.out(x) + extra
+
+
+def cmvn():
+    """Mean and deviation of log filter banks of 16-bit samples, as such models carry them."""
+    mean = np.tile(np.linspace(9.0, 6.0, BINS, dtype=np.float32), 7)
+    deviation = np.full(7 * BINS, 0.25, dtype=np.float32)
+    return -mean, deviation
+
+
+def lfr(features):
+    """Seven frames in one, every sixth, normalised: the input of the offline models."""
+    rows = [features[at : at + 7].reshape(-1) for at in range(0, len(features) - 6, 6)]
+    mean, deviation = cmvn()
+    x = torch.from_numpy(((np.stack(rows) + mean) * deviation).astype(np.float32))[None]
+    return x, torch.tensor([x.shape[1]], dtype=torch.int32)
+
+
+# ---------------------------------------------------------------- making
+
+
+def make_zipformer2(directory, spec, joint, features, blank, seed):
+    torch.manual_seed(seed)
+    encoder = Zipformer2(spec)
+    states = [(n, a, True) for n, a in encoder.state_names()]
+    streaming(
+        directory, encoder, max(spec["dims"]), joint, features, states, encoder.meta("streaming zipformer2"), blank,
+    )
+
+
+def make_zipformer2_ctc(directory, features, blank, seed):
+    torch.manual_seed(seed)
+    directory.mkdir(parents=True, exist_ok=True)
+    encoder = Zipformer2(TINY)
+    head = Projected(encoder, max(TINY["dims"]), len(symbols()), ctc=True)
+    calibrate(head.out, 2.5, lambda: streamed(head.eval(), features, 2 * TINY["chunk"], 2 * TINY["chunk"] + 13))
+    with torch.no_grad():
+        head.out.bias[0] += blank
+        head.out.bias[1:3] -= 100.0
+    names = encoder.state_names()
+    axes = {"x": {0: "N"}, "log_probs": {0: "N"}}
+    for name, axis in names:
+        axes[name] = axes[f"new_{name}"] = {axis: "N"}
+    export(
+        head, (torch.rand(1, 2 * TINY["chunk"] + 13, BINS), *encoder.states()), directory / "model.onnx",
+        ["x"] + [n for n, _ in names], ["log_probs"] + [f"new_{n}" for n, _ in names], axes,
+        encoder.meta("streaming ctc zipformer2"),
+    )
+    tokens_file(directory / "tokens.txt", symbols())
+
+
+def make_conformer(directory, features, blank, seed):
+    torch.manual_seed(seed)
+    encoder = Conformer()
+    meta = encoder.meta()
+    streaming(
+        directory, encoder, encoder.dim, 16, features,
+        [("attn_cache", 2, True), ("cnn_cache", 2, True), ("processed_frames", 0, False)], meta, blank,
+    )
+
+
+def make_paraformer(directory, features, seed):
+    torch.manual_seed(seed)
+    directory.mkdir(parents=True, exist_ok=True)
+    words = ["<blank>", "<s>", "</s>", *"你好支付查询航班退票".strip(), "bo@@", "ok", "fli@@", "ght", "hello", "<unk>"]
+    module = Paraformer(len(words))
+    x, lengths = lfr(features)
+    calibrate(module.weigh, 2.0, lambda: module.eval()(x, lengths))
+    calibrate(module.out, 4.0, lambda: module(x, lengths))
+    with torch.no_grad():
+        module.out.bias[:3] -= 100.0
+        module.out.bias[-1] -= 100.0
+    mean, deviation = (joined(f"{v:.5f}" for v in values) for values in cmvn())
+    export(
+        module, (torch.rand(2, 20, 7 * BINS), torch.tensor([20, 15], dtype=torch.int32)), directory / "model.onnx",
+        ["speech", "speech_lengths"], ["logits", "token_num", "us_alphas", "us_cif_peak"],
+        {
+            "speech": {0: "N", 1: "T"}, "speech_lengths": {0: "N"}, "logits": {0: "N", 1: "L"},
+            "token_num": {0: "N"}, "us_alphas": {0: "N", 1: "T"}, "us_cif_peak": {0: "N", 1: "U"},
+        },
+        {
+            "vocab_size": len(words), "model_type": "paraformer", "version": "1", "model_author": "antiphon",
+            "lfr_window_size": 7, "lfr_window_shift": 6, "neg_mean": mean, "inv_stddev": deviation,
+        },
+    )
+    tokens_file(directory / "tokens.txt", words)
+
+
+def make_sense_voice(directory, features, blank, seed):
+    torch.manual_seed(seed)
+    directory.mkdir(parents=True, exist_ok=True)
+    tags = ["<|zh|>", "<|en|>", "<|yue|>", "<|ja|>", "<|ko|>", "<|NEUTRAL|>", "<|Speech|>", "<|withitn|>", "<|woitn|>"]
+    words = ["<unk>", "<s>", "</s>", *"你好支付查询航班退票。", "▁book", "▁fl", "ight", "▁hello", *tags]
+    at = {w: i for i, w in enumerate(words)}
+    queries = {
+        0: at["<|zh|>"], 3: at["<|zh|>"], 4: at["<|en|>"], 7: at["<|yue|>"], 11: at["<|ja|>"], 12: at["<|ko|>"],
+        1: at["<|NEUTRAL|>"], 2: at["<|Speech|>"], 14: at["<|withitn|>"], 15: at["<|woitn|>"],
+    }
+    module = SenseVoice(len(words), queries)
+    x, lengths = lfr(features)
+    calibrate(module.out, 3.0, lambda: module.eval()(x, lengths, torch.tensor([0]), torch.tensor([14])))
+    with torch.no_grad():
+        module.out.bias[0] += blank
+        module.out.bias[-len(tags) :] -= 100.0
+        module.out.bias[1:3] -= 100.0
+    mean, deviation = (joined(f"{v:.5f}" for v in values) for values in cmvn())
+    one = torch.tensor([20, 15], dtype=torch.int32)
+    export(
+        module, (torch.rand(2, 20, 7 * BINS), one, torch.tensor([3, 4], dtype=torch.int32), torch.tensor([14, 15], dtype=torch.int32)),
+        directory / "model.onnx", ["x", "x_length", "language", "text_norm"], ["logits"],
+        {
+            "x": {0: "N", 1: "T"}, "x_length": {0: "N"}, "language": {0: "N"}, "text_norm": {0: "N"},
+            "logits": {0: "N", 1: "L"},
+        },
+        {
+            "vocab_size": len(words), "model_type": "sense_voice_ctc", "version": "1", "model_author": "antiphon",
+            "lfr_window_size": 7, "lfr_window_shift": 6, "normalize_samples": 0, "with_itn": 14, "without_itn": 15,
+            "lang_auto": 0, "lang_zh": 3, "lang_en": 4, "lang_yue": 7, "lang_ja": 11, "lang_ko": 12,
+            "neg_mean": mean, "inv_stddev": deviation,
+        },
+    )
+    tokens_file(directory / "tokens.txt", words)
+
+
+def make_audio(path, seconds=4.0):
+    """Something that moves like speech: voiced bursts of gliding pitch and formants, hiss between them."""
+    rng = np.random.default_rng(11)
+    t = np.arange(int(seconds * RATE)) / RATE
+    out = 0.002 * rng.standard_normal(t.size)
+    at = 0.2
+    while at < seconds - 0.6:
+        length = rng.uniform(0.15, 0.4)
+        here = (t >= at) & (t < at + length)
+        u = (t[here] - at) / length
+        pitch = rng.uniform(100, 220) * (1 + 0.2 * np.sin(3 * u))
+        phase = 2 * np.pi * np.cumsum(pitch) / RATE
+        formants = rng.uniform([300, 900, 2200], [800, 2000, 3200])
+        burst = np.zeros(u.size)
+        for harmonic in range(1, 25):
+            gain = sum(np.exp(-(((harmonic * pitch - f * (1 + 0.2 * u)) / 180.0) ** 2)) for f in formants)
+            burst += gain * np.sin(harmonic * phase)
+        out[here] += 0.25 * burst * np.sin(np.pi * u)
+        at += length + rng.uniform(0.03, 0.15)
+    samples = np.clip(np.round(out * 20_000), -32768, 32767).astype("<i2")
+    with wave.open(str(path), "wb") as f:
+        f.setnchannels(1), f.setsampwidth(2), f.setframerate(RATE)
+        f.writeframes(samples.tobytes())
+    return samples
+
+
+# ---------------------------------------------------------------- what the originals say
+
+
+def bank(samples, window, high, snip, scale):
+    import kaldi_native_fbank as knf
+
+    options = knf.FbankOptions()
+    options.frame_opts.dither = 0
+    options.frame_opts.samp_freq = RATE
+    options.frame_opts.snip_edges = snip
+    options.frame_opts.window_type = window
+    options.mel_opts.num_bins = BINS
+    options.mel_opts.high_freq = high
+    fbank = knf.OnlineFbank(options)
+    fbank.accept_waveform(RATE, (samples.astype(np.float32) * scale).tolist())
+    fbank.input_finished()
+    return np.stack([fbank.get_frame(i) for i in range(fbank.num_frames_ready)])
+
+
+def transducer(directory, samples, chunk, total, method, hotwords="", score=1.5, model=""):
+    """Tokens and times of sherpa-onnx for the samples and as much silence as completes their last chunk."""
+    import sherpa_onnx
+
+    options = {}
+    if hotwords:
+        options = dict(modeling_unit="cjkchar+bpe", bpe_vocab=str(directory / "bpe.vocab"), hotwords_score=score)
+    recognizer = sherpa_onnx.OnlineRecognizer.from_transducer(
+        tokens=str(directory / "tokens.txt"), encoder=str(directory / f"encoder{model}.onnx"),
+        decoder=str(directory / "decoder.onnx"), joiner=str(directory / "joiner.onnx"), num_threads=1,
+        decoding_method=method, max_active_paths=4, **options,
+    )
+    stream = recognizer.create_stream(hotwords) if hotwords else recognizer.create_stream()
+    return listen(recognizer, stream, samples, chunk, total)
+
+
+def listen(recognizer, stream, samples, chunk, total):
+    frames = (samples.size + 80) // 160
+    chunks = -(-frames // chunk)
+    wanted = (chunks * chunk + total - chunk + 3) * 160
+    padded = np.concatenate([samples.astype(np.float32) / 32768, np.zeros(wanted - samples.size, np.float32)])
+    stream.accept_waveform(RATE, padded)
+    steps = 0
+    while recognizer.is_ready(stream):
+        recognizer.decode_stream(stream)
+        steps += 1
+    assert steps == chunks, (steps, chunks)
+    return {"tokens": recognizer.tokens(stream), "times": [round(t, 3) for t in recognizer.timestamps(stream)]}
+
+
+def offline(recognizer, samples):
+    stream = recognizer.create_stream()
+    stream.accept_waveform(RATE, samples.astype(np.float32) / 32768)
+    recognizer.decode_stream(stream)
+    result = stream.result
+    return {"text": result.text, "tokens": list(result.tokens), "times": [round(t, 3) for t in result.timestamps]}
+
+
+def oracle(root, samples):
+    import onnxruntime
+    import sherpa_onnx
+
+    out = {}
+    for name, chunk, total in [("zipformer2", 32, 45), ("conformer", 32, 43)]:
+        directory = root / name
+        found = {"greedy": transducer(directory, samples, chunk, total, "greedy_search")}
+        found["beam"] = transducer(directory, samples, chunk, total, "modified_beam_search")
+        session = onnxruntime.InferenceSession(str(directory / "encoder.onnx"))
+        features = bank(samples, "povey", -400, False, 1 / 32768)[:total]
+        feeds = {"x": features[None]}
+        for value in session.get_inputs()[1:]:
+            shape = [1 if isinstance(d, str) else d for d in value.shape]
+            feeds[value.name] = np.zeros(shape, np.int64 if "int64" in value.type else np.float32)
+        first = session.run(None, feeds)[0][0]
+        found["encoder"] = {"shape": list(first.shape), "values": [round(float(v), 5) for v in first.flatten()]}
+        out[name] = found
+    directory = root / "zipformer2"
+    phrases = "BOOK FLIGHT\n支付\nPARIS"
+    out["zipformer2"]["hints"] = {
+        "phrases": phrases.split("\n"), "score": 2.5,
+        **transducer(directory, samples, 32, 45, "modified_beam_search", phrases.replace("\n", "/"), 2.5),
+    }
+    out["zipformer2"]["int8"] = transducer(directory, samples, 32, 45, "greedy_search", model=".int8")
+    directory = root / "zipformer2-ctc"
+    recognizer = sherpa_onnx.OnlineRecognizer.from_zipformer2_ctc(
+        tokens=str(directory / "tokens.txt"), model=str(directory / "model.onnx"), num_threads=1,
+    )
+    out["zipformer2-ctc"] = {"greedy": listen(recognizer, recognizer.create_stream(), samples, 32, 45)}
+    directory = root / "paraformer"
+    recognizer = sherpa_onnx.OfflineRecognizer.from_paraformer(
+        paraformer=str(directory / "model.onnx"), tokens=str(directory / "tokens.txt"), num_threads=1,
+    )
+    out["paraformer"] = offline(recognizer, samples)
+    directory = root / "sense-voice"
+    for language in ["", "en"]:
+        recognizer = sherpa_onnx.OfflineRecognizer.from_sense_voice(
+            model=str(directory / "model.onnx"), tokens=str(directory / "tokens.txt"), num_threads=1,
+            language=language, use_itn=language == "en",
+        )
+        out[f"sense-voice-{language or 'auto'}"] = offline(recognizer, samples)
+    streaming_bank = bank(samples, "povey", -400, False, 1 / 32768)
+    offline_bank = bank(samples, "hamming", 0, True, 1.0)
+    out["bank"] = {
+        name: {
+            "frames": len(found), "first": [round(float(v), 4) for v in found[0]],
+            "middle": [round(float(v), 4) for v in found[150]],
+        }
+        for name, found in [("streaming", streaming_bank), ("offline", offline_bank)]
+    }
+    return out
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("directory", type=Path, help="where the models and expected.json go")
+    parser.add_argument("--large", action="store_true", help="one model of a real one's size, without expectations")
+    options = parser.parse_args()
+    root = options.directory
+    root.mkdir(parents=True, exist_ok=True)
+    samples = make_audio(root / AUDIO)
+    heard = bank(samples, "povey", -400, False, 1 / 32768)
+    if options.large:
+        make_zipformer2(root, LARGE, 512, heard, 6.0, 5)
+        quantize(root / "encoder.onnx", root / "encoder.int8.onnx")
+        return
+    whole = bank(samples, "hamming", 0, True, 1.0)
+    make_zipformer2(root / "zipformer2", TINY, 16, heard, 5.0, 1)
+    quantize(root / "zipformer2" / "encoder.onnx", root / "zipformer2" / "encoder.int8.onnx")
+    make_zipformer2_ctc(root / "zipformer2-ctc", heard, 4.0, 2)
+    make_conformer(root / "conformer", heard, 5.0, 3)
+    make_paraformer(root / "paraformer", whole, 4)
+    make_sense_voice(root / "sense-voice", whole, 6.0, 5)
+    (root / "expected.json").write_text(json.dumps(oracle(root, samples), ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
