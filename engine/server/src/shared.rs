@@ -284,6 +284,8 @@ pub(crate) fn recognizers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>
         pocketsphinx: config.recognizer.pocketsphinx.clone(),
         whisper: config.recognizer.whisper.clone(),
         remote: config.recognizer.remote.clone(),
+        transducer: config.recognizer.transducer.clone(),
+        paraformer: config.recognizer.paraformer.clone(),
     };
     let names = std::iter::once(&config.recognizer.engine).chain(&config.recognizer.fallback);
     names.map(|name| Ok(open_engine(name, &settings)?)).collect()

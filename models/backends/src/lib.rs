@@ -6,6 +6,8 @@
 //! | `pocketsphinx` | `pocketsphinx` | Debian's libpocketsphinx, any model folder |
 //! | `whisper` | `whisper` | whisper.cpp, any ggml file |
 //! | `remote` | `remote` | services in the shapes of Deepgram, OpenAI, FunASR, vosk |
+//! | `transducer` | `transducer` | streaming zipformers and conformers, CTC: any k2 or sherpa folder |
+//! | `paraformer` | `paraformer` | Paraformer and SenseVoice: any sherpa folder |
 //! | `flite` | `flite` | English voices, linked |
 //! | `espeak` | `espeak` | a hundred languages, as a subprocess |
 //!
@@ -18,6 +20,8 @@ mod conformance;
 pub mod espeak;
 #[cfg(feature = "flite")]
 pub mod flite;
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
+mod onnx;
 #[cfg(feature = "pocketsphinx")]
 pub mod pocketsphinx;
 mod registry;
@@ -32,6 +36,6 @@ pub mod whisper;
 pub use registry::{engine_names, open_engine, open_voice, voice_names};
 pub use scripted::Script;
 pub use settings::{
-    CacheSettings, EngineSettings, Key, PocketSphinxSettings, RemoteSettings, RemoteShape, SphinxModel,
-    VoiceSettings, WhisperSettings,
+    CacheSettings, EngineSettings, Key, ParaformerSettings, PocketSphinxSettings, RemoteSettings,
+    RemoteShape, SphinxModel, TransducerSettings, VoiceSettings, WhisperSettings,
 };

@@ -9,11 +9,13 @@ use crate::scripted::Scripted;
 use crate::settings::{EngineSettings, VoiceSettings};
 
 /// Every recogniser there is, and whether this build has it.
-const ENGINES: [(&str, bool); 4] = [
-    ("remote", cfg!(feature = "remote")),
+const ENGINES: [(&str, bool); 6] = [
     ("scripted", true),
     ("pocketsphinx", cfg!(feature = "pocketsphinx")),
     ("whisper", cfg!(feature = "whisper")),
+    ("remote", cfg!(feature = "remote")),
+    ("transducer", cfg!(feature = "transducer")),
+    ("paraformer", cfg!(feature = "paraformer")),
 ];
 
 /// Every voice there is, and whether this build has it.
@@ -44,6 +46,10 @@ pub fn open_engine(name: &str, settings: &EngineSettings) -> Result<Arc<dyn Engi
         "remote" => Ok(Arc::new(crate::remote::Remote::open(&settings.remote)?)),
         #[cfg(feature = "whisper")]
         "whisper" => Ok(Arc::new(crate::whisper::Whisper::open(&settings.whisper)?)),
+        #[cfg(feature = "transducer")]
+        "transducer" => crate::onnx::transducer(&settings.transducer),
+        #[cfg(feature = "paraformer")]
+        "paraformer" => crate::onnx::paraformer(&settings.paraformer),
         _ => Err(RecognizeError::Engine { engine: "engines", message: unknown(name, &ENGINES) }),
     }
 }

@@ -19,6 +19,10 @@ pub struct EngineSettings {
     pub whisper: WhisperSettings,
     /// A service elsewhere.
     pub remote: RemoteSettings,
+    /// Model and limits of the streaming transducer.
+    pub transducer: TransducerSettings,
+    /// Model and limits of Paraformer or SenseVoice.
+    pub paraformer: ParaformerSettings,
 }
 
 /// A secret: shown by nothing, written by nobody.
@@ -174,6 +178,84 @@ pub struct WhisperSettings {
 impl Default for WhisperSettings {
     fn default() -> Self {
         Self { model: PathBuf::new(), threads: 2, gpu: false }
+    }
+}
+
+/// Settings of the streaming transducer.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TransducerSettings {
+    /// The model's folder, as published: `encoder*.onnx`, `decoder*.onnx`, `joiner*.onnx` (or one `model*.onnx` of CTC),
+    /// `tokens.txt`, `bpe.model`.
+    pub model: PathBuf,
+    /// Whether eight-bit weights are taken where the folder has them.
+    pub int8: bool,
+    /// The languages it speaks, by primary subtag; empty: all it is asked for.
+    pub languages: Vec<String>,
+    /// Ways of understanding that are followed at once, 1 to 32.
+    pub paths: usize,
+    /// The same where there are hints.
+    pub hinted_paths: usize,
+    /// What a hinted phrase's token is worth, in log-probability.
+    pub boost: f32,
+    /// The most streams computed in one run.
+    pub rows: usize,
+    /// Threads of one run.
+    pub threads: usize,
+    /// ONNX Runtime's shared library, to compute with it instead of in Rust; wants a build with the feature `ort`.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+impl Default for TransducerSettings {
+    fn default() -> Self {
+        Self {
+            model: PathBuf::new(),
+            int8: true,
+            languages: Vec::new(),
+            paths: 1,
+            hinted_paths: 4,
+            boost: 1.5,
+            rows: 16,
+            threads: 1,
+            onnxruntime: None,
+        }
+    }
+}
+
+/// Settings of Paraformer and SenseVoice.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ParaformerSettings {
+    /// The model's folder, as published: one `model*.onnx` and `tokens.txt`.
+    pub model: PathBuf,
+    /// Whether eight-bit weights are taken where the folder has them.
+    pub int8: bool,
+    /// The languages it speaks, by primary subtag; empty: all it is asked for.
+    pub languages: Vec<String>,
+    /// Whether SenseVoice writes numbers as figures.
+    pub written: bool,
+    /// How much more must be said until interim words are computed; 0: none.
+    pub partial_ms: u32,
+    /// The most streams computed in one run.
+    pub rows: usize,
+    /// Threads of one run.
+    pub threads: usize,
+    /// ONNX Runtime's shared library, to compute with it instead of in Rust; wants a build with the feature `ort`.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+impl Default for ParaformerSettings {
+    fn default() -> Self {
+        Self {
+            model: PathBuf::new(),
+            int8: true,
+            languages: Vec::new(),
+            written: false,
+            partial_ms: 1_000,
+            rows: 8,
+            threads: 1,
+            onnxruntime: None,
+        }
     }
 }
 

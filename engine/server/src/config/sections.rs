@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use antiphon_models_backends::{PocketSphinxSettings, RemoteSettings, Script, WhisperSettings};
+use antiphon_models_backends::{
+    ParaformerSettings, PocketSphinxSettings, RemoteSettings, Script, TransducerSettings, WhisperSettings,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{Length, Secret};
@@ -79,7 +81,7 @@ pub(crate) struct CallSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RecognizerSection {
-    /// `pocketsphinx`, `whisper` or `scripted`.
+    /// `pocketsphinx`, `whisper`, `transducer`, `paraformer` or `scripted`.
     pub(crate) engine: String,
     /// Engines that take over where the first one fails, in this order.
     pub(crate) fallback: Vec<String>,
@@ -96,6 +98,12 @@ pub(crate) struct RecognizerSection {
     /// A service elsewhere.
     #[serde(skip_serializing)]
     pub(crate) remote: RemoteSettings,
+    /// Model and limits of the streaming transducer.
+    #[serde(skip_serializing)]
+    pub(crate) transducer: TransducerSettings,
+    /// Model and limits of Paraformer or SenseVoice.
+    #[serde(skip_serializing)]
+    pub(crate) paraformer: ParaformerSettings,
     /// What the scripted recogniser hears.
     #[serde(skip_serializing)]
     pub(crate) scripted: Script,
@@ -206,6 +214,8 @@ impl Default for RecognizerSection {
             pocketsphinx: PocketSphinxSettings::default(),
             whisper: WhisperSettings::default(),
             remote: RemoteSettings::default(),
+            transducer: TransducerSettings::default(),
+            paraformer: ParaformerSettings::default(),
             scripted: Script::default(),
         }
     }

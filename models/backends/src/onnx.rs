@@ -1,0 +1,63 @@
+//! Engines of published ONNX models, opened as they are configured.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use antiphon_models_onnx::{LoadError, Precision, Runtime};
+use antiphon_models_speech::{Engine, RecognizeError};
+
+#[cfg(feature = "transducer")]
+pub(crate) fn transducer(settings: &crate::TransducerSettings) -> Result<Arc<dyn Engine>, RecognizeError> {
+    use antiphon_models_onnx::{TransducerEngine, TransducerOptions};
+
+    let engine = TransducerEngine::open(TransducerOptions {
+        folder: settings.model.clone(),
+        precision: precision(settings.int8),
+        languages: settings.languages.clone(),
+        paths: settings.paths,
+        hinted_paths: settings.hinted_paths,
+        boost: settings.boost,
+        rows: settings.rows,
+        threads: settings.threads,
+        runtime: runtime(settings.onnxruntime.as_ref()),
+    });
+    Ok(Arc::new(engine.map_err(|e| refused("transducer", &settings.model, &e))?))
+}
+
+#[cfg(feature = "paraformer")]
+pub(crate) fn paraformer(settings: &crate::ParaformerSettings) -> Result<Arc<dyn Engine>, RecognizeError> {
+    use antiphon_media_frame::Span;
+    use antiphon_models_onnx::{ParaformerEngine, ParaformerOptions};
+
+    let engine = ParaformerEngine::open(ParaformerOptions {
+        folder: settings.model.clone(),
+        precision: precision(settings.int8),
+        languages: settings.languages.clone(),
+        written: settings.written,
+        partial_every: Span::from_millis(settings.partial_ms.into()),
+        rows: settings.rows,
+        threads: settings.threads,
+        runtime: runtime(settings.onnxruntime.as_ref()),
+    });
+    Ok(Arc::new(engine.map_err(|e| refused("paraformer", &settings.model, &e))?))
+}
+
+fn precision(int8: bool) -> Precision {
+    if int8 { Precision::Int8 } else { Precision::Float }
+}
+
+fn runtime(library: Option<&PathBuf>) -> Runtime {
+    library.map_or(Runtime::Rten, |library| Runtime::Ort { library: library.clone() })
+}
+
+fn refused(engine: &'static str, folder: &Path, error: &LoadError) -> RecognizeError {
+    match error {
+        LoadError::Missing { .. } | LoadError::File { .. } => RecognizeError::MissingModel {
+            engine,
+            what: "model",
+            path: folder.display().to_string(),
+            advice: format!("{error}: set `recognizer.{engine}.model` to the folder of a published model"),
+        },
+        _ => RecognizeError::Engine { engine, message: format!("{}: {error}", folder.display()) },
+    }
+}
