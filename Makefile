@@ -109,6 +109,8 @@ bench-once:
 test-features:
 	$(call say,Tests of the speech engines with whisper among them)
 	cargo nextest run --locked --package antiphon-models-backends --all-features
+	$(call say,Tests of the ONNX models against what sherpa-onnx says)
+	cargo nextest run --locked --package antiphon-models-onnx --features rten
 	$(call say,Tests of the codecs with G.729 among them)
 	cargo nextest run --locked --package antiphon-media-codec --features g729
 
