@@ -31,7 +31,8 @@ pub(crate) use records::{CdrSection, StoreSection, Webhook};
 pub(crate) use route::{Route, Whence};
 pub(crate) use secret::Secret;
 pub(crate) use sections::{
-    CallSection, FlowSection, Http, LogSection, Media, RecognizerSection, Sip, Supervision, VoiceSection,
+    CallSection, FlowSection, Http, LogSection, Media, ModelsSection, RecognizerSection, Sip, Supervision,
+    VoiceSection,
 };
 pub(crate) use template::Template;
 pub(crate) use trunk::{Dtmf, Nat, Register, Srtp, Trunk};
@@ -51,6 +52,7 @@ pub(crate) struct Config {
     pub(crate) call: CallSection,
     pub(crate) recognizer: RecognizerSection,
     pub(crate) pool: PoolSection,
+    pub(crate) models: ModelsSection,
     pub(crate) voice: VoiceSection,
     pub(crate) flow: FlowSection,
     pub(crate) log: LogSection,
@@ -93,6 +95,7 @@ impl Default for Config {
             call: CallSection::default(),
             recognizer: RecognizerSection::default(),
             pool: PoolSection::default(),
+            models: ModelsSection::default(),
             voice: VoiceSection::default(),
             flow: FlowSection::default(),
             log: LogSection::default(),
@@ -322,7 +325,7 @@ mod tests {
             ("[[pool.period]]\nfrom = \"24:00\"\nto = \"07:00\"", "no time of the day"),
             ("[[pool.period]]\nfrom = \"07:00\"\nto = \"07:00\"", "begins when it ends"),
             ("[[tenant]]\nname = \"a\"\nweight = 0.0", "tenant.a.weight"),
-            ("[recognizer]\nfallback = [\"pocketsphinx\"]", "names pocketsphinx again"),
+            ("[recognizer]\nengine = \"pocketsphinx\"\nfallback = [\"pocketsphinx\"]", "names pocketsphinx again"),
             ("[recognizer]\nendpoint = \"20\"", "no length of time"),
             ("[http]\nlisten = \"0.0.0.0:8080\"", "http.token"),
             ("[media]\ncodecs = [\"G729\"]", "G729"),

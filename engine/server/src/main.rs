@@ -22,6 +22,7 @@ mod http_action;
 mod inbound;
 mod line;
 mod media_address;
+mod models;
 mod mouth;
 mod place;
 mod preview;
@@ -65,6 +66,9 @@ enum Command {
     /// Check a flow, or talk to it by typing
     #[command(subcommand)]
     Flow(commands::flow::Command),
+    /// Published models: list, pull, verify, remove
+    #[command(subcommand)]
+    Models(commands::models::Command),
     /// Show call records
     #[command(subcommand)]
     Cdr(commands::cdr::Command),
@@ -88,6 +92,7 @@ fn main() -> std::process::ExitCode {
         Command::Load(args) => commands::load::run(&args),
         Command::Transcribe(args) => commands::transcribe::run(&args),
         Command::Flow(command) => commands::flow::run(&command),
+        Command::Models(command) => commands::models::run(&command),
         Command::Cdr(command) => commands::cdr::run(&command),
         Command::Pool(command) => commands::pool::run(&command),
         Command::Demo(args) => commands::demo::run(&args),

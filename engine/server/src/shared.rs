@@ -1,6 +1,6 @@
 //! What all calls of a server share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -26,6 +26,7 @@ use crate::calls::Calls;
 use crate::config::Config;
 use crate::ears;
 use crate::line::Dialogs;
+use crate::models;
 use crate::mouth::Mouth;
 use crate::renegotiate::format_of;
 use crate::setup::Door;
@@ -117,10 +118,12 @@ impl Flows {
 
 impl Shared {
     /// Opens models, voices, ports and threads.
-    pub(crate) fn open(config: Config) -> anyhow::Result<Arc<Self>> {
+    pub(crate) fn open(mut config: Config) -> anyhow::Result<Arc<Self>> {
         let (first, last) = config.media.rtp_ports;
         let flows = Flows::load(&config)?;
         check_music(&config)?;
+        let languages: BTreeSet<String> = flows.all().map(|flow| flow.language().primary()).collect();
+        models::settle(&mut config, &languages.into_iter().collect::<Vec<_>>())?;
         let engines = recognizers(&config)?;
         for engine in &engines {
             warm_up(engine.as_ref(), &flows);
@@ -279,6 +282,8 @@ pub(crate) fn recognizers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>
     if config.recognizer.engine == "none" {
         return Ok(Vec::new());
     }
+    let mut config = config.clone();
+    models::settle(&mut config, &[])?;
     let settings = EngineSettings {
         scripted: config.recognizer.scripted.clone(),
         pocketsphinx: config.recognizer.pocketsphinx.clone(),

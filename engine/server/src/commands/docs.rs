@@ -64,6 +64,7 @@ mod tests {
                     "tls",
                     "ws",
                     "cdr",
+                    "models",
                 ];
                 (known.contains(&section) && default.starts_with('`'))
                     .then(|| format!("{key} = {}\n", default.trim_matches('`')))

@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod docs;
 pub(crate) mod flow;
 pub(crate) mod load;
+pub(crate) mod models;
 pub(crate) mod output;
 pub(crate) mod pool;
 pub(crate) mod serve;

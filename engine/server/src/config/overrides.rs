@@ -21,7 +21,7 @@ pub(crate) struct Overrides {
     /// Flow that answers calls [default: the built-in bank line]
     #[arg(long, env = "ANTIPHON_FLOW", value_name = "FILE")]
     pub(crate) flow: Option<PathBuf>,
-    /// Recogniser: pocketsphinx, whisper or scripted [default: pocketsphinx]
+    /// Recogniser: auto, pocketsphinx, whisper or scripted [default: auto]
     #[arg(long, env = "ANTIPHON_ENGINE", value_name = "NAME")]
     pub(crate) engine: Option<String>,
     /// RTP ports, FIRST-LAST [default: 20000-29999]

@@ -81,7 +81,7 @@ pub(crate) struct CallSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RecognizerSection {
-    /// `pocketsphinx`, `whisper`, `transducer`, `paraformer` or `scripted`.
+    /// `auto`, `pocketsphinx`, `whisper`, `transducer`, `paraformer` or `scripted`.
     pub(crate) engine: String,
     /// Engines that take over where the first one fails, in this order.
     pub(crate) fallback: Vec<String>,
@@ -107,6 +107,18 @@ pub(crate) struct RecognizerSection {
     /// What the scripted recogniser hears.
     #[serde(skip_serializing)]
     pub(crate) scripted: Script,
+}
+
+/// `[models]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ModelsSection {
+    /// Where pulled models lie; this user's data folder where it is not said.
+    pub(crate) dir: Option<PathBuf>,
+    /// Addresses and folders that are looked into before the publisher.
+    pub(crate) mirror: Vec<String>,
+    /// Whether the publisher is never asked.
+    pub(crate) mirrors_only: bool,
 }
 
 /// `[voice]`
@@ -207,7 +219,7 @@ impl Default for CallSection {
 impl Default for RecognizerSection {
     fn default() -> Self {
         Self {
-            engine: "pocketsphinx".into(),
+            engine: crate::models::AUTO.into(),
             fallback: Vec::new(),
             workers: std::thread::available_parallelism().map_or(1, Into::into),
             endpoint: Length::millis(600),
