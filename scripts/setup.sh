@@ -40,7 +40,7 @@ test_packages=(
 # Fetches the library of a telephone in a web page. Node.js from elsewhere brings its own, beside which Debian's has no room.
 command -v npm >/dev/null || test_packages+=(npm)
 
-rust_minimum=1.90.0
+rust_minimum=1.94.0
 nextest_minimum=0.9.100
 nextest_version=0.9.128
 deny_version=0.20.2

@@ -103,7 +103,7 @@ impl Default for AgentConfig {
             max_calls: 1_000,
             max_connections: 1_024,
             max_transactions: 20_000,
-            incoming_queue: 64,
+            incoming_queue: 512,
             ring_limit: Duration::from_secs(180),
             stream_idle: Duration::from_secs(3_600),
             t1: Duration::from_millis(500),
