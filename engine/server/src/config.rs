@@ -325,7 +325,10 @@ mod tests {
             ("[[pool.period]]\nfrom = \"24:00\"\nto = \"07:00\"", "no time of the day"),
             ("[[pool.period]]\nfrom = \"07:00\"\nto = \"07:00\"", "begins when it ends"),
             ("[[tenant]]\nname = \"a\"\nweight = 0.0", "tenant.a.weight"),
-            ("[recognizer]\nengine = \"pocketsphinx\"\nfallback = [\"pocketsphinx\"]", "names pocketsphinx again"),
+            (
+                "[recognizer]\nengine = \"pocketsphinx\"\nfallback = [\"pocketsphinx\"]",
+                "names pocketsphinx again",
+            ),
             ("[recognizer]\nendpoint = \"20\"", "no length of time"),
             ("[http]\nlisten = \"0.0.0.0:8080\"", "http.token"),
             ("[media]\ncodecs = [\"G729\"]", "G729"),
