@@ -91,7 +91,7 @@ pub struct StreamHandle {
 }
 
 impl StreamHandle {
-    /// Changes what may be said; see [`Lane::hint`].
+    /// Changes what may be said; see [`Lane::hint`](crate::Lane::hint).
     pub fn hint(&self, hints: Hints) {
         self.inbox.tell(self.slot, Command::Hint(hints));
     }
@@ -101,7 +101,7 @@ impl StreamHandle {
         self.inbox.tell(self.slot, Command::Endpoint(endpoint));
     }
 
-    /// Opens or shuts the ear; see [`Lane::listen`].
+    /// Opens or shuts the ear; see [`Lane::listen`](crate::Lane::listen).
     pub fn listen(&self, on: bool) {
         self.inbox.tell(self.slot, Command::Listen(on));
     }

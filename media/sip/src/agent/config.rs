@@ -43,7 +43,7 @@ pub struct AgentConfig {
     /// Transactions held at once, finished ones included, before new calls are refused with 503. At twice as many
     /// every request is.
     pub max_transactions: usize,
-    /// Calls that may wait to be taken from the receiver of [`Agent::bind`]; one more is refused with 503.
+    /// Calls that may wait to be taken from the receiver of [`Agent::bind`](crate::Agent::bind); one more is refused with 503.
     pub incoming_queue: usize,
     /// How long an incoming call may stay undecided before it is refused with 480.
     pub ring_limit: Duration,
