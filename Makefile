@@ -103,7 +103,7 @@ test-doc:
 .PHONY: bench-once
 bench-once:
 	$(call say,Benches run once as tests)
-	cargo test --locked --workspace --bench '*'
+	cargo test --locked --workspace --bench '*' --features antiphon-models-onnx/rten
 
 .PHONY: test-features
 test-features:
