@@ -98,7 +98,7 @@ impl Hearing {
                 config: config.clone(),
                 audio,
                 endpointing,
-                // A client that takes no words for thousands of them is cut off by whoever reads the channel.
+                // Whoever reads gives a client that takes nothing up long before so many events wait.
                 sink: Box::new(move |event| {
                     let _ = tell.try_send((index, event));
                 }),
