@@ -216,6 +216,7 @@ impl Agent {
             config,
             stop,
             closing: CancellationToken::new(),
+            answering: Arc::default(),
             incoming,
             legs: Mutex::new(HashMap::new()),
             acknowledged,
@@ -305,16 +306,18 @@ impl Agent {
         let mut farewells = Vec::new();
         let legs: Vec<Arc<Leg>> = lock(&self.core.legs).values().cloned().collect();
         for leg in legs {
-            if leg.phase() == Phase::Established {
-                farewells.push(tokio::spawn(async move { leg.bye(Vec::new(), End::Lost).await.ok() }));
-            }
+            farewells.push(tokio::spawn(async move {
+                // Who answered a call may not say BYE before the ACK has come (RFC 3261 §15).
+                leg.left(Phase::Early).await;
+                leg.bye(Vec::new(), End::Lost).await.ok();
+            }));
         }
         let all = async {
             for farewell in farewells {
                 farewell.await.ok();
             }
-            // Refusals and CANCELs need no answer, but have to leave.
-            while self.stats().calls > 0 {
+            // Refusals and CANCELs have to leave.
+            while self.stats().calls > 0 || Arc::strong_count(&self.core.answering) > 1 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
@@ -384,12 +387,13 @@ async fn dispatch(core: Arc<Core>, mut transactions: mpsc::UnboundedReceiver<Tra
         };
         // A task a request: the gate bounds how many transactions there are.
         if let Some(task) = route(&core, tx) {
-            let stop = core.stop.clone();
+            let (stop, answering) = (core.stop.clone(), Arc::clone(&core.answering));
             tokio::spawn(async move {
                 tokio::select! {
                     () = stop.cancelled() => {}
                     () = task => {}
                 }
+                drop(answering);
             });
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) stop: CancellationToken,
     /// No new calls; those under way end.
     pub(crate) closing: CancellationToken,
+    /// Held by each task that answers a request.
+    pub(crate) answering: Arc<()>,
     pub(crate) incoming: mpsc::Sender<IncomingCall>,
     pub(crate) legs: Mutex<HashMap<DialogId, Arc<Leg>>>,
     pub(crate) acknowledged: AcknowledgedCalls,
