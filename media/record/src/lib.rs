@@ -18,4 +18,4 @@ pub use sidecar::{
     Key, MediaEntry, ResponseEntry, Sidecar, SidecarError, Stretch, TranscriptEntry, TranscriptWord,
 };
 pub use timeline::{Channel, Gap, GapCause};
-pub use wav::{RecoverError, Recovered, recover, write_wav_mono};
+pub use wav::{RecoverError, Recovered, recover, wav_mono, write_wav_mono};

@@ -17,16 +17,31 @@ pub(crate) const MOST_DATA: u32 = u32::MAX - 1_023;
 /// # Errors
 /// The file system's; `InvalidInput` for more than 4 GiB.
 pub fn write_wav_mono(path: &Path, pcm: &[i16], rate: SampleRate) -> io::Result<()> {
-    let bytes = u32::try_from(pcm.len().saturating_mul(2)).ok().filter(|bytes| *bytes <= MOST_DATA);
-    let Some(bytes) = bytes else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "more sound than a WAV file can hold"));
-    };
+    // What does not fit must not leave an empty file.
+    data_of(pcm)?;
     let mut out = BufWriter::new(File::create(path)?);
-    out.write_all(&header(rate, 1, bytes))?;
-    for sample in pcm {
-        out.write_all(&sample.to_le_bytes())?;
-    }
+    write_mono(&mut out, pcm, rate)?;
     out.flush()
+}
+
+/// The same as octets.
+///
+/// # Errors
+/// `InvalidInput` for more than 4 GiB.
+pub fn wav_mono(pcm: &[i16], rate: SampleRate) -> io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(HEADER + pcm.len() * 2);
+    write_mono(&mut out, pcm, rate)?;
+    Ok(out)
+}
+
+fn write_mono(out: &mut impl Write, pcm: &[i16], rate: SampleRate) -> io::Result<()> {
+    out.write_all(&header(rate, 1, data_of(pcm)?))?;
+    pcm.iter().try_for_each(|sample| out.write_all(&sample.to_le_bytes()))
+}
+
+fn data_of(pcm: &[i16]) -> io::Result<u32> {
+    let bytes = u32::try_from(pcm.len().saturating_mul(2)).ok().filter(|bytes| *bytes <= MOST_DATA);
+    bytes.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "more sound than a WAV file can hold"))
 }
 
 /// Why a recording could not be repaired.

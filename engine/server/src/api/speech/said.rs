@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use antiphon_engine_service::openai::{self, Audio, PCM_RATE, Speech};
 use antiphon_media_codec::resample;
-use antiphon_media_frame::SampleRate;
+use antiphon_media_record::wav_mono;
 use antiphon_models_speech::SynthesizeError;
 use axum::Json;
 use axum::body::Bytes;
@@ -56,7 +56,10 @@ pub(in super::super) async fn speech(State(api): State<Arc<Api>>, body: Bytes) -
     let kind = HeaderValue::from_static(asked.response_format.media_type());
     let octets = match asked.response_format {
         Audio::Pcm => octets(&resample(&pcm, rate, PCM_RATE)),
-        _ => wav(&pcm, rate),
+        _ => match wav_mono(&pcm, rate) {
+            Ok(octets) => octets,
+            Err(error) => return failed(&error.to_string()),
+        },
     };
     ([(header::CONTENT_TYPE, kind)], octets).into_response()
 }
@@ -68,21 +71,4 @@ fn failed(message: &str) -> Response {
 
 fn octets(pcm: &[i16]) -> Vec<u8> {
     pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect()
-}
-
-/// RIFF WAVE, PCM of 16 bits, mono.
-fn wav(pcm: &[i16], rate: SampleRate) -> Vec<u8> {
-    let data = (pcm.len() * 2) as u32;
-    let mut wav = Vec::with_capacity(44 + pcm.len() * 2);
-    wav.extend_from_slice(b"RIFF");
-    wav.extend_from_slice(&(36 + data).to_le_bytes());
-    wav.extend_from_slice(b"WAVEfmt ");
-    wav.extend_from_slice(&16u32.to_le_bytes());
-    for (value, width) in [(1, 2), (1, 2), (rate.hz(), 4), (rate.hz() * 2, 4), (2, 2), (16, 2)] {
-        wav.extend_from_slice(&u32::to_le_bytes(value)[..width]);
-    }
-    wav.extend_from_slice(b"data");
-    wav.extend_from_slice(&data.to_le_bytes());
-    wav.extend(octets(pcm));
-    wav
 }
