@@ -4,7 +4,7 @@ use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_models_speech::{Hints, Utterance, Word};
 use serde_json::{Value, json};
 
-use crate::dialect::{language, reason, secs};
+use crate::dialect::{self, language, reason, secs};
 use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Query, Refusal, Settings};
 
 /// A client that sends neither audio nor KeepAlive for so long is gone.
@@ -204,8 +204,7 @@ impl Dialect for Listen {
             Incoming::Binary(audio) => return Ok(vec![Demand::Audio(audio.to_vec())]),
             Incoming::Text(text) => text,
         };
-        let value: Value = serde_json::from_str(text)
-            .map_err(|e| Refusal::new(format!("a text message is no JSON: {e}")))?;
+        let value = dialect::json(text)?;
         match value["type"].as_str() {
             Some("KeepAlive") => Ok(Vec::new()),
             Some("Finalize") => {
@@ -308,7 +307,7 @@ impl Dialect for Listen {
 pub fn recorded(options: &Options, request: &str, duration: Span, channels: &[Vec<Utterance>]) -> Value {
     let one = |said: &Vec<Utterance>| {
         let words: Vec<Word> = said.iter().flat_map(|utterance| utterance.words.clone()).collect();
-        let text = joined(said);
+        let text = Utterance::joined(said);
         let confidence =
             said.iter().map(|utterance| utterance.confidence).sum::<f32>() / said.len().max(1) as f32;
         let words: Vec<Value> = words.iter().map(word).collect();
@@ -355,20 +354,6 @@ pub fn recorded(options: &Options, request: &str, duration: Span, channels: &[Ve
 #[must_use]
 pub fn error(code: &str, refusal: &Refusal, request: &str) -> Value {
     json!({ "err_code": code, "err_msg": refusal.to_string(), "request_id": request })
-}
-
-/// Utterances as one text: with spaces, except between characters that are written without.
-pub(crate) fn joined(said: &[Utterance]) -> String {
-    let mut text = String::new();
-    for utterance in said {
-        let dense = |c: Option<char>| c.is_some_and(|c| c >= '\u{2e80}');
-        let touching = dense(text.chars().last()) && dense(utterance.text.chars().next());
-        if !text.is_empty() && !touching {
-            text.push(' ');
-        }
-        text.push_str(&utterance.text);
-    }
-    text
 }
 
 fn alternative(words: &Utterance) -> Value {

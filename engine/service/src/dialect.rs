@@ -2,6 +2,7 @@
 
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_models_speech::{Hints, Hypothesis, Language, Utterance};
+use serde_json::Value;
 
 use crate::Format;
 
@@ -144,6 +145,17 @@ pub(crate) fn language(name: &str, tag: &str) -> Result<Option<Language>, Refusa
         return Ok(None);
     }
     Language::parse(tag).map(Some).ok_or_else(|| Refusal::of(name, tag, "a language tag such as en-US or zh"))
+}
+
+/// A text message as JSON.
+pub(crate) fn json(text: &str) -> Result<Value, Refusal> {
+    serde_json::from_str(text).map_err(|e| Refusal::new(format!("a text message is no JSON: {e}")))
+}
+
+/// The phrases of a prompt as OpenAI's clients write them: between commas, semicolons and line breaks.
+pub(crate) fn phrases(prompt: &str) -> Vec<String> {
+    let phrases = prompt.split([',', '\n', ';', '，', '、']).map(|one| one.trim().to_owned());
+    phrases.filter(|one| !one.is_empty() && one.len() <= 60).take(Hints::LIMIT).collect()
 }
 
 pub(crate) fn secs(time: MediaTime) -> f64 {

@@ -4,8 +4,7 @@ use antiphon_media_frame::{SampleRate, Span};
 use antiphon_models_speech::{Hints, Utterance};
 use serde_json::{Value, json};
 
-use crate::deepgram::joined;
-use crate::dialect::reason;
+use crate::dialect::{self, reason};
 use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Refusal, Settings};
 
 /// Which passes the client wants to hear of.
@@ -102,7 +101,7 @@ impl FunAsr {
     }
 
     fn sentence(&self, said: &[Utterance], is_final: bool) -> Value {
-        let mut message = self.message("offline", &joined(said), is_final);
+        let mut message = self.message("offline", &Utterance::joined(said), is_final);
         let stamps: Vec<[i64; 2]> = said
             .iter()
             .flat_map(|said| &said.words)
@@ -147,8 +146,7 @@ impl Dialect for FunAsr {
             }
             Incoming::Text(text) => text,
         };
-        let value: Value = serde_json::from_str(text)
-            .map_err(|e| Refusal::new(format!("a text message is no JSON: {e}")))?;
+        let value = dialect::json(text)?;
         self.begin(&value)?;
         if value["is_speaking"] == Value::Bool(false) {
             return Ok(vec![Demand::Finish]);

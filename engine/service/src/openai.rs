@@ -5,8 +5,7 @@ use antiphon_models_speech::{Hints, Language, SpeechRequest, Utterance};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::deepgram::joined;
-use crate::dialect::{language, secs};
+use crate::dialect::{language, phrases, secs};
 use crate::subtitles::{srt, vtt};
 use crate::{Query, Refusal};
 
@@ -73,13 +72,13 @@ impl Transcription {
         if stream && !matches!(shape, Shape::Json | Shape::Text) {
             return Err(Refusal::new("stream needs response_format json or text"));
         }
-        let phrases =
-            form.value("prompt").into_iter().flat_map(|prompt| prompt.split([',', '\n', ';', '，', '、']));
-        let phrases =
-            phrases.map(|one| one.trim().to_owned()).filter(|one| !one.is_empty() && one.len() <= 60);
         Ok(Self {
             language: language("language", form.value("language").unwrap_or_default())?,
-            hints: Hints { phrases: phrases.take(Hints::LIMIT).collect(), digits: false, closed: false },
+            hints: Hints {
+                phrases: form.value("prompt").map(phrases).unwrap_or_default(),
+                digits: false,
+                closed: false,
+            },
             shape,
             words,
             stream,
@@ -90,8 +89,8 @@ impl Transcription {
     #[must_use]
     pub fn answer(&self, language: &str, duration: Span, said: &[Utterance]) -> (String, &'static str) {
         match self.shape {
-            Shape::Json => (json!({ "text": joined(said) }).to_string(), "application/json"),
-            Shape::Text => (joined(said) + "\n", "text/plain; charset=utf-8"),
+            Shape::Json => (json!({ "text": Utterance::joined(said) }).to_string(), "application/json"),
+            Shape::Text => (Utterance::joined(said) + "\n", "text/plain; charset=utf-8"),
             Shape::Srt => (srt(said), "application/x-subrip"),
             Shape::Vtt => (vtt(said), "text/vtt; charset=utf-8"),
             Shape::Verbose => {
@@ -114,7 +113,7 @@ impl Transcription {
                     "task": "transcribe",
                     "language": language,
                     "duration": duration.secs_f64(),
-                    "text": joined(said),
+                    "text": Utterance::joined(said),
                     "segments": said.iter().enumerate().map(segment).collect::<Vec<_>>(),
                 });
                 if self.words {

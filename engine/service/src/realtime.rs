@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::dialect::language;
+use crate::dialect::{self, language, phrases};
 use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Refusal, Settings};
 
 /// Items that are still being told, at most.
@@ -116,9 +116,7 @@ impl Realtime {
                 self.settings.language = language("language", tag)?;
             }
             if let Some(prompt) = transcription["prompt"].as_str() {
-                let phrases = prompt.split([',', '\n', ';', '，', '、']).map(|one| one.trim().to_owned());
-                self.settings.hints.phrases =
-                    phrases.filter(|one| !one.is_empty() && one.len() <= 60).take(Hints::LIMIT).collect();
+                self.settings.hints.phrases = phrases(prompt);
             }
         }
         if let Some(detection) = session.get("turn_detection").or_else(|| input.get("turn_detection")) {
@@ -194,8 +192,7 @@ impl Dialect for Realtime {
         let Incoming::Text(text) = message else {
             return Err(Refusal::new("audio comes in input_audio_buffer.append, in base64"));
         };
-        let value: Value =
-            serde_json::from_str(text).map_err(|e| Refusal::new(format!("a message is no JSON: {e}")))?;
+        let value = dialect::json(text)?;
         match value["type"].as_str().unwrap_or_default() {
             "session.update" | "transcription_session.update" => {
                 self.update(&value["session"])?;

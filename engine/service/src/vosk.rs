@@ -6,8 +6,7 @@ use antiphon_media_frame::{SampleRate, Span};
 use antiphon_models_speech::{Hints, Utterance};
 use serde_json::{Value, json};
 
-use crate::deepgram::joined;
-use crate::dialect::{reason, secs};
+use crate::dialect::{self, reason, secs};
 use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Refusal, Settings};
 
 /// A connection. Its clients wait for one answer to each message of sound before they send the next: the newest partial, or
@@ -106,8 +105,7 @@ impl Dialect for Vosk {
             }
             Incoming::Text(text) => text,
         };
-        let value: Value = serde_json::from_str(text)
-            .map_err(|e| Refusal::new(format!("a text message is no JSON: {e}")))?;
+        let value = dialect::json(text)?;
         if let Some(config) = value.get("config") {
             return self.configure(config);
         }
@@ -137,7 +135,7 @@ impl Dialect for Vosk {
         let left: Vec<Utterance> = self.results.drain(..).collect();
         let last = match (left.first(), left.last()) {
             (Some(first), Some(last)) => Utterance {
-                text: joined(&left),
+                text: Utterance::joined(&left),
                 words: left.iter().flat_map(|said| said.words.clone()).collect(),
                 start: first.start,
                 end: last.end,

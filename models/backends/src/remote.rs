@@ -15,7 +15,7 @@ mod socket;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
@@ -34,6 +34,8 @@ const NAME: &str = "remote";
 const CHUNK: Span = Span::from_millis(100);
 /// Pieces of sound that wait for the network: a minute of them.
 const PIECES: usize = 600;
+/// What a service has said and nobody has taken yet; interim words beyond it are left out.
+const NEWS: usize = 64;
 /// How long one step waits for words.
 const STEP: Duration = Duration::from_millis(10);
 /// Streams whose answers are awaited together.
@@ -48,6 +50,24 @@ pub(super) enum News {
     Final(Said),
     /// It is given up.
     Failed(String),
+}
+
+/// The way from a service to its stream, which a service that never stops talking cannot fill.
+pub(super) struct Teller(SyncSender<News>);
+
+impl Teller {
+    /// Interim words: where they find no room, newer ones will come.
+    pub(super) fn partial(&self, text: String) {
+        let _ = self.0.try_send(News::Partial(text));
+    }
+
+    /// What ends the utterance: waits for room as long as there is a stream.
+    pub(super) async fn last(&self, mut news: News) {
+        while let Err(TrySendError::Full(back)) = self.0.try_send(news) {
+            news = back;
+            tokio::time::sleep(STEP).await;
+        }
+    }
 }
 
 /// Final words.
@@ -202,7 +222,8 @@ impl Stream {
             let piece: Vec<i16> = self.pcm.drain(..whole.min(self.pcm.len())).collect();
             let open = self.open.get_or_insert_with(|| {
                 let (sound, pieces) = mpsc::channel(PIECES);
-                let (tell, news) = channel();
+                let (tell, news) = sync_channel(NEWS);
+                let tell = Teller(tell);
                 let asked = self.asked.clone();
                 self.network.spawn(async move {
                     if let RemoteShape::Openai = asked.settings.shape {

@@ -8,4 +8,4 @@ mod words;
 pub use axis::Axis;
 pub use recognizer::{Engine, Hints, Pace, Recognition, RecognizeError, Recognizer, StreamConfig};
 pub use synthesizer::{SpeechRequest, SpeechStream, SynthesizeError, Synthesizer};
-pub use words::{Hypothesis, Language, Utterance, Word};
+pub use words::{Hypothesis, Language, Utterance, Word, append};

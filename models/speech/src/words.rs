@@ -89,7 +89,25 @@ pub struct Utterance {
     pub confidence: f32,
 }
 
+/// Puts more text behind a text: with a space between, except between characters that are written without.
+pub fn append(text: &mut String, more: &str) {
+    let dense = |c: Option<char>| c.is_some_and(|c| c >= '\u{2e80}');
+    let touching = dense(text.chars().last()) && dense(more.chars().next());
+    if !text.is_empty() && !more.is_empty() && !touching {
+        text.push(' ');
+    }
+    text.push_str(more);
+}
+
 impl Utterance {
+    /// Utterances as one text, put together by [`append`].
+    #[must_use]
+    pub fn joined(said: &[Self]) -> String {
+        let mut text = String::new();
+        said.iter().for_each(|said| append(&mut text, &said.text));
+        text
+    }
+
     /// How long the words last.
     #[must_use]
     pub fn span(&self) -> Span {

@@ -1,13 +1,13 @@
 //! An utterance in one HTTP request, as OpenAI's `/v1/audio/transcriptions` takes it.
 
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::shape::{authorization, list, timed};
-use super::{Asked, News, Said, figures};
+use super::{Asked, News, Said, Teller, figures};
+use crate::wav;
 
 /// Separates the parts of the form; no WAV of ours contains it.
 const BOUNDARY: &str = "----antiphon-9f1c2e7b54a04c0d";
@@ -15,7 +15,7 @@ const BOUNDARY: &str = "----antiphon-9f1c2e7b54a04c0d";
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits for the whole utterance, then asks. There are no interim words.
-pub(super) async fn utterance(asked: &Asked, mut pieces: mpsc::Receiver<Vec<i16>>, tell: &Sender<News>) {
+pub(super) async fn utterance(asked: &Asked, mut pieces: mpsc::Receiver<Vec<i16>>, tell: &Teller) {
     figures::requested();
     let mut pcm = Vec::new();
     while let Some(piece) = pieces.recv().await {
@@ -31,7 +31,7 @@ pub(super) async fn utterance(asked: &Asked, mut pieces: mpsc::Receiver<Vec<i16>
         }
         Err(_) => News::Failed("the request's thread broke down".to_owned()),
     };
-    let _ = tell.send(news);
+    tell.last(news).await;
 }
 
 #[expect(clippy::disallowed_methods, reason = "a request that failed waits before it is made again")]
@@ -130,15 +130,7 @@ fn form(asked: &Asked, pcm: &[i16]) -> Vec<u8> {
          content-type: audio/wav\r\n\r\n"
     );
     body.extend_from_slice(head.as_bytes());
-    let (data, hz) = ((pcm.len() * 2) as u32, asked.rate.hz());
-    body.extend_from_slice(b"RIFF");
-    body.extend_from_slice(&(36 + data).to_le_bytes());
-    body.extend_from_slice(b"WAVEfmt ");
-    for (value, width) in [(16, 4), (1, 2), (1, 2), (hz, 4), (hz * 2, 4), (2, 2), (16, 2)] {
-        body.extend_from_slice(&u32::to_le_bytes(value)[..width]);
-    }
-    body.extend_from_slice(b"data");
-    body.extend_from_slice(&data.to_le_bytes());
+    body.extend_from_slice(&wav::header(asked.rate, (pcm.len() * 2) as u32));
     body.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
     body.extend_from_slice(format!("\r\n--{BOUNDARY}--\r\n").as_bytes());
     body

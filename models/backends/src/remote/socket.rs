@@ -1,9 +1,9 @@
 //! An utterance over a WebSocket.
 
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use antiphon_media_frame::Span;
+use antiphon_models_speech::append;
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use super::shape::{Meaning, Message, authorization, ending, opening, read, sound, url};
-use super::{Asked, News, Said, figures};
+use super::{Asked, News, Said, Teller, figures};
 use crate::settings::RemoteShape;
 
 /// The largest answer.
@@ -35,7 +35,7 @@ enum Broken {
 }
 
 /// Sends an utterance as it comes and tells what is answered.
-pub(super) async fn utterance(asked: &Asked, mut pieces: mpsc::Receiver<Vec<i16>>, tell: &Sender<News>) {
+pub(super) async fn utterance(asked: &Asked, mut pieces: mpsc::Receiver<Vec<i16>>, tell: &Teller) {
     figures::requested();
     let (mut kept, mut whole) = (Vec::new(), false);
     let mut pause = PAUSE;
@@ -44,8 +44,7 @@ pub(super) async fn utterance(asked: &Asked, mut pieces: mpsc::Receiver<Vec<i16>
         let outcome = hear(asked, &mut pieces, &mut kept, &mut whole, tell).await;
         let broken = match outcome {
             Ok(said) => {
-                let _ = tell.send(News::Final(said));
-                return;
+                return tell.last(News::Final(said)).await;
             }
             Err(broken) => broken,
         };
@@ -63,7 +62,7 @@ pub(super) async fn utterance(asked: &Asked, mut pieces: mpsc::Receiver<Vec<i16>
         Broken::Late(message) => (message, true),
     };
     figures::gave_up(late);
-    let _ = tell.send(News::Failed(message));
+    tell.last(News::Failed(message)).await;
 }
 
 async fn hear(
@@ -71,7 +70,7 @@ async fn hear(
     pieces: &mut mpsc::Receiver<Vec<i16>>,
     kept: &mut Vec<Vec<i16>>,
     whole: &mut bool,
-    tell: &Sender<News>,
+    tell: &Teller,
 ) -> Result<Said, Broken> {
     let mut socket = connect(asked).await?;
     for message in opening(asked) {
@@ -119,7 +118,7 @@ struct Account<'a> {
     said: Said,
     /// Interim words of services that send them in pieces.
     pieces: String,
-    tell: &'a Sender<News>,
+    tell: &'a Teller,
 }
 
 impl Account<'_> {
@@ -163,11 +162,13 @@ impl Account<'_> {
                 } else {
                     text
                 };
-                let _ = self.tell.send(News::Partial(joined(&self.said.text, &text)));
+                let mut whole = self.said.text.clone();
+                append(&mut whole, &text);
+                self.tell.partial(whole);
             }
             Meaning::Part(said) => {
                 self.pieces.clear();
-                self.said.text = joined(&self.said.text, &said.text);
+                append(&mut self.said.text, &said.text);
                 self.said.words.extend(said.words);
                 self.said.confidence = said.confidence;
                 let last = matches!(self.asked.settings.shape, RemoteShape::Vosk | RemoteShape::Realtime);
@@ -178,13 +179,6 @@ impl Account<'_> {
         }
         Ok(false)
     }
-}
-
-fn joined(first: &str, second: &str) -> String {
-    let dense = |c: Option<char>| c.is_some_and(|c| c >= '\u{2e80}');
-    let touching =
-        first.is_empty() || second.is_empty() || dense(first.chars().last()) && dense(second.chars().next());
-    format!("{first}{}{second}", if touching { "" } else { " " })
 }
 
 async fn connect(asked: &Asked) -> Result<Socket, Broken> {
