@@ -134,17 +134,10 @@ impl Hearing {
             self.block[n % count].push(sample);
         }
         self.rest.drain(..sets * width * count);
-        self.taken += sets;
-        let frame = self.format.rate.samples(FRAME).max(1);
-        for (channel, block) in self.channels.iter_mut().zip(&self.block) {
-            channel.waiting.extend_from_slice(block);
-            let whole = channel.waiting.len() / frame * frame;
-            let ready: Vec<i16> = channel.waiting.drain(..whole).collect();
-            for pcm in ready.chunks(frame) {
-                channel.feed(self.format.rate, pcm).await?;
-            }
-        }
-        Ok(())
+        let block = std::mem::take(&mut self.block);
+        let taken = self.push_pcm(&block).await;
+        self.block = block;
+        taken
     }
 
     /// Takes whole samples in, a block for each channel.
@@ -155,7 +148,10 @@ impl Hearing {
         let frame = self.format.rate.samples(FRAME).max(1);
         self.taken += block.first().map_or(0, Vec::len);
         for (channel, pcm) in self.channels.iter_mut().zip(block) {
-            for pcm in pcm.chunks(frame) {
+            channel.waiting.extend_from_slice(pcm);
+            let whole = channel.waiting.len() / frame * frame;
+            let ready: Vec<i16> = channel.waiting.drain(..whole).collect();
+            for pcm in ready.chunks(frame) {
                 channel.feed(self.format.rate, pcm).await?;
             }
         }
