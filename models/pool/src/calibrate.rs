@@ -17,8 +17,6 @@ pub struct Calibration {
     pub chunk: Span,
     /// Rows of a step and how long it took, the middle of three.
     pub steps: Vec<(usize, Duration)>,
-    /// The whole measurement.
-    pub took: Duration,
 }
 
 impl Calibration {
@@ -45,7 +43,7 @@ pub fn calibrate(
     let began = Instant::now();
     let Pace { chunk, rows } = engine.pace();
     let mut streams = vec![engine.open(config)?];
-    let mut calibration = Calibration { chunk, steps: Vec::new(), took: Duration::ZERO };
+    let mut calibration = Calibration { chunk, steps: Vec::new() };
     let mut width = 1;
     while width <= rows.clamp(1, WIDEST) {
         while streams.len() < width {
@@ -62,7 +60,6 @@ pub fn calibrate(
         }
         width *= 2;
     }
-    calibration.took = began.elapsed();
     Ok(calibration)
 }
 

@@ -107,12 +107,6 @@ impl Scheduler {
         self.tenant(tenant).weight = weight.max(0.001);
     }
 
-    /// What is known of the cost of a group's steps.
-    #[must_use]
-    pub fn cost(&self, group: u32) -> Option<&StepCost> {
-        self.groups.get(group as usize).map(|group| &group.cost)
-    }
-
     /// The most rows of a group's step.
     #[must_use]
     pub fn rows(&self, group: u32) -> usize {

@@ -201,16 +201,21 @@ struct Line {
 
 impl Line {
     fn open(pool: &Pool, class: Class, engines: &[&Arc<Scribe>]) -> Self {
+        let engines: Vec<Arc<dyn Engine>> = engines.iter().map(|scribe| shared(scribe)).collect();
+        Self::opened_by(&Arc::clone(&engines[0]), pool, class, engines)
+    }
+
+    /// A stream of `first` that `engines` may take over.
+    fn opened_by(first: &Arc<dyn Engine>, pool: &Pool, class: Class, engines: Vec<Arc<dyn Engine>>) -> Self {
         let ask = Ask { class, tenant: "".into() };
         let place = pool.reserve(&ask).expect("a place");
         let (track, audio) = track_ring(RATE, 1_500, Span::from_millis(20), place.bell());
-        let engines: Vec<Arc<dyn Engine>> = engines.iter().map(|scribe| shared(scribe)).collect();
         let config =
             StreamConfig { language: Language::english(), hints: Hints::default(), source_rate: RATE };
         let (sender, events) = mpsc::channel();
         let handle = place
             .open(OpenStream {
-                recognizer: engines[0].open(&config).expect("a stream"),
+                recognizer: first.open(&config).expect("a stream"),
                 engines,
                 config,
                 audio,
@@ -365,34 +370,9 @@ fn a_row_that_fails_alone_takes_nobody_along() {
     let scribe = Scribe::new("twice", 4, Vice::None);
     let engine: Arc<dyn Engine> = Arc::new(Twice(scribe));
     let pool = pool(PoolConfig::default());
-    let config = StreamConfig { language: Language::english(), hints: Hints::default(), source_rate: RATE };
-    let place = pool.reserve(&Ask::live()).expect("a place");
-    let (mut track, audio) = track_ring(RATE, 100, Span::from_millis(20), place.bell());
-    let (sender, events) = mpsc::channel();
-    let handle = place
-        .open(OpenStream {
-            recognizer: engine.open(&config).expect("a stream"),
-            engines: vec![engine],
-            config,
-            audio,
-            endpointing: Endpointing { start: Span::from_millis(20), ..Endpointing::default() },
-            sink: Box::new(move |event| {
-                let _ = sender.send(event);
-            }),
-        })
-        .expect("open");
-    for n in 0..20 {
-        let frame = AudioFrame {
-            pcm: &[3; 160],
-            rate: RATE,
-            at: MediaTime::from_millis(n * 20),
-            kind: FrameKind::Voice,
-            active: true,
-        };
-        track.push(frame).expect("room");
-    }
-    handle.close();
-    let all: Vec<StreamEvent> = std::iter::from_fn(|| events.recv_timeout(PATIENCE).ok()).collect();
+    let mut line = Line::opened_by(&engine, &pool, Class::Live, vec![Arc::clone(&engine)]);
+    line.say(&[3; 4]);
+    let all = line.close();
     assert_eq!(words(&all), ["3 3 3 3"], "steps alone did it: {all:?}");
     assert!(!all.iter().any(|event| matches!(event, StreamEvent::Failed(_))));
 }
@@ -412,35 +392,10 @@ fn a_stream_whose_engines_all_fail_ends_and_says_so() {
         }
     }
     let pool = pool(PoolConfig::default());
-    let config = StreamConfig { language: Language::english(), hints: Hints::default(), source_rate: RATE };
     let first = shared(&Scribe::new("first", 4, Vice::Panic(0)));
-    let place = pool.reserve(&Ask::live()).expect("a place");
-    let (mut track, audio) = track_ring(RATE, 100, Span::from_millis(20), place.bell());
-    let (sender, events) = mpsc::channel();
-    let handle = place
-        .open(OpenStream {
-            recognizer: first.open(&config).expect("a stream"),
-            engines: vec![Arc::new(Never), Arc::new(Never)],
-            config,
-            audio,
-            endpointing: Endpointing { start: Span::from_millis(20), ..Endpointing::default() },
-            sink: Box::new(move |event| {
-                let _ = sender.send(event);
-            }),
-        })
-        .expect("open");
-    for n in 0..20 {
-        let frame = AudioFrame {
-            pcm: &[3; 160],
-            rate: RATE,
-            at: MediaTime::from_millis(n * 20),
-            kind: FrameKind::Voice,
-            active: true,
-        };
-        let _ = track.push(frame);
-    }
-    drop(handle);
-    let all: Vec<StreamEvent> = std::iter::from_fn(|| events.recv_timeout(PATIENCE).ok()).collect();
+    let mut line = Line::opened_by(&first, &pool, Class::Live, vec![Arc::new(Never), Arc::new(Never)]);
+    line.say(&[3; 4]);
+    let all = line.close();
     let failures = all.iter().filter(|event| matches!(event, StreamEvent::Failed(_))).count();
     assert_eq!(failures, 3, "its own and those of both openings: {all:?}");
     assert!(matches!(all[..], [.., StreamEvent::SpeechEnded { .. }, StreamEvent::Closed { .. }]), "{all:?}");
