@@ -174,6 +174,11 @@ impl Hearing {
         Ok(())
     }
 
+    /// Says whether interim words are wanted; without being told otherwise they are.
+    pub(crate) fn want_partials(&self, wanted: bool) {
+        self.channels.iter().for_each(|channel| channel.handle.want_partials(wanted));
+    }
+
     /// Changes what may be said.
     pub(crate) fn hint(&self, hints: &antiphon_models_speech::Hints) {
         self.channels.iter().for_each(|channel| channel.handle.hint(hints.clone()));

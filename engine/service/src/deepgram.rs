@@ -193,6 +193,10 @@ impl Listen {
 }
 
 impl Dialect for Listen {
+    fn partials(&self) -> bool {
+        self.options.interim
+    }
+
     fn settings(&self) -> Settings {
         self.options.settings.clone()
     }

@@ -104,6 +104,11 @@ pub trait Dialect: Send {
     /// What is to be opened. Asked before the first audio; the newest answer counts.
     fn settings(&self) -> Settings;
 
+    /// Whether interim words are of any use; asked with [`Dialect::settings`].
+    fn partials(&self) -> bool {
+        true
+    }
+
     /// What to say at the very beginning.
     fn greet(&mut self) -> Vec<Outgoing> {
         Vec::new()

@@ -134,6 +134,10 @@ fn hotwords(value: &Value) -> Vec<String> {
 }
 
 impl Dialect for FunAsr {
+    fn partials(&self) -> bool {
+        self.mode != Mode::Offline
+    }
+
     fn settings(&self) -> Settings {
         self.settings.clone()
     }

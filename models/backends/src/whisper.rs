@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 use antiphon_models_speech::{
-    Axis, Engine, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance, Word,
+    Axis, Engine, Hints, Hypothesis, Partials, Recognition, RecognizeError, Recognizer, StreamConfig,
+    Utterance, Word,
 };
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState, get_lang_id,
@@ -22,8 +23,9 @@ use agree::{Agreement, Heard, gather, spoken};
 
 const NAME: &str = "whisper";
 const RATE: SampleRate = SampleRate::HZ_16000;
-/// New sound between two decodes of the growing utterance.
+/// New sound between two decodes of the growing utterance, and where interim words are thinned.
 const PARTIAL: Span = Span::from_millis(500);
+const THINNED: Span = Span::from_millis(1_500);
 /// Speech without an end is cut here: the model hears 30 s at once.
 const LONGEST: Span = Span::from_secs(28);
 /// Whisper refuses less than a tenth of a second and is unsure below one: shorter utterances are padded with silence.
@@ -107,6 +109,7 @@ impl Engine for Whisper {
             prompt: prompt(&config.hints),
             axis: Axis::new(RATE),
             pcm: Vec::new(),
+            partials: Partials::Normal,
             looked: 0,
             agreement: Agreement::default(),
             revision: 0,
@@ -140,6 +143,7 @@ struct Stream {
     axis: Axis,
     /// The utterance under way, -1 to 1.
     pcm: Vec<f32>,
+    partials: Partials,
     looked: usize,
     agreement: Agreement,
     revision: u32,
@@ -214,7 +218,12 @@ impl Stream {
     fn push_inner(&mut self, frame: &AudioFrame<'_>) -> Result<(), RecognizeError> {
         self.axis.push(frame);
         self.pcm.extend(frame.pcm.iter().map(|s| f32::from(*s) / 32_768.0));
-        if self.axis.samples() - self.looked >= RATE.samples(PARTIAL) {
+        let every = match self.partials {
+            Partials::Normal => Some(PARTIAL),
+            Partials::Thinned => Some(THINNED),
+            Partials::Off => None,
+        };
+        if every.is_some_and(|every| self.axis.samples() - self.looked >= RATE.samples(every)) {
             self.looked = self.axis.samples();
             let heard = self.decode()?;
             if let Some(text) = self.agreement.add(&heard) {
@@ -292,6 +301,10 @@ impl Recognizer for Stream {
     fn hint(&mut self, hints: &Hints) -> Result<(), RecognizeError> {
         self.prompt = prompt(hints);
         Ok(())
+    }
+
+    fn partials(&mut self, wanted: Partials) {
+        self.partials = wanted;
     }
 
     fn flush(&mut self) -> Result<(), RecognizeError> {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use antiphon_media_frame::{MediaTime, Span};
-use antiphon_models_speech::{Hints, Recognition, RecognizeError, Recognizer};
+use antiphon_models_speech::{Hints, Partials, Recognition, RecognizeError, Recognizer};
 
 use crate::StreamEvent;
 use crate::engine::{Fault, Guarded};
@@ -41,6 +41,10 @@ pub(crate) struct Ear {
     dead: bool,
     closed: bool,
     thin: bool,
+    /// Whether the owner wants partials at all.
+    wanted: bool,
+    /// What the recogniser was last told of it.
+    partials: Partials,
     last_partial: Option<MediaTime>,
     pub(crate) events: VecDeque<StreamEvent>,
 }
@@ -72,6 +76,8 @@ impl Ear {
             dead: false,
             closed: false,
             thin: false,
+            wanted: true,
+            partials: Partials::Normal,
             last_partial: None,
             events: VecDeque::new(),
         }
@@ -137,7 +143,14 @@ impl Ear {
             return None;
         }
         self.away = true;
+        let partials = match (self.wanted, self.thin) {
+            (false, _) => Partials::Off,
+            (true, true) => Partials::Thinned,
+            (true, false) => Partials::Normal,
+        };
+        let changed = std::mem::replace(&mut self.partials, partials) != partials;
         Some(Work {
+            partials: changed.then_some(partials),
             engine: std::mem::take(&mut self.engine),
             orders: list,
             sound,
@@ -202,6 +215,7 @@ impl Ear {
             let _ = successor.hint(hints);
         }
         self.engine = Guarded::new(successor);
+        self.partials = Partials::Normal;
         self.wants = false;
         for sound in self.kept.drain(..).rev() {
             match self.told {
@@ -241,11 +255,19 @@ impl Ear {
         }
     }
 
+    /// Whether partials are wanted; without being told otherwise they are.
+    pub(crate) fn want_partials(&mut self, wanted: bool) {
+        self.wanted = wanted;
+    }
+
     pub(crate) fn closed(&self) -> bool {
         self.closed
     }
 
     fn partial(&mut self, hypothesis: antiphon_models_speech::Hypothesis) {
+        if !self.wanted {
+            return;
+        }
         if self.thin {
             let heard = self.kept.last().map_or(hypothesis.start, Sound::end);
             if self.last_partial.is_some_and(|last| heard.since(last) < THIN && last <= heard) {
@@ -308,6 +330,8 @@ enum Said {
 /// A recogniser on its way through some orders, away from its stream.
 pub(crate) struct Work {
     engine: Guarded,
+    /// What it has to be told about partials first.
+    partials: Option<Partials>,
     orders: VecDeque<Order>,
     /// How much sound it was given.
     pub(crate) sound: Span,
@@ -326,6 +350,11 @@ impl Work {
 
     /// Goes on until the recogniser owes a step or everything is done; returns whether it owes one.
     pub(crate) fn advance(&mut self) -> bool {
+        if let Some(wanted) = self.partials.take()
+            && let Err(fault) = self.engine.partials(wanted)
+        {
+            self.fault = Some(fault);
+        }
         while self.fault.is_none() {
             match self.engine.owed() {
                 Ok(0) => {}

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use antiphon_media_frame::AudioFrame;
-use antiphon_models_speech::{Hints, Recognition, RecognizeError, Recognizer};
+use antiphon_models_speech::{Hints, Partials, Recognition, RecognizeError, Recognizer};
 
 /// A call into the engine went wrong.
 pub(crate) enum Fault {
@@ -33,6 +33,13 @@ impl Guarded {
 
     pub(crate) fn hint(&mut self, hints: &Hints) -> Result<(), Fault> {
         self.call(|engine| engine.hint(hints))
+    }
+
+    pub(crate) fn partials(&mut self, wanted: Partials) -> Result<(), Fault> {
+        self.call(|engine| {
+            engine.partials(wanted);
+            Ok(())
+        })
     }
 
     pub(crate) fn flush(&mut self) -> Result<(), Fault> {

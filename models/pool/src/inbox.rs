@@ -19,6 +19,7 @@ use crate::worker::Stream;
 /// Something to be done to a stream.
 pub(crate) enum Command {
     Hint(Hints),
+    Partials(bool),
     Endpoint(Span),
     Listen(bool),
     Flush,

@@ -52,6 +52,12 @@ impl Lane {
         self.compute();
     }
 
+    /// Says whether interim words are wanted; without being told otherwise they are. Engines that compute for them alone
+    /// save that.
+    pub fn want_partials(&mut self, wanted: bool) {
+        self.ear.want_partials(wanted);
+    }
+
     /// Changes the silence that ends an utterance, the present one included; 50 ms to 10 s.
     pub fn set_endpoint(&mut self, endpoint: Span) {
         self.segmenter.set_endpoint(endpoint);

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use antiphon_media_frame::{AudioFrame, MediaTime, SampleRate, Span};
-use antiphon_models_speech::{Hints, Hypothesis, Recognition, RecognizeError, Recognizer, Utterance};
+use antiphon_models_speech::{
+    Hints, Hypothesis, Partials, Recognition, RecognizeError, Recognizer, Utterance,
+};
 
 /// What was done to a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,7 @@ pub(crate) enum Deed {
     Flushed,
     Reset,
     Hinted(usize),
+    Partials(Partials),
     Dropped,
 }
 
@@ -124,6 +127,10 @@ impl Recognizer for Probe {
     fn hint(&mut self, hints: &Hints) -> Result<(), RecognizeError> {
         self.note(Deed::Hinted(hints.phrases.len()));
         if hints.closed { Err(failure()) } else { Ok(()) }
+    }
+
+    fn partials(&mut self, wanted: Partials) {
+        self.note(Deed::Partials(wanted));
     }
 
     fn flush(&mut self) -> Result<(), RecognizeError> {

@@ -96,6 +96,11 @@ impl StreamHandle {
         self.inbox.tell(self.slot, Command::Hint(hints));
     }
 
+    /// Says whether interim words are wanted; see [`Lane::want_partials`](crate::Lane::want_partials).
+    pub fn want_partials(&self, wanted: bool) {
+        self.inbox.tell(self.slot, Command::Partials(wanted));
+    }
+
     /// Changes the silence that ends an utterance, 50 ms to 10 s.
     pub fn set_endpoint(&self, endpoint: Span) {
         self.inbox.tell(self.slot, Command::Endpoint(endpoint));

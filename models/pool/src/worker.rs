@@ -141,6 +141,7 @@ impl Stream {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Hint(hints) => self.segmenter.hint(hints),
+            Command::Partials(wanted) => self.ear.want_partials(wanted),
             Command::Endpoint(endpoint) => self.segmenter.set_endpoint(endpoint),
             Command::Listen(on) => self.segmenter.listen(on),
             Command::Flush => self.segmenter.flush_on_request(),

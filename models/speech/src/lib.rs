@@ -6,6 +6,6 @@ mod synthesizer;
 mod words;
 
 pub use axis::Axis;
-pub use recognizer::{Engine, Hints, Pace, Recognition, RecognizeError, Recognizer, StreamConfig};
+pub use recognizer::{Engine, Hints, Pace, Partials, Recognition, RecognizeError, Recognizer, StreamConfig};
 pub use synthesizer::{SpeechRequest, SpeechStream, SynthesizeError, Synthesizer};
 pub use words::{Hypothesis, Language, Utterance, Word, append};

@@ -44,6 +44,18 @@ pub enum Recognition {
     Final(Utterance),
 }
 
+/// How much interim words matter to whoever hears a stream. Final words are the same in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Partials {
+    /// As often as the engine likes to give them.
+    #[default]
+    Normal,
+    /// About once in a second of new sound.
+    Thinned,
+    /// Nobody wants them.
+    Off,
+}
+
 /// Why an engine could not go on or be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum RecognizeError {
@@ -119,6 +131,10 @@ pub trait Recognizer: Send + Any {
     /// # Errors
     /// The engine's own failure; the old hints stay in force.
     fn hint(&mut self, hints: &Hints) -> Result<(), RecognizeError>;
+
+    /// Says how much interim words matter from now on. An engine that has to compute for them alone computes less where they
+    /// matter less; one whose interim words cost nothing may leave this as it is.
+    fn partials(&mut self, _wanted: Partials) {}
 
     /// Ends the utterance: all that was pushed is final and `poll` gives it, if it had words.
     ///

@@ -190,6 +190,27 @@ fn a_random_model_loads_decodes_and_keeps_the_protocol() {
 }
 
 #[test]
+fn without_partials_nothing_is_decoded_before_the_end() {
+    let (_file, engine) = engine();
+    let decoded = |wanted: Partials| {
+        let mut stream = engine.open(&config("en")).expect("a stream");
+        stream.partials(wanted);
+        for n in 0..60usize {
+            let pcm = (0..320).map(|k| (((n * 320 + k) as f32 * 0.3).sin() * 8_000.0) as i16).collect();
+            let mut frame = AudioBuf::voice(pcm, RATE);
+            frame.at = MediaTime::ZERO + RATE.span(n * 320);
+            stream.push(frame.frame()).expect("taken");
+        }
+        let stream: &dyn std::any::Any = &*stream;
+        stream.downcast_ref::<Stream>().expect("ours").looked
+    };
+    // 1.2 s of sound.
+    assert_eq!(decoded(Partials::Normal), RATE.samples(Span::from_secs(1)));
+    assert_eq!(decoded(Partials::Thinned), 0);
+    assert_eq!(decoded(Partials::Off), 0);
+}
+
+#[test]
 fn silence_and_resets_say_nothing() {
     let (_file, engine) = engine();
     let mut stream = engine.open(&config("en")).expect("a stream");

@@ -1,5 +1,5 @@
 use antiphon_media_frame::{FrameKind, MediaTime};
-use antiphon_models_speech::Hints;
+use antiphon_models_speech::{Hints, Partials};
 
 use super::*;
 use crate::probe::{Deed, Deeds, Probe, Vice};
@@ -69,6 +69,7 @@ impl Bench {
                 }
                 StreamEvent::Failed(error) => format!("failed: {error}"),
                 StreamEvent::Closed { until } => format!("closed {}", until.millis()),
+                StreamEvent::Thinned { .. } => continue,
                 other => panic!("{other:?} from a lane of its own"),
             };
             if line != "partial" || self.said.last() != Some(&line) {
@@ -107,6 +108,41 @@ fn an_utterance_is_heard_from_pre_roll_to_tail() {
     assert_eq!(bench.finish(), ["start 200", "partial", "final 100-460", "end 400 at 600", "closed 700"]);
     assert_eq!(bench.heard().first(), Some(&(100, 240, false)), "pre-roll and onset in one piece");
     assert!(bench.heard().iter().all(|(_, _, zeros)| !zeros), "the tail was real audio");
+}
+
+#[test]
+fn unwanted_partials_are_not_made_and_not_told() {
+    let mut bench = Bench::plain();
+    bench.lane.want_partials(false);
+    bench.play("#####...............");
+    bench.lane.want_partials(true);
+    bench.play("#####...............");
+    assert_eq!(
+        bench.finish(),
+        [
+            "start 0",
+            "final 0-160",
+            "end 100 at 300",
+            "start 400",
+            "partial",
+            "final 300-560",
+            "end 500 at 700",
+            "closed 800"
+        ]
+    );
+    let told: Vec<Deed> =
+        bench.deeds().into_iter().filter(|deed| matches!(deed, Deed::Partials(_))).collect();
+    assert_eq!(told, [Deed::Partials(Partials::Off), Deed::Partials(Partials::Normal)]);
+}
+
+#[test]
+fn a_recogniser_is_told_of_thinning_once() {
+    let mut bench = Bench::plain();
+    bench.lane.ear.set_thin(true);
+    bench.play("#####...............#####...............");
+    let told: Vec<Deed> =
+        bench.deeds().into_iter().filter(|deed| matches!(deed, Deed::Partials(_))).collect();
+    assert_eq!(told, [Deed::Partials(Partials::Thinned)]);
 }
 
 #[test]

@@ -237,6 +237,7 @@ async fn hear(
     let settings = Settings { format, ..settings.clone() };
     let ask = ask(shared, rights, Class::Batch);
     let (mut hearing, mut told) = Hearing::open(shared, &ask, &settings).await?;
+    hearing.want_partials(false);
     let (send, mut blocks) = mpsc::channel::<Result<Vec<Vec<i16>>, String>>(AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut block = Vec::new();

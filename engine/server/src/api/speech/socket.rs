@@ -206,7 +206,10 @@ impl Client {
                 Demand::Audio(octets) => {
                     if heard.is_none() {
                         match Hearing::open(shared, ask, &self.dialect.settings()).await {
-                            Ok(opened) => *heard = Some(opened),
+                            Ok(opened) => {
+                                opened.0.want_partials(self.dialect.partials());
+                                *heard = Some(opened);
+                            }
                             Err(error) => return self.fail(&error).await,
                         }
                     }

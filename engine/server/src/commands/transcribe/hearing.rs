@@ -124,7 +124,9 @@ impl Listener {
     fn hear_channel(&self, source: SampleRate, blocks: &Receiver<Vec<i16>>) -> anyhow::Result<Heard> {
         let config =
             StreamConfig { language: self.language.clone(), hints: self.hints.clone(), source_rate: source };
-        let mut channel = Channel::new(Lane::new(self.engine.open(&config)?, self.endpointing), source);
+        let mut lane = Lane::new(self.engine.open(&config)?, self.endpointing);
+        lane.want_partials(false);
+        let mut channel = Channel::new(lane, source);
         let frame = source.samples(FRAME).max(1);
         for block in blocks {
             for pcm in block.chunks(frame) {
