@@ -8,6 +8,8 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+#[cfg(feature = "pocketsphinx")]
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -352,4 +354,70 @@ fn a_reader_that_goes_away_is_no_error() {
     let output = child.wait_with_output().expect("ends");
     assert!(output.status.success(), "{:?}", output.status);
     assert_eq!(text(&output.stderr), "");
+}
+
+/// Minutes of speech with pauses, of a voice that both runs can be fed again.
+#[cfg(feature = "pocketsphinx")]
+fn long_recording(dir: &Path) -> Option<PathBuf> {
+    let call = call(dir)?;
+    let path = dir.join("long.wav");
+    wav(&path, 2, &pcm(&call).repeat(12));
+    Some(path)
+}
+
+#[cfg(feature = "pocketsphinx")]
+#[test]
+fn a_transcription_killed_at_any_moment_goes_on_and_comes_out_the_same() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let Some(call) = long_recording(dir.path()) else { return };
+    let run = |folder: &Path| {
+        let mut command = antiphon();
+        command.args(["transcribe", "--format", "json", "--resume", "--output"]).arg(folder).arg(&call);
+        command
+    };
+    let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+    assert!(run(&whole).status().expect("runs").success());
+    let transcript = |folder: &Path| std::fs::read_to_string(folder.join("long.transcript.json"));
+    let journal = broken.join("long.transcript.json.progress");
+    let mut kills = 0;
+    for lines in [2, 5, 9] {
+        let mut child = run(&broken).spawn().expect("runs");
+        let began = Instant::now();
+        while child.try_wait().expect("a child").is_none() && began.elapsed() < Duration::from_secs(120) {
+            let kept = std::fs::read_to_string(&journal).unwrap_or_default().lines().count();
+            if kept > lines {
+                child.kill().expect("killed");
+                kills += 1;
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.wait().expect("ended");
+    }
+    assert!(kills > 0 && transcript(&broken).is_err(), "it was stopped before its end");
+    assert!(run(&broken).status().expect("runs").success());
+    assert!(!journal.exists() && !whole.join("long.transcript.json.progress").exists());
+    let utterances = |folder: &Path| -> Vec<(String, String, f64)> {
+        let read: Value = serde_json::from_str(&transcript(folder).expect("written")).expect("JSON");
+        let one = |u: &Value| {
+            let text = |key: &str| u[key].as_str().expect("a text").to_owned();
+            (text("channel"), text("text"), u["start"].as_f64().expect("seconds"))
+        };
+        read["utterances"].as_array().expect("a list").iter().map(one).collect()
+    };
+    let (expected, found) = (utterances(&whole), utterances(&broken));
+    assert_eq!(expected.len(), 24);
+    // The engine tunes itself to a line as it hears it, so that times may differ by a frame or two of its own.
+    let same = |(a, b): (&(String, String, f64), &(String, String, f64))| {
+        a.0 == b.0 && a.1 == b.1 && (a.2 - b.2).abs() < 0.05
+    };
+    let equal = expected.len() == found.len() && expected.iter().zip(&found).all(same);
+    assert!(equal, "{expected:?}\n{found:?}");
+    // What is done is left alone.
+    let again = run(&broken).output().expect("runs");
+    assert!(
+        again.status.success() && text(&again.stderr).contains("1 of 1 files"),
+        "{}",
+        text(&again.stderr)
+    );
 }

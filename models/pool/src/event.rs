@@ -18,7 +18,9 @@ pub enum StreamEvent {
     Partial(Hypothesis),
     /// Final words.
     Final(Utterance),
-    /// The utterance is over and all its words have been given.
+    /// The utterance is over and all its words have been given. Where silence decided it (`decided_at` after `at`), `at` is a
+    /// checkpoint: a stream that is shut until then, see [`Lane::listen`](crate::Lane::listen), and hears the rest gives what
+    /// is missing.
     SpeechEnded {
         /// When the last active frame ended.
         at: MediaTime,

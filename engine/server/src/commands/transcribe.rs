@@ -2,6 +2,7 @@
 
 mod format;
 mod hearing;
+mod journal;
 mod progress;
 
 use std::collections::HashSet;
@@ -14,6 +15,7 @@ use anyhow::{Context, bail};
 
 use self::format::Format;
 use self::hearing::Listener;
+use self::journal::Journal;
 use self::progress::Progress;
 use super::output::to_stdout;
 use crate::config::{Config, Overrides};
@@ -29,6 +31,7 @@ Examples:
   antiphon transcribe call.wav
   antiphon transcribe --format srt --output subtitles recordings/*.wav
   antiphon transcribe --format json call.wav | jq '.utterances[].text'
+  antiphon transcribe --resume --output transcripts night/*.wav
   antiphon transcribe --hints phrases.txt --language zh --config antiphon.toml call.ogg
 
 The exit status is 1 where a file could not be transcribed; the others are done all the same.";
@@ -52,6 +55,10 @@ pub(crate) struct Args {
     /// Folder for the transcripts [default: standard output for one file, beside the files for several]
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Go on where an earlier run with --resume was stopped: leave out files whose transcript is there and newer than they
+    /// are, and hear only the rest of a file that was begun
+    #[arg(long, requires = "output")]
+    resume: bool,
     /// Configuration file (TOML): models and their settings
     #[arg(long, env = "ANTIPHON_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
@@ -77,6 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     to_stdout(|out| {
         let mut written = HashSet::new();
         let mut failed = false;
+        let mut left_out = 0;
         for file in &args.files {
             let target = match (&args.output, args.files.len()) {
                 (None, 1) => None,
@@ -87,7 +95,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 failed = true;
                 continue;
             }
-            match transcribe(&listener, file, args.format) {
+            if args.resume && target.as_ref().is_some_and(|target| newer(target, file)) {
+                left_out += 1;
+                continue;
+            }
+            let journal = target.as_deref().filter(|_| args.resume).map(Journal::path);
+            match transcribe(&listener, file, args.format, journal.as_deref()) {
                 Err(error) => {
                     complain(file, &format!("{error:#}"));
                     failed = true;
@@ -95,21 +108,32 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 Ok(text) => match target {
                     None => out.write_all(text.as_bytes())?,
                     Some(target) => {
-                        if let Err(error) = std::fs::write(&target, text) {
+                        if let Err(error) = replace(&target, &text) {
                             complain(file, &format!("cannot write {}: {error}", target.display()));
                             failed = true;
+                        } else if let Some(journal) = journal {
+                            // Of a finished transcript it is of no use, and is not asked any more.
+                            let _ = std::fs::remove_file(journal);
                         }
                     }
                 },
             }
         }
+        if left_out > 0 {
+            eprintln!("antiphon: {left_out} of {} files have been transcribed before", args.files.len());
+        }
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     })
 }
 
-fn transcribe(listener: &Listener, file: &Path, format: Format) -> anyhow::Result<String> {
+fn transcribe(
+    listener: &Listener,
+    file: &Path,
+    format: Format,
+    journal: Option<&Path>,
+) -> anyhow::Result<String> {
     let mut progress = Progress::start(file);
-    let heard = listener.hear(file, &mut |position, duration| progress.at(position, duration));
+    let heard = listener.hear(file, journal, &mut |position, duration| progress.at(position, duration));
     progress.clear();
     let transcript = heard?;
     progress.summarise(&transcript);
@@ -117,6 +141,20 @@ fn transcribe(listener: &Listener, file: &Path, format: Format) -> anyhow::Resul
         complain(file, warning);
     }
     Ok(format.render(&transcript))
+}
+
+/// Writes a file that is whole or not there.
+fn replace(target: &Path, text: &str) -> std::io::Result<()> {
+    let mut unfinished = target.as_os_str().to_owned();
+    unfinished.push(".part");
+    std::fs::write(&unfinished, text)?;
+    std::fs::rename(&unfinished, target)
+}
+
+/// Whether there is a transcript and its file has not changed since.
+fn newer(target: &Path, file: &Path) -> bool {
+    let modified = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+    matches!((modified(target), modified(file)), (Ok(target), Ok(file)) if target >= file)
 }
 
 /// Says what is wrong with a file, and names it once.

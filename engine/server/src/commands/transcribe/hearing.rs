@@ -1,5 +1,6 @@
 //! One file through a recogniser: each channel on a thread of its own, the way a call's track goes.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -11,6 +12,7 @@ use antiphon_models_pool::{Endpointing, Lane, StreamEvent};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig, Utterance};
 use anyhow::{Context, anyhow, bail};
 
+use super::journal::{Journal, Subject};
 use crate::config::Config;
 use crate::shared;
 
@@ -27,6 +29,8 @@ pub(super) struct Listener {
     endpointing: Endpointing,
     language: Language,
     hints: Hints,
+    /// Stands for everything above, see [`Subject`].
+    settings: u64,
 }
 
 /// What was said in a file.
@@ -54,13 +58,19 @@ impl Listener {
         let Some(engine) = shared::recognizers(config)?.into_iter().next() else {
             bail!("the engine `none` hears no words: choose one with --engine");
         };
-        Ok(Self { engine, endpointing: shared::endpointing(config), language, hints })
+        let mut settings = DefaultHasher::new();
+        let recognizer = format!("{:?}", config.recognizer);
+        (engine.name(), recognizer, language.tag(), &hints.phrases).hash(&mut settings);
+        let (settings, endpointing) = (settings.finish(), shared::endpointing(config));
+        Ok(Self { engine, endpointing, language, hints, settings })
     }
 
-    /// Hears a whole file. `progress` is told how much was read and how long the file says it is.
+    /// Hears a whole file, or what is left of it by the journal at `kept`. `progress` is told how much was read and how
+    /// long the file says it is.
     pub(super) fn hear(
         &self,
         path: &Path,
+        kept: Option<&Path>,
         progress: &mut dyn FnMut(Span, Option<Span>),
     ) -> anyhow::Result<Transcript> {
         // These errors tell their causes themselves.
@@ -68,13 +78,24 @@ impl Listener {
         let channels = names(reader.channels());
         let rate = reader.rate();
         let duration = reader.duration();
+        let journal = match kept {
+            None => None,
+            Some(at) => {
+                let subject = Subject::of(path, self.settings, channels.len())?;
+                let journal = Journal::open(at, &subject);
+                Some(journal.with_context(|| format!("cannot keep its progress in {}", at.display()))?)
+            }
+        };
+        let journal = journal.as_ref();
         let (read, heard) = std::thread::scope(|scope| {
             let mut senders = Vec::new();
             let mut threads = Vec::new();
-            for _ in &channels {
+            for channel in 0..channels.len() {
                 let (sender, blocks) = sync_channel(AHEAD);
                 senders.push(sender);
-                threads.push(scope.spawn(move || self.hear_channel(rate, &blocks)));
+                threads.push(scope.spawn(move || {
+                    self.hear_channel(rate, &blocks, journal.map(|journal| (journal, channel)))
+                }));
             }
             let mut read = || -> anyhow::Result<()> {
                 let mut block: Vec<Vec<i16>> = Vec::new();
@@ -121,12 +142,17 @@ impl Listener {
         Ok(transcript)
     }
 
-    fn hear_channel(&self, source: SampleRate, blocks: &Receiver<Vec<i16>>) -> anyhow::Result<Heard> {
+    fn hear_channel(
+        &self,
+        source: SampleRate,
+        blocks: &Receiver<Vec<i16>>,
+        journal: Option<(&Journal, usize)>,
+    ) -> anyhow::Result<Heard> {
         let config =
             StreamConfig { language: self.language.clone(), hints: self.hints.clone(), source_rate: source };
         let mut lane = Lane::new(self.engine.open(&config)?, self.endpointing);
         lane.want_partials(false);
-        let mut channel = Channel::new(lane, source);
+        let mut channel = Channel::new(lane, source, journal);
         let frame = source.samples(FRAME).max(1);
         for block in blocks {
             for pcm in block.chunks(frame) {
@@ -144,7 +170,13 @@ struct Heard {
 }
 
 /// The way from a file's samples to words.
-struct Channel {
+struct Channel<'a> {
+    /// Where its checkpoints are written down, and under which number.
+    journal: Option<(&'a Journal, usize)>,
+    /// Up to where an earlier run has heard it: the ear is shut until then, while the gate learns the line anew.
+    known: Option<MediaTime>,
+    /// Utterances and warnings that the journal has.
+    kept: (usize, usize),
     gate: Gate,
     resampler: Resampler,
     lane: Lane,
@@ -156,9 +188,17 @@ struct Channel {
     heard: Heard,
 }
 
-impl Channel {
-    fn new(lane: Lane, source: SampleRate) -> Self {
+impl<'a> Channel<'a> {
+    fn new(mut lane: Lane, source: SampleRate, journal: Option<(&'a Journal, usize)>) -> Self {
+        let reached = journal.map(|(journal, channel)| journal.reached(channel)).unwrap_or_default();
+        if reached.until.is_some() {
+            lane.listen(false);
+        }
+        let heard = Heard { utterances: reached.utterances, warnings: reached.warnings };
         Self {
+            journal,
+            known: reached.until,
+            kept: (heard.utterances.len(), heard.warnings.len()),
             gate: Gate::new(source, shared::gate()),
             resampler: Resampler::new(source, lane.rate()),
             lane,
@@ -166,7 +206,7 @@ impl Channel {
             taken: 0,
             resampled: Vec::new(),
             failure: None,
-            heard: Heard::default(),
+            heard,
         }
     }
 
@@ -180,8 +220,12 @@ impl Channel {
         self.resampler.process(pcm, &mut self.resampled);
         let at = MediaTime::ZERO + self.source.span(self.taken) - self.resampler.delay();
         self.taken += pcm.len();
+        if self.known.is_some_and(|known| at >= known) {
+            self.known = None;
+            self.lane.listen(true);
+        }
         self.lane.push(AudioFrame { pcm: &self.resampled, rate: self.lane.rate(), at, kind, active });
-        self.collect();
+        self.collect(at)?;
         match self.failure.take() {
             Some(error) if self.lane.closed() => Err(error.into()),
             Some(error) => {
@@ -198,21 +242,40 @@ impl Channel {
         self.feed(&rest, FrameKind::Silence, false)?;
         let end = MediaTime::ZERO + self.source.span(self.taken);
         self.lane.finish();
-        self.collect();
+        self.collect(end)?;
         if let Some(error) = self.failure.take() {
             self.warn(&error, end);
         }
         Ok(self.heard)
     }
 
-    fn collect(&mut self) {
+    fn collect(&mut self, now: MediaTime) -> anyhow::Result<()> {
         while let Some(event) = self.lane.poll() {
             match event {
                 StreamEvent::Final(utterance) => self.heard.utterances.push(utterance),
                 StreamEvent::Failed(error) => self.failure = Some(error),
+                // Silence decided it: from the end of the words on, nothing has been heard yet.
+                StreamEvent::SpeechEnded { at, decided_at } if decided_at > at && self.journal.is_some() => {
+                    if let Some(error) = self.failure.take_if(|_| !self.lane.closed()) {
+                        self.warn(&error, now);
+                    }
+                    self.checkpoint(at)?;
+                }
                 _ => {}
             }
         }
+        Ok(())
+    }
+
+    /// Writes down that everything before `until` has been heard.
+    fn checkpoint(&mut self, until: MediaTime) -> anyhow::Result<()> {
+        let Some((journal, channel)) = self.journal else { return Ok(()) };
+        let Heard { utterances, warnings } = &self.heard;
+        journal
+            .keep(channel, until, &utterances[self.kept.0..], &warnings[self.kept.1..])
+            .context("cannot keep its progress")?;
+        self.kept = (utterances.len(), warnings.len());
+        Ok(())
     }
 
     fn warn(&mut self, error: &RecognizeError, at: MediaTime) {
