@@ -73,15 +73,16 @@ fn compare(a: &[i16], from: usize, b: &[i16], to: usize, length: usize, rate: Sa
 /// Start, middle and end. Drift and realignment blur what they touch, so a track need not be the same to be in its place;
 /// two voices are less than 0.2 alike.
 ///
-/// At the start, jitter cannot be told from path yet: of 40 seeds with packets of 40 ms and 18 ms of jitter the worst began
-/// 20.9 ms off, the middle one 7.2.
+/// At the start, jitter cannot be told from path yet. Of 400 calls over random networks like those below, 800 tracks, the worst
+/// began 29.8 ms off (packets of 60 ms, 18 ms of jitter) and a second one more than 20; in the middle and at the end the worst
+/// lay 20.9 ms off, with 30 ms of jitter.
 fn assert_aligned(outcome: &Outcome, length: Span, alike: f64) {
     let window = Span::from_millis(1_000);
     let last = length.saturating_sub(window).saturating_sub(Span::from_millis(200));
     for from in [0, 1] {
         for offset in [Span::ZERO, Span::from_millis(length.millis() / 2), last] {
             let (skew, peak) = outcome.skew(from, offset, window);
-            let most = if offset == Span::ZERO { 25.0 } else { 20.0 };
+            let most = if offset == Span::ZERO { 40.0 } else { 25.0 };
             assert!(
                 skew.abs() < most && peak > alike,
                 "{skew} ms off and {peak} alike at {offset} of what side {from} said; {:?}",
