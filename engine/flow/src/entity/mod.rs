@@ -118,6 +118,11 @@ impl<T> Found<T> {
     }
 }
 
+/// The currency of the amount in the sentence, where it is named (ISO 4217).
+pub(crate) fn money(words: &[String], tongue: Tongue) -> Option<&'static str> {
+    amount::amount(words, tongue)?.value.currency
+}
+
 /// All digits in the sentence, in order.
 pub(crate) fn all_digits(words: &[String], tongue: Tongue) -> String {
     number::digit_strings(words, tongue).into_iter().map(|found| found.value).collect()

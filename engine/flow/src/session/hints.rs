@@ -84,7 +84,7 @@ impl Session {
 }
 
 /// A few things people say for a slot, so that a recogniser knows the words.
-fn samples(kind: &SlotKind, tongue: Tongue) -> Vec<String> {
+pub(crate) fn samples(kind: &SlotKind, tongue: Tongue) -> Vec<String> {
     let list: &[&str] = match (kind, tongue) {
         (SlotKind::Amount { .. } | SlotKind::Number { .. }, Tongue::English) => &[
             "fifty dollars",

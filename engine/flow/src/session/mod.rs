@@ -1,6 +1,7 @@
 //! One caller's way through a flow.
 
 mod hints;
+pub(crate) use hints::samples;
 mod question;
 mod speak;
 mod transfer;
