@@ -1,15 +1,13 @@
 //! A preallocated ring that carries one track from the shard to one consumer.
 //!
-//! Single producer, single consumer, no locks and no `unsafe`: samples lie in atomics that are written and read
-//! with relaxed order and published by the slot index. A frame that finds the ring full is refused whole and counted;
+//! Single producer, single consumer, no locks and no `unsafe`: samples lie in atomics, four in each, that are written and
+//! read with relaxed order and published by the slot index. A frame that finds the ring full is refused whole and counted;
 //! the consumer sees the gap because the next frame's time does not continue the last one's (time is never compressed).
 //!
 //! A ring is deep for the day its consumer stalls, and nearly empty on all others. So its memory is taken a block of
 //! frames at a time, when the first of them is written; and a ring that has been emptied begins at its first block again.
 
-use std::sync::atomic::{
-    AtomicBool, AtomicI16, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
@@ -23,11 +21,11 @@ struct Slot {
     /// Kind in the low two bits, activity in the third.
     flags: AtomicU8,
     len: AtomicU32,
-    pcm: Box<[AtomicI16]>,
+    pcm: Box<[AtomicU64]>,
     /// Octets of the frame as it came; none where the ring does not carry them or the frame did not come so.
     coded_len: AtomicU32,
     codec: AtomicU8,
-    coded: Box<[AtomicU8]>,
+    coded: Box<[AtomicU64]>,
 }
 
 /// A frame as it came over the network, still encoded.
@@ -84,29 +82,51 @@ impl Slot {
             at: AtomicI64::new(0),
             flags: AtomicU8::new(0),
             len: AtomicU32::new(0),
-            pcm: (0..samples).map(|_| AtomicI16::new(0)).collect(),
+            pcm: (0..samples.div_ceil(SAMPLES)).map(|_| AtomicU64::new(0)).collect(),
             coded_len: AtomicU32::new(0),
             codec: AtomicU8::new(0),
-            coded: (0..octets).map(|_| AtomicU8::new(0)).collect(),
+            coded: (0..octets.div_ceil(OCTETS)).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    fn write(&self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>) {
-        for (cell, sample) in self.pcm.iter().zip(frame.pcm) {
-            cell.store(*sample, Ordering::Relaxed);
+    fn write(&self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>, octets: usize) {
+        let (fours, rest) = frame.pcm.as_chunks::<SAMPLES>();
+        for (cell, four) in self.pcm.iter().zip(fours) {
+            cell.store(packed(*four), Ordering::Relaxed);
+        }
+        if let Some(cell) = self.pcm.get(fours.len()) {
+            let mut four = [0; SAMPLES];
+            four[..rest.len()].copy_from_slice(rest);
+            cell.store(packed(four), Ordering::Relaxed);
         }
         self.at.store(frame.at.nanos(), Ordering::Relaxed);
         self.flags.store(frame.kind as u8 | if frame.active { ACTIVE } else { 0 }, Ordering::Relaxed);
         self.len.store(frame.pcm.len() as u32, Ordering::Relaxed);
-        let coded = coded.filter(|coded| coded.payload.len() <= self.coded.len());
+        let coded = coded.filter(|coded| coded.payload.len() <= octets);
         self.coded_len.store(coded.map_or(0, |coded| coded.payload.len()) as u32, Ordering::Relaxed);
         if let Some(coded) = coded {
             self.codec.store(coded.codec, Ordering::Relaxed);
-            for (cell, octet) in self.coded.iter().zip(coded.payload) {
-                cell.store(*octet, Ordering::Relaxed);
+            for (cell, piece) in self.coded.iter().zip(coded.payload.chunks(OCTETS)) {
+                let mut eight = [0; OCTETS];
+                eight[..piece.len()].copy_from_slice(piece);
+                cell.store(u64::from_le_bytes(eight), Ordering::Relaxed);
             }
         }
     }
+}
+
+/// Samples in one word: one at a time they cost the shard a tenth of its time.
+const SAMPLES: usize = 4;
+/// Octets in one word.
+const OCTETS: usize = 8;
+
+fn packed(samples: [i16; SAMPLES]) -> u64 {
+    let [a, b, c, d] = samples.map(|sample| u64::from(sample.cast_unsigned()));
+    a | b << 16 | c << 32 | d << 48
+}
+
+fn unpacked(word: u64) -> [i16; SAMPLES] {
+    [word as i16, (word >> 16) as i16, (word >> 32) as i16, (word >> 48) as i16]
 }
 
 /// Makes a ring of `depth` frames of at most `longest` each, at `rate`; `bell` rings at each frame.
@@ -153,7 +173,11 @@ pub fn coded_track_ring(
     });
     (
         TrackWriter { shared: Arc::clone(&shared) },
-        TrackReader { shared, scratch: Vec::with_capacity(samples), octets: Vec::with_capacity(octets) },
+        TrackReader {
+            shared,
+            scratch: Vec::with_capacity(samples.next_multiple_of(SAMPLES)),
+            octets: Vec::with_capacity(octets.next_multiple_of(OCTETS)),
+        },
     )
 }
 
@@ -207,7 +231,7 @@ impl TrackWriter {
         if ready == 0 {
             shared.base.store(written, Ordering::Relaxed);
         }
-        shared.slot(written).write(frame, coded);
+        shared.slot(written).write(frame, coded, shared.octets);
         shared.written.store(written.wrapping_add(1), Ordering::Release);
         shared.bell.ring();
         Ok(())
@@ -267,8 +291,11 @@ impl TrackReader {
         }
         let slot = shared.slot(read);
         let len = slot.len.load(Ordering::Relaxed) as usize;
-        self.scratch.clear();
-        self.scratch.extend(slot.pcm[..len].iter().map(|cell| cell.load(Ordering::Relaxed)));
+        self.scratch.resize(len.next_multiple_of(SAMPLES), 0);
+        for (four, cell) in self.scratch.as_chunks_mut().0.iter_mut().zip(&slot.pcm) {
+            *four = unpacked(cell.load(Ordering::Relaxed));
+        }
+        self.scratch.truncate(len);
         let at = MediaTime::from_nanos(slot.at.load(Ordering::Relaxed));
         let flags = slot.flags.load(Ordering::Relaxed);
         let kind = match flags & !ACTIVE {
@@ -277,8 +304,11 @@ impl TrackReader {
             _ => FrameKind::Silence,
         };
         let octets = slot.coded_len.load(Ordering::Relaxed) as usize;
-        self.octets.clear();
-        self.octets.extend(slot.coded[..octets].iter().map(|cell| cell.load(Ordering::Relaxed)));
+        self.octets.resize(octets.next_multiple_of(OCTETS), 0);
+        for (eight, cell) in self.octets.as_chunks_mut().0.iter_mut().zip(&slot.coded) {
+            *eight = cell.load(Ordering::Relaxed).to_le_bytes();
+        }
+        self.octets.truncate(octets);
         let codec = slot.codec.load(Ordering::Relaxed);
         shared.read.store(read.wrapping_add(1), Ordering::Release);
         let active = flags & ACTIVE != 0;
@@ -378,6 +408,25 @@ mod tests {
         let out = reader.pop(|f| f.to_buf()).expect("a frame");
         assert_eq!(out, frame(&[1, -2, 3], 40).to_buf());
         assert!(reader.pop(|_| ()).is_none());
+    }
+
+    #[test]
+    fn frames_of_any_length_are_whole_whatever_lay_there_before() {
+        let (mut writer, mut reader) =
+            coded_track_ring(SampleRate::HZ_8000, 2, Span::from_millis(20), 160, Doorbell::new());
+        let pcm: Vec<i16> = (0..160).map(|n| (n - 80) * 400).collect();
+        let octets: Vec<u8> = (1..=160).collect();
+        for length in (0..=160).chain((0..160).rev()) {
+            let coded = Coded { codec: 1, payload: &octets[160 - length..] };
+            writer.push_coded(frame(&pcm[..length], 0), Some(coded)).expect("room");
+            reader
+                .pop_coded(|frame, coded| {
+                    assert_eq!(frame.pcm, &pcm[..length]);
+                    let payload = coded.map_or(&[][..], |coded| coded.payload);
+                    assert_eq!(payload, &octets[160 - length..]);
+                })
+                .expect("a frame");
+        }
     }
 
     #[test]
