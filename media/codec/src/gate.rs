@@ -4,13 +4,18 @@
 //! background are no speech whatever it would say of them, so it hears them only when speech follows: the last of them
 //! are kept and shown to it then, so that it knows what the speech rises from.
 
+mod detector;
+mod spectrum;
+
+use std::sync::LazyLock;
+
 use antiphon_media_frame::{SampleRate, Span};
-use earshot::Detector;
 
 use crate::{ComfortNoise, Resampler, mix, tonal};
+use detector::Detector;
+use spectrum::WINDOW;
 
-/// What the detector takes at once: 16 ms at 16 kHz.
-const WINDOW: usize = 256;
+/// What the detector takes at once, at 16 kHz.
 const LENGTH: Span = Span::from_millis(16);
 /// Quiet windows shown to the network before the first that stands out. It compares three windows, and of its memory
 /// little is older than this: over 20 minutes of speech and calls 0.9 % of the frames, at the edges of speech, were judged
@@ -24,6 +29,13 @@ const MEMORY: u32 = 62;
 /// sound the detector learnt from, and then takes noise for speech: at this level its median probability for pink
 /// noise falls from 0.54 to 0.23 and for an idling engine from 0.53 to 0.24, while that for speech rises a little.
 const DITHER_DB: f32 = -65.0;
+/// Samples of that noise, a second and a little; then it begins again, which the network forgets a hundred times between.
+const DITHER: usize = 16_384;
+static NOISE: LazyLock<Box<[i16; DITHER]>> = LazyLock::new(|| {
+    let mut noise = Box::new([0; DITHER]);
+    ComfortNoise::new(0).fill(&mut noise[..], DITHER_DB);
+    noise
+});
 /// No background is louder than this: a caller who shouts from the first sample on is still heard.
 const LOUDEST_FLOOR_DB: f32 = -36.0;
 
@@ -87,10 +99,10 @@ pub struct Gate {
     /// Windows that the network has not been shown.
     unseen: usize,
     resampler: Resampler,
-    /// What the resampler made and the network did not take yet, and noise for it.
+    /// What the resampler made and the network did not take yet.
     wide: Vec<i16>,
-    dither: ComfortNoise,
-    noise: Vec<i16>,
+    /// Where the noise for it goes on.
+    dither: usize,
     /// The end of the window before the last, then the last, as the network saw it.
     window: [i16; tonal::PAST + WINDOW],
     detector: Box<Detector>,
@@ -105,6 +117,8 @@ impl Gate {
     /// A gate for sound at `rate`, closed.
     #[must_use]
     pub fn new(rate: SampleRate, config: GateConfig) -> Self {
+        // Made here rather than on the shard when somebody speaks first.
+        LazyLock::force(&NOISE);
         let resampler = Resampler::coarse(rate, SampleRate::HZ_16000);
         let length = rate.samples(LENGTH).max(1);
         let warm = 2 * rate.samples(resampler.delay());
@@ -115,13 +129,12 @@ impl Gate {
             filled: warm + SHOWN * length,
             unseen: 0,
             wide: Vec::with_capacity(most),
-            dither: ComfortNoise::new(0),
-            noise: vec![0; most],
+            dither: 0,
             length,
             warm,
             resampler,
             window: [0; tonal::PAST + WINDOW],
-            detector: Box::default(),
+            detector: Box::new(Detector::new()),
             background: Background::new(config.floor_db),
             probability: 0.0,
             active: false,
@@ -215,14 +228,17 @@ impl Gate {
             let fresh = self.wide.len();
             self.resampler.process(&self.past[from..from + self.length], &mut self.wide);
             from += self.length;
-            let fresh = &mut self.wide[fresh..];
-            let noise = &mut self.noise[..fresh.len()];
-            self.dither.fill(noise, DITHER_DB);
-            mix::add_into(fresh, noise);
-            while let Some(next) = self.wide.get(..WINDOW) {
+            let mut fresh = &mut self.wide[fresh..];
+            while !fresh.is_empty() {
+                let (now, later) = fresh.split_at_mut(fresh.len().min(DITHER - self.dither));
+                mix::add_into(now, &NOISE[self.dither..]);
+                self.dither = (self.dither + now.len()) % DITHER;
+                fresh = later;
+            }
+            while let Some(next) = self.wide.first_chunk() {
                 self.window.copy_within(WINDOW.., 0);
                 self.window[tonal::PAST..].copy_from_slice(next);
-                self.probability = self.detector.predict_i16(next).clamp(0.0, 1.0);
+                self.probability = self.detector.predict(next);
                 self.wide.drain(..WINDOW);
             }
         }
