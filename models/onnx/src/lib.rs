@@ -13,11 +13,13 @@ mod bank;
 mod context;
 mod ctc;
 mod encoder;
+mod engine;
 mod error;
 #[cfg(test)]
 mod fixtures;
 mod folder;
 mod graph;
+mod intake;
 mod offline;
 mod pieces;
 mod runtime;

@@ -3,7 +3,6 @@
 mod layout;
 mod stream;
 
-use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,15 +11,15 @@ use antiphon_models_speech::{Engine, Pace, RecognizeError, Recognizer, StreamCon
 
 use crate::LoadError;
 use crate::bank::Bank;
+use crate::engine::{failed, speaks, streams_of};
 use crate::folder::{self, Precision};
+use crate::intake::RATE;
 use crate::runtime::{Loader, Runtime};
-use crate::streaming::{failed, speaks};
 use crate::tokens::Tokens;
 use layout::Layout;
 use stream::Stream;
 
 pub(crate) const NAME: &str = "paraformer";
-const RATE: SampleRate = SampleRate::HZ_16000;
 
 /// What an offline model is opened with.
 #[derive(Clone, Debug, PartialEq)]
@@ -116,14 +115,7 @@ impl Engine for ParaformerEngine {
     }
 
     fn step(&self, rows: &mut [&mut dyn Recognizer]) -> Result<(), RecognizeError> {
-        let mut streams = Vec::with_capacity(rows.len());
-        for row in rows {
-            let any: &mut dyn Any = &mut **row;
-            match any.downcast_mut::<Stream>() {
-                Some(stream) if Arc::ptr_eq(stream.model(), &self.model) => streams.push(stream),
-                _ => return Err(failed(NAME, &"a row is no stream of this engine")),
-            }
-        }
+        let mut streams = streams_of(NAME, rows, |s: &Stream| Arc::ptr_eq(s.model(), &self.model))?;
         self.model.step(&mut streams)
     }
 }

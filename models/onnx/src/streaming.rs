@@ -2,7 +2,6 @@
 
 mod stream;
 
-use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +11,9 @@ use antiphon_models_speech::{Engine, Hints, Pace, RecognizeError, Recognizer, St
 use crate::bank::{Bank, BankOptions, Taper};
 use crate::context::Contexts;
 use crate::encoder::Encoder;
+use crate::engine::{failed, speaks, streams_of};
 use crate::folder::{self, Precision};
+use crate::intake::RATE;
 use crate::pieces::Pieces;
 use crate::runtime::{Loader, Runtime};
 use crate::tokens::Tokens;
@@ -21,7 +22,6 @@ use crate::{LoadError, RunError};
 use stream::{Found, Job, Stream};
 
 pub(crate) const NAME: &str = "transducer";
-const RATE: SampleRate = SampleRate::HZ_16000;
 
 /// What a streaming model is opened with.
 #[derive(Clone, Debug, PartialEq)]
@@ -163,14 +163,7 @@ impl Engine for TransducerEngine {
     }
 
     fn step(&self, rows: &mut [&mut dyn Recognizer]) -> Result<(), RecognizeError> {
-        let mut streams = Vec::with_capacity(rows.len());
-        for row in rows {
-            let any: &mut dyn Any = &mut **row;
-            match any.downcast_mut::<Stream>() {
-                Some(stream) if Arc::ptr_eq(stream.model(), &self.model) => streams.push(stream),
-                _ => return Err(failed(NAME, &"a row is no stream of this engine")),
-            }
-        }
+        let mut streams = streams_of(NAME, rows, |s: &Stream| Arc::ptr_eq(s.model(), &self.model))?;
         if self.model.encoder.batches {
             self.model.step(&mut streams)
         } else {
@@ -243,27 +236,6 @@ impl Model {
         let contexts = Contexts::new(cut.iter().map(|tokens| (&tokens[..], self.options.boost)));
         (!contexts.is_empty()).then(|| Arc::new(contexts))
     }
-}
-
-/// Refuses a language that the model does not speak.
-pub(crate) fn speaks(
-    engine: &'static str,
-    languages: &[String],
-    config: &StreamConfig,
-) -> Result<(), RecognizeError> {
-    let primary = config.language.primary();
-    if languages.is_empty() || languages.contains(&primary) {
-        return Ok(());
-    }
-    Err(RecognizeError::Language {
-        engine,
-        language: config.language.tag().to_owned(),
-        advice: format!("its model speaks {}: configure another one", languages.join(", ")),
-    })
-}
-
-pub(crate) fn failed(engine: &'static str, message: &dyn std::fmt::Display) -> RecognizeError {
-    RecognizeError::Engine { engine, message: message.to_string() }
 }
 
 #[cfg(all(test, feature = "rten"))]

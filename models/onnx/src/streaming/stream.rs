@@ -4,19 +4,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
-use antiphon_models_speech::{Axis, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, Utterance};
+use antiphon_models_speech::{Hints, Recognition, RecognizeError, Recognizer};
 
-use super::{Head, Model, NAME, RATE, failed};
-use crate::bank::BankStream;
+use super::{Head, Model, NAME};
 use crate::context::Contexts;
 use crate::ctc::Ctc;
 use crate::encoder::State;
-use crate::tokens::{Heard, join};
+use crate::intake::{Intake, RATE, Said};
+use crate::tokens::Heard;
 use crate::transducer::Beam;
-use crate::utterance::utterance;
 
-/// Sound that is heard as words is louder than this somewhere (about -56 dBFS); what is not says nothing.
-const QUIET: u16 = 50;
 /// Silence wanted after the last sound: the models say a word up to this much after its end.
 const TAIL: Span = Span::from_millis(320);
 /// Chunks that may be owed: a worker so far behind has lost its caller.
@@ -42,19 +39,14 @@ pub(super) struct Job {
 
 /// An utterance under way, or one that is over and not yet computed to its end.
 struct Segment {
-    axis: Axis,
-    bank: BankStream,
-    /// Features from the first frame of the next chunk on.
-    features: Vec<f32>,
+    /// Its features are those from the first frame of the next chunk on.
+    intake: Intake,
     /// Chunks computed.
     done: usize,
     /// Chunks in all, where the utterance is over.
     chunks: Option<usize>,
-    loud: bool,
     state: State,
     found: Found,
-    revision: u32,
-    told: String,
 }
 
 pub(super) struct Stream {
@@ -62,22 +54,13 @@ pub(super) struct Stream {
     hints: Option<Arc<Contexts>>,
     paths: usize,
     segments: VecDeque<Segment>,
-    partial: Option<Hypothesis>,
-    finals: VecDeque<Utterance>,
-    failed: bool,
+    said: Said,
 }
 
 impl Stream {
     pub(super) fn new(model: Arc<Model>, hints: &Hints) -> Self {
-        let mut out = Self {
-            model,
-            hints: None,
-            paths: 1,
-            segments: VecDeque::new(),
-            partial: None,
-            finals: VecDeque::new(),
-            failed: false,
-        };
+        let mut out =
+            Self { model, hints: None, paths: 1, segments: VecDeque::new(), said: Said::default() };
         out.take_hints(hints);
         out
     }
@@ -100,7 +83,7 @@ impl Stream {
     /// The next chunk's features. Only where a step is owed.
     pub(super) fn features(&self) -> &[f32] {
         let wanted = self.model.encoder.sight * self.model.encoder.bins;
-        self.segments.front().map_or(&[], |s| &s.features[..wanted])
+        self.segments.front().map_or(&[], |s| &s.intake.features[..wanted])
     }
 
     /// The encoder's state before the next chunk. Only where a step is owed.
@@ -115,25 +98,14 @@ impl Stream {
         front.state = state;
         front.done += 1;
         let encoder = &self.model.encoder;
-        front.features.drain(..(encoder.chunk * encoder.bins).min(front.features.len()));
+        let used = (encoder.chunk * encoder.bins).min(front.intake.features.len());
+        front.intake.features.drain(..used);
+        let (tokens, heard) = (&self.model.tokens, heard(&self.model, &front.found));
         if front.chunks == Some(front.done) {
-            let said = utterance(
-                &self.model.tokens,
-                heard(&self.model, &front.found),
-                self.model.stride(),
-                &front.axis,
-            );
-            self.finals.extend(said);
-            self.partial = None;
+            self.said.last(front.intake.utterance(tokens, heard, self.model.stride()));
             self.segments.pop_front();
-        } else if front.loud {
-            let words = self.model.tokens.spell(heard(&self.model, &front.found));
-            let text = join(words.iter().map(|w| w.text.as_str()));
-            if text != front.told && !text.is_empty() {
-                front.revision += 1;
-                front.told.clone_from(&text);
-                self.partial = Some(Hypothesis { revision: front.revision, text, start: front.axis.start() });
-            }
+        } else if front.intake.loud() {
+            self.said.interim(front.intake.interim(tokens, heard));
         }
     }
 
@@ -154,19 +126,14 @@ impl Stream {
     fn open_segment(&mut self) {
         if self.segments.back().is_none_or(|s| s.chunks.is_some()) {
             self.segments.push_back(Segment {
-                axis: Axis::new(RATE),
-                bank: BankStream::new(Arc::clone(&self.model.bank)),
-                features: Vec::new(),
+                intake: Intake::new(&self.model.bank),
                 done: 0,
                 chunks: None,
-                loud: false,
                 state: self.model.encoder.state(),
                 found: match self.model.head {
                     Head::Transducer(_) => Found::Beam(Beam::new()),
                     Head::Ctc => Found::Ctc(Ctc::new(0)),
                 },
-                revision: 0,
-                told: String::new(),
             });
         }
     }
@@ -174,23 +141,17 @@ impl Stream {
     fn end_segment(&mut self) {
         let encoder = &self.model.encoder;
         let Some(back) = self.segments.back_mut().filter(|s| s.chunks.is_none()) else { return };
-        if !back.loud {
+        if !back.intake.loud() {
             self.segments.pop_back();
             return;
         }
         // Every frame of the sound is in some chunk; what a chunk sees beyond them is silence.
-        let chunks = self.model.bank.frames(back.axis.samples()).div_ceil(encoder.chunk).max(1);
-        back.bank.pad((chunks - 1) * encoder.chunk + encoder.sight, &mut back.features);
+        let chunks = self.model.bank.frames(back.intake.samples()).div_ceil(encoder.chunk).max(1);
+        back.intake.pad((chunks - 1) * encoder.chunk + encoder.sight);
         back.chunks = Some(chunks.max(back.done));
         if back.done >= chunks {
-            let said = utterance(
-                &self.model.tokens,
-                heard(&self.model, &back.found),
-                self.model.stride(),
-                &back.axis,
-            );
-            self.finals.extend(said);
-            self.partial = None;
+            let heard = heard(&self.model, &back.found);
+            self.said.last(back.intake.utterance(&self.model.tokens, heard, self.model.stride()));
             self.segments.pop_back();
         }
     }
@@ -202,7 +163,7 @@ impl Segment {
         match self.chunks {
             Some(chunks) => chunks - self.done,
             None => {
-                let frames = self.features.len() / encoder.bins;
+                let frames = self.intake.features.len() / encoder.bins;
                 frames.checked_sub(encoder.sight).map_or(0, |rest| 1 + rest / encoder.chunk)
             }
         }
@@ -227,32 +188,22 @@ impl Recognizer for Stream {
     }
 
     fn push(&mut self, frame: AudioFrame<'_>) -> Result<(), RecognizeError> {
-        if frame.rate != RATE {
-            return Err(RecognizeError::Rate { expected: RATE, found: frame.rate });
-        }
-        if self.failed || self.owed() > BEHIND {
-            self.failed = true;
-            return Err(failed(NAME, &"its sound was not computed in time; reset the stream"));
-        }
+        let behind = self.owed() > BEHIND;
+        self.said.admit(NAME, &frame, behind)?;
         if frame.pcm.is_empty() {
             return Ok(());
         }
         self.open_segment();
         let Some(segment) = self.segments.back_mut() else { return Ok(()) };
-        segment.axis.push(&frame);
-        segment.loud |= frame.pcm.iter().any(|s| s.unsigned_abs() > QUIET);
-        segment.bank.push(frame.pcm, &mut segment.features);
-        if segment.axis.samples() >= RATE.samples(LONGEST) {
+        segment.intake.push(&frame);
+        if segment.intake.lasts(LONGEST) {
             self.end_segment();
         }
         Ok(())
     }
 
     fn poll(&mut self) -> Option<Recognition> {
-        if let Some(utterance) = self.finals.pop_front() {
-            return Some(Recognition::Final(utterance));
-        }
-        self.partial.take().map(Recognition::Partial)
+        self.said.poll()
     }
 
     fn hint(&mut self, hints: &Hints) -> Result<(), RecognizeError> {
@@ -261,18 +212,14 @@ impl Recognizer for Stream {
     }
 
     fn flush(&mut self) -> Result<(), RecognizeError> {
-        if self.failed {
-            return Err(failed(NAME, &"its sound was not computed in time; reset the stream"));
-        }
+        self.said.stands(NAME)?;
         self.end_segment();
         Ok(())
     }
 
     fn reset(&mut self) {
         self.segments.clear();
-        self.partial = None;
-        self.finals.clear();
-        self.failed = false;
+        self.said.clear();
     }
 
     fn owed(&self) -> usize {

@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use antiphon_media_frame::{AudioBuf, MediaTime};
 use antiphon_models_speech::{Language, Recognition, Utterance};
 
