@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
-use antiphon_models_speech::{Hints, Language, Recognition, RecognizeError, Recognizer};
+use antiphon_models_speech::{Hints, Language, Partials, Recognition, RecognizeError, Recognizer};
 
 use super::{Model, NAME};
 use crate::intake::{Intake, RATE, Said};
@@ -30,6 +30,8 @@ struct Segment {
 pub(super) struct Stream {
     model: Arc<Model>,
     language: i64,
+    /// How much more must have been said until interim words are computed; zero: none.
+    every: Span,
     segments: VecDeque<Segment>,
     said: Said,
 }
@@ -37,7 +39,8 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(model: Arc<Model>, language: &Language) -> Self {
         let language = model.layout.language(&language.primary());
-        Self { model, language, segments: VecDeque::new(), said: Said::default() }
+        let every = model.options.partial_every;
+        Self { model, language, every, segments: VecDeque::new(), said: Said::default() }
     }
 
     pub(super) fn model(&self) -> &Arc<Model> {
@@ -118,6 +121,15 @@ impl Recognizer for Stream {
         Ok(())
     }
 
+    fn partials(&mut self, wanted: Partials) {
+        let every = self.model.options.partial_every;
+        self.every = match wanted {
+            Partials::Normal => every,
+            Partials::Thinned if every > Span::ZERO => every.max(Span::from_secs(1)),
+            Partials::Thinned | Partials::Off => Span::ZERO,
+        };
+    }
+
     fn flush(&mut self) -> Result<(), RecognizeError> {
         self.said.stands(NAME)?;
         self.end_segment();
@@ -130,8 +142,7 @@ impl Recognizer for Stream {
     }
 
     fn owed(&self) -> usize {
-        let every = self.model.options.partial_every;
-        self.segments.iter().filter(|s| s.owed(every)).count()
+        self.segments.iter().filter(|s| s.owed(self.every)).count()
     }
 
     fn step(&mut self) -> Result<(), RecognizeError> {

@@ -1,7 +1,7 @@
 use std::any::Any;
 
 use antiphon_media_frame::{AudioBuf, MediaTime};
-use antiphon_models_speech::{Hints, Language, Recognition, Utterance};
+use antiphon_models_speech::{Hints, Language, Partials, Recognition, Utterance};
 
 use super::*;
 use crate::fixtures;
@@ -141,4 +141,20 @@ fn streaming_models_are_refused_with_a_reason() {
     let refused =
         ParaformerEngine::open(ParaformerOptions::new(folder)).map(|_| ()).expect_err("another layout");
     assert!(matches!(refused, LoadError::Meta { key: "lfr_window_size", .. }), "{refused}");
+}
+
+#[test]
+fn nothing_is_computed_for_interim_words_that_nobody_wants() {
+    let engine = engine("paraformer", false);
+    let mut recognizer = open(&engine, "zh");
+    recognizer.partials(Partials::Off);
+    recognizer.push(AudioBuf::voice(fixtures::audio(), RATE).frame()).expect("taken");
+    assert_eq!(recognizer.owed(), 0);
+    recognizer.partials(Partials::Thinned);
+    assert_eq!(recognizer.owed(), 1, "once in a second of new sound");
+    recognizer.partials(Partials::Off);
+    recognizer.flush().expect("flushed");
+    assert_eq!(recognizer.owed(), 1);
+    recognizer.step().expect("computed");
+    assert_eq!(finals(&mut *recognizer).len(), 1);
 }

@@ -59,8 +59,7 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn new(model: Arc<Model>, hints: &Hints) -> Self {
-        let mut out =
-            Self { model, hints: None, paths: 1, segments: VecDeque::new(), said: Said::default() };
+        let mut out = Self { model, hints: None, paths: 1, segments: VecDeque::new(), said: Said::default() };
         out.take_hints(hints);
         out
     }
