@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use antiphon_media_frame::{SampleRate, Span};
 
+use crate::music::MusicDetector;
 use crate::{ComfortNoise, Resampler, mix, tonal};
 use detector::Detector;
 use spectrum::WINDOW;
@@ -38,6 +39,8 @@ static NOISE: LazyLock<Box<[i16; DITHER]>> = LazyLock::new(|| {
 });
 /// No background is louder than this: a caller who shouts from the first sample on is still heard.
 const LOUDEST_FLOOR_DB: f32 = -36.0;
+/// Unless all windows of a second were as loud as each other to within this: so is hiss, and no speech.
+const LEVEL_DB: f32 = 5.0;
 
 /// Predictability from which sound is a tone, not a voice; see [`tonal`].
 const TONE_DB: f64 = 25.0;
@@ -106,6 +109,7 @@ pub struct Gate {
     /// The end of the window before the last, then the last, as the network saw it.
     window: [i16; tonal::PAST + WINDOW],
     detector: Box<Detector>,
+    music: Box<MusicDetector>,
     background: Background,
     probability: f32,
     active: bool,
@@ -135,6 +139,7 @@ impl Gate {
             resampler,
             window: [0; tonal::PAST + WINDOW],
             detector: Box::new(Detector::new()),
+            music: Box::new(MusicDetector::new()),
             background: Background::new(config.floor_db),
             probability: 0.0,
             active: false,
@@ -167,6 +172,7 @@ impl Gate {
     pub fn reset(&mut self) {
         self.resampler.reset();
         self.detector.reset();
+        self.music.reset();
         self.past.fill(0);
         self.filled = self.past.len() - self.length;
         self.unseen = 0;
@@ -191,9 +197,12 @@ impl Gate {
             self.show();
             let needed = if self.active { self.config.threshold / 2.0 } else { self.config.threshold };
             // The prediction is made only where the others leave it the last word.
-            self.probability >= needed && tonal::prediction_gain_db(&self.window) < TONE_DB
+            self.probability >= needed
+                && !self.music.music()
+                && tonal::prediction_gain_db(&self.window) < TONE_DB
         } else {
             self.unseen = (self.unseen + 1).min(SHOWN + 1);
+            self.music.rest();
             self.probability = 0.0;
             false
         };
@@ -204,7 +213,12 @@ impl Gate {
             (false, false) => self.run.saturating_sub(1),
             _ => self.run + 1,
         };
-        let patience = if self.active { self.config.hangover } else { self.config.start };
+        let patience = match self.active {
+            // Music is not what a speaker takes a breath of.
+            true if self.music.music() => Span::ZERO,
+            true => self.config.hangover,
+            false => self.config.start,
+        };
         if self.run == 0 || SampleRate::HZ_16000.span(WINDOW).saturating_mul(self.run) < patience {
             return None;
         }
@@ -216,6 +230,7 @@ impl Gate {
     /// Shows the network the newest window, after those that it missed, as far as they are kept.
     fn show(&mut self) {
         let missed = std::mem::take(&mut self.unseen);
+        let mut gap = missed > SHOWN;
         let mut from = self.past.len() - self.length;
         if missed > 0 {
             from -= missed.min(SHOWN) * self.length;
@@ -239,6 +254,7 @@ impl Gate {
                 self.window.copy_within(WINDOW.., 0);
                 self.window[tonal::PAST..].copy_from_slice(next);
                 self.probability = self.detector.predict(next);
+                self.music.hear(next, std::mem::take(&mut gap));
                 self.wide.drain(..WINDOW);
             }
         }
@@ -254,27 +270,33 @@ fn level_with_dither(pcm: &[i16]) -> f32 {
 /// The level below the speech, by the minimum of the levels heard.
 #[derive(Clone, Copy, Debug)]
 struct Background {
-    /// Quietest window of the last whole second, and of the present one.
+    /// Quietest window of the last whole second, and whether the loudest was hardly louder.
     last_db: f32,
+    level: bool,
+    /// Quietest and loudest window of the present second.
     present_db: f32,
+    loudest_db: f32,
     /// Windows in the present second.
     windows: u32,
 }
 
 impl Background {
     const fn new(level_db: f32) -> Self {
-        Self { last_db: level_db, present_db: 0.0, windows: 0 }
+        Self { last_db: level_db, level: false, present_db: 0.0, loudest_db: f32::MIN, windows: 0 }
     }
 
     fn hear(&mut self, level_db: f32) {
         self.present_db = self.present_db.min(level_db);
+        self.loudest_db = self.loudest_db.max(level_db);
         self.windows += 1;
         if self.windows == MEMORY {
-            *self = Self::new(self.present_db);
+            let level = self.loudest_db - self.present_db < LEVEL_DB;
+            *self = Self { level, ..Self::new(self.present_db) };
         }
     }
 
     fn level_db(&self) -> f32 {
-        self.last_db.min(self.present_db).min(LOUDEST_FLOOR_DB)
+        let quietest = self.last_db.min(self.present_db);
+        if self.level { quietest } else { quietest.min(LOUDEST_FLOOR_DB) }
     }
 }

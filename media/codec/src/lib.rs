@@ -18,6 +18,7 @@ mod g729;
 mod gate;
 mod kind;
 pub mod mix;
+mod music;
 mod noise;
 mod opus;
 mod resample;
