@@ -78,6 +78,8 @@ pub enum CallInput {
         status: u16,
         /// Where to, the best first.
         to: Pii<Vec<String>>,
+        /// What becomes of each: `followed`, or the name of the reason why it is not.
+        results: Vec<&'static str>,
     },
     /// It is answered, and media flows.
     Answered {
@@ -264,8 +266,8 @@ impl<D: Dialogue> Call<D> {
             CallInput::Refused { host, status, reason } => {
                 self.notify(EventBody::CallRefused { host, status, reason });
             }
-            CallInput::Redirected { host, status, to } => {
-                self.notify(EventBody::CallRedirected { host, status, to });
+            CallInput::Redirected { host, status, to, results } => {
+                self.notify(EventBody::CallRedirected { host, status, to, results });
             }
             CallInput::Answered { codec, sample_rate_hz, security, variables } => {
                 let input = match self.state {

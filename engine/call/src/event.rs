@@ -122,6 +122,8 @@ pub enum EventBody {
         /// Where to, the best first.
         #[serde(serialize_with = "exposed")]
         to: Pii<Vec<String>>,
+        /// What becomes of each: `followed`, or the name of the reason why it is not.
+        results: Vec<&'static str>,
     },
     /// The call is answered, and media flows.
     #[serde(rename = "call.answered")]

@@ -170,10 +170,10 @@ impl<D: Dialogue> Begun<D> {
                 let (host, reason) = (host.clone(), reason.clone());
                 self.note(CallInput::Refused { host, status: *status, reason });
             }
-            News::Redirected { host, status, to } => {
-                let (host, status) = (host.clone(), *status);
+            News::Redirected { host, status, to, results } => {
+                let (host, status, results) = (host.clone(), *status, results.clone());
                 let to = Pii::new(to.iter().map(|contact| contact.expose().clone()).collect());
-                self.note(CallInput::Redirected { host, status, to });
+                self.note(CallInput::Redirected { host, status, to, results });
             }
             News::Quiet => {}
         }

@@ -26,7 +26,7 @@ use crate::renegotiate::Media;
 use crate::ringing::{Ear, Missed, News, Sockets, Wait, answer_of, failed};
 use crate::setup::{Door, Place, Setup, SetupError, furnish, set_up};
 use crate::shared::Shared;
-use crate::trunks::{Dialling, Origin};
+use crate::trunks::{Dialling, Origin, RedirectError};
 
 /// How long the one who picked up may be spoken to before the two are joined.
 const LONGEST_ANNOUNCEMENT: Duration = Duration::from_secs(60);
@@ -324,7 +324,12 @@ async fn ring_together(ringer: &Ringer<'_>, targets: Vec<Target>, ring: Duration
     let mut ringing: FuturesUnordered<_> = targets
         .into_iter()
         .map(|target| async move {
-            let rung = ringer.ring(&target, ring).await;
+            let mut rung = ringer.ring(&target, ring).await;
+            if let Err(missed) = &mut rung {
+                // No list says whom a telephone may send calls on to.
+                let off = vec![Err(RedirectError::Off); missed.elsewhere.len()];
+                ringer.redirected(&target, missed, &off);
+            }
             (rung, target)
         })
         .collect();
@@ -346,17 +351,20 @@ async fn ring_together(ringer: &Ringer<'_>, targets: Vec<Target>, ring: Duration
 
 async fn ring_over(ringer: &Ringer<'_>, mut dialling: Dialling, ring: Duration) -> Result<Taken, Refusal> {
     let mut last = None;
+    let begun = Instant::now();
     while let Some(attempt) = dialling.next(Instant::now()) {
         let target = ringer.shared.target_of(attempt);
-        match ringer.ring(&target, ring).await {
+        // Whoever is called instead rings as long as is left of the time; a host is tried for no more than `try_limit`.
+        let left = if dialling.is_redirected() { ring.saturating_sub(begun.elapsed()) } else { ring };
+        match ringer.ring(&target, left).await {
             Ok(Answered { dialog, agreed, ear }) => {
                 dialling.answered(None, Instant::now());
                 return Ok(Taken { dialog, agreed, ear, target });
             }
-            Err(missed) => {
-                let tried = dialling.failed(missed.status, Instant::now());
-                // One that redirects is as good as one that is overloaded: the next host may take the call.
-                let go_on = (tried || (300..400).contains(&missed.status)) && missed.go_on;
+            Err(mut missed) => {
+                let results = ringer.shared.router.redirect(&mut dialling, &missed.elsewhere);
+                ringer.redirected(&target, &mut missed, &results);
+                let go_on = dialling.failed(missed.status, Instant::now()) && missed.go_on;
                 last = Some(Refusal::from(*missed));
                 if !go_on {
                     break;
@@ -461,8 +469,8 @@ impl Ringer<'_> {
             match &news {
                 News::Ringing | News::Early(_) => attempt.ringing(),
                 News::Refused { status, .. } => attempt.refused(*status),
-                News::Redirected { status, to, .. } => attempt.redirected(*status, to),
-                News::Quiet => {}
+                // Told once it is known what becomes of it.
+                News::Redirected { .. } | News::Quiet => {}
             }
             self.tell(news);
         };
@@ -470,12 +478,38 @@ impl Ringer<'_> {
         match answer_of(outgoing, &mut ear, wait).await {
             Ok((dialog, agreed)) => Ok(Answered { dialog, agreed, ear }),
             Err(missed) => {
+                if !missed.elsewhere.is_empty() {
+                    attempt.refused(missed.status);
+                }
                 if ear.is_sounding() {
                     self.tell(News::Quiet);
                 }
                 Err(missed)
             }
         }
+    }
+
+    /// Tells, and keeps in the record, where a target would have us call instead and what becomes of that.
+    fn redirected(&self, target: &Target, missed: &mut Missed, results: &[Result<(), RedirectError>]) {
+        if missed.elsewhere.is_empty() {
+            return;
+        }
+        let name = |result: &Result<(), RedirectError>| {
+            result.as_ref().map_or_else(RedirectError::name, |()| "followed")
+        };
+        let names: Vec<_> = results.iter().map(name).collect();
+        for error in results.iter().filter_map(|result| result.as_ref().err()) {
+            tracing::info!(call = %self.id, host = target.host, %error, "a redirection is not followed");
+        }
+        // Where no rule stands against it, there was merely nobody else to call.
+        if results.iter().all(Result::is_err)
+            && results.iter().flat_map(|result| result.as_ref().err()).any(RedirectError::is_forbidden)
+        {
+            missed.outcome = TransferOutcome::Forbidden;
+        }
+        let to = std::mem::take(&mut missed.elsewhere);
+        self.attempts.redirected(missed.leg, &to, &names);
+        self.tell(News::Redirected { host: target.host.clone(), status: missed.status, to, results: names });
     }
 
     fn tell(&self, news: News) {

@@ -22,7 +22,7 @@ use crate::renegotiate::Media;
 use crate::ringing::{Ear, Missed, News, Sockets, Wait, answer_of};
 use crate::setup::{Place, set_up};
 use crate::shared::Shared;
-use crate::trunks::Origin;
+use crate::trunks::{Origin, RedirectError};
 
 /// A person's end of a call instead of a script: a microphone and a loudspeaker.
 pub(crate) trait Handset {
@@ -167,7 +167,14 @@ async fn attempt(
                     }
                     begun.tell(news, None);
                 }
-                answered = &mut answer => break answered.map_err(|missed| NotAnswered::of(*missed)),
+                answered = &mut answer => break answered.map_err(|missed| {
+                    if !missed.elsewhere.is_empty() {
+                        let (host, status, to) = (host.clone(), missed.status, missed.elsewhere.clone());
+                        let results = vec![RedirectError::Off.name(); to.len()];
+                        begun.tell(News::Redirected { host, status, to, results }, None);
+                    }
+                    NotAnswered::of(*missed)
+                }),
                 // Dropped, the call is cancelled.
                 Some(cause) = begun.end.recv() => break Err(NotAnswered { cause, refusal: None }),
             }

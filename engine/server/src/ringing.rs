@@ -29,8 +29,8 @@ pub(crate) enum News {
     Quiet,
     /// A host refused.
     Refused { host: String, status: u16, reason: String },
-    /// A host would have us call elsewhere.
-    Redirected { host: String, status: u16, to: Vec<Pii<String>> },
+    /// A host would have us call elsewhere; of each place, what becomes of that.
+    Redirected { host: String, status: u16, to: Vec<Pii<String>>, results: Vec<&'static str> },
 }
 
 /// Where the sound of a call that is not answered yet can be had.
@@ -54,6 +54,8 @@ pub(crate) struct Missed {
     pub(crate) go_on: bool,
     /// Its place in the call's record.
     pub(crate) leg: Option<usize>,
+    /// Where it would have us call instead (3xx), the best first.
+    pub(crate) elsewhere: Vec<Pii<String>>,
 }
 
 impl Missed {
@@ -68,7 +70,8 @@ impl Missed {
         reason: &str,
         go_on: bool,
     ) -> Box<Self> {
-        Box::new(Self { outcome, cause, status, reason: reason.to_owned(), go_on, leg: None })
+        let reason = reason.to_owned();
+        Box::new(Self { outcome, cause, status, reason, go_on, leg: None, elsewhere: Vec::new() })
     }
 
     /// Something on our side is in the way.
@@ -139,12 +142,12 @@ pub(crate) async fn answer_of(
                     return Err(Missed::of(failed(&reason), Cause::SDP_UNSUPPORTED, 488, &reason, true));
                 }
             },
-            OutgoingEvent::Redirected { status, contacts: to } => {
-                // Where a carrier would have us call instead is not for it to decide: it could be a premium number.
-                let reason = format!("the far side redirects to {} other addresses", to.len());
-                tell(News::Redirected { host: host.to_owned(), status, to });
+            OutgoingEvent::Redirected { status, contacts } => {
+                let reason = format!("the far side redirects to {} other addresses", contacts.len());
                 let outcome = TransferOutcome::Failed { status, reason: reason.clone() };
-                return Err(Missed::of(outcome, Cause::REFUSED_BY_PEER, status, &reason, true));
+                let mut missed = Missed::of(outcome, Cause::REFUSED_BY_PEER, status, &reason, true);
+                missed.elsewhere = contacts;
+                return Err(missed);
             }
             OutgoingEvent::Failed { status: 408, reason, .. } => {
                 refused(408, &reason);

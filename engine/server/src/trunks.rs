@@ -7,6 +7,7 @@ mod dialling;
 mod health;
 mod limits;
 mod number;
+mod redirect;
 mod status;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ pub(crate) use health::HostState;
 use limits::Gate;
 pub(crate) use limits::{LimitError, Permit};
 pub(crate) use number::normal;
+pub(crate) use redirect::RedirectError;
 pub(crate) use status::{Registration, TrunkStatus};
 
 /// Where a call comes from, as far as that has been proved.
@@ -75,6 +77,8 @@ pub(crate) struct Outlet {
     origin: Origin,
     trunks: Vec<String>,
     number: String,
+    /// An operator named the trunk: no route had a say.
+    named: bool,
 }
 
 /// Trunks, routes and users as configured, and what is known of them now.
@@ -177,7 +181,7 @@ impl Router {
         if let Some(trunks) = &route.trunk {
             let number = route.number.as_ref().map_or_else(|| groups[0].to_owned(), |n| n.apply(groups));
             let (trunks, origin) = (trunks.names().to_vec(), origin.clone());
-            return Target::Trunk(Outlet { origin, trunks, number });
+            return Target::Trunk(Outlet { origin, trunks, number, named: false });
         }
         // One of the five is there; the configuration has been checked.
         Target::Reject { status: route.reject.unwrap_or(404) }
@@ -187,7 +191,7 @@ impl Router {
     pub(crate) fn over(&self, trunk: &str, number: &str) -> Option<Outlet> {
         self.entry(trunk)?;
         let (trunks, number) = (vec![trunk.to_owned()], number.to_owned());
-        Some(Outlet { origin: Origin::Api, trunks, number })
+        Some(Outlet { origin: Origin::Api, trunks, number, named: true })
     }
 
     /// The trunk that an address belongs to. Where several claim it, the one that names it most precisely.

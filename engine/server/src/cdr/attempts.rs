@@ -61,6 +61,14 @@ impl Attempts {
         record.tried(legs, answered.or(reported).unwrap_or(last));
     }
 
+    /// The far side of a leg sends the call on (3xx): where to, and what becomes of that.
+    pub(crate) fn redirected(&self, place: Option<usize>, contacts: &[Pii<String>], results: &[&str]) {
+        let now = (self.now)();
+        let mut tried = self.lock();
+        let Some(leg) = place.and_then(|place| tried.legs.get_mut(place)) else { return };
+        contacts.iter().zip(results).for_each(|(to, result)| leg.redirect(to.expose(), result, now));
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tried> {
         // Each change is one assignment.
         self.tried.lock().unwrap_or_else(PoisonError::into_inner)
@@ -81,14 +89,6 @@ impl Attempt<'_> {
     /// It rings, or plays what is heard before an answer.
     pub(crate) fn ringing(&self) {
         self.change(LegRecord::ring);
-    }
-
-    /// The far side sends the call on (3xx).
-    pub(crate) fn redirected(&self, status: u16, contacts: &[Pii<String>]) {
-        self.change(|leg, now| {
-            leg.sip_status = Some(status);
-            contacts.iter().for_each(|contact| leg.redirect(contact.expose(), now));
-        });
     }
 
     /// The far side's final status.
@@ -182,12 +182,15 @@ mod tests {
     #[test]
     fn what_nobody_waited_for_ends_as_its_call() {
         let (attempts, mut record) = (attempts(), record());
-        attempts.begin(over("a")).redirected(302, &[Pii::new("sip:1002@192.0.2.1".to_owned())]);
+        let leg = attempts.begin(over("a"));
+        leg.refused(302);
+        attempts.redirected(leg.place(), &[Pii::new("sip:1002@192.0.2.1".to_owned())], &["followed"]);
         attempts.finish(&mut record, None);
         record.end(Timestamp::UNIX_EPOCH, Cause::OPERATOR_HUNG_UP);
         let leg = &record.legs[0];
         assert_eq!((leg.cause.as_str(), leg.sip_status), ("call.hangup.operator", Some(302)));
-        assert_eq!(leg.redirections[0].target, "sip:1002@192.0.2.1");
+        let redirection = &leg.redirections[0];
+        assert_eq!((&*redirection.target, &*redirection.result), ("sip:1002@192.0.2.1", "followed"));
     }
 
     #[test]

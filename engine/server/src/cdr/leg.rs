@@ -89,6 +89,9 @@ pub(crate) struct Redirection {
     #[serde(with = "instant")]
     pub(crate) at: Timestamp,
     pub(crate) target: String,
+    /// `followed`, or why it was not: `off`, `limit`, `again`, `address`, `host`, `insecure`, `number`, `route` or `forbidden`.
+    #[serde(default)]
+    pub(crate) result: String,
 }
 
 /// One leg.
@@ -219,9 +222,9 @@ impl LegRecord {
     }
 
     /// The far side sent us elsewhere.
-    pub(crate) fn redirect(&mut self, target: &str, at: Timestamp) {
+    pub(crate) fn redirect(&mut self, target: &str, result: &str, at: Timestamp) {
         if self.redirections.len() < KEPT {
-            self.redirections.push(Redirection { at, target: target.to_owned() });
+            self.redirections.push(Redirection { at, target: target.to_owned(), result: result.to_owned() });
         }
     }
 

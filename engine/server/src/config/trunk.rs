@@ -11,6 +11,8 @@ use super::{Host, Length, Network, Pattern, Rewrite, Secret, Template, check_cod
 
 /// Hosts of one trunk, rules of one list, patterns of one list.
 const MANY: usize = 1_000;
+/// Targets that redirections may add to a call: five in all, with the first.
+const MOST_REDIRECTS: u8 = 4;
 /// Headers that make a message what it is: the stack writes them, and nobody else.
 const OWN_HEADERS: [&str; 35] = [
     "accept",
@@ -163,6 +165,9 @@ pub(crate) struct Trunk {
     /// SIP statuses at which the next host is tried.
     #[serde(default = "failover_on")]
     pub(crate) failover_on: Vec<u16>,
+    /// How many targets of its redirections (3xx) a call may be sent on to; none where it is 0.
+    #[serde(default = "redirects")]
+    pub(crate) redirects: u8,
     /// Headers of its INVITEs that become variables: header to variable.
     #[serde(default)]
     pub(crate) headers_in: BTreeMap<String, String>,
@@ -287,6 +292,10 @@ fn failover_on() -> Vec<u16> {
     vec![408, 500, 502, 503, 504]
 }
 
+fn redirects() -> u8 {
+    MOST_REDIRECTS
+}
+
 fn expires() -> Length {
     Length::millis(3_600_000)
 }
@@ -388,6 +397,7 @@ impl Trunk {
         if let Some(status) = self.failover_on.iter().find(|status| !(400..700).contains(*status)) {
             bail!("{key}.failover_on: {status} is no status that refuses a call (400 to 699)");
         }
+        ensure!(self.redirects <= MOST_REDIRECTS, "{key}.redirects is 0 to {MOST_REDIRECTS}");
         if let Some(timer) = self.session_timer {
             check_session_timer(&format!("{key}.session_timer"), timer)?;
         }

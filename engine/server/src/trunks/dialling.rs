@@ -1,6 +1,6 @@
 //! A call that goes out over a trunk: whether it may, what is told, and which host comes next.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use antiphon_media_frame::Pii;
 
 use super::limits::{LimitError, Permit};
 use super::number::{NumberError, escape, normal};
-use super::{Origin, Outlet, Router, TrunkEntry};
+use super::{Origin, Outlet, Router, TrunkEntry, UserEntry};
 use crate::config::{Host, Pattern, Secret, Trunk};
 
 /// Why a call may not go out.
@@ -97,20 +97,42 @@ pub(crate) struct Places {
 /// A call on its way out: one host after the other.
 pub(crate) struct Dialling {
     ways: VecDeque<Way>,
+    /// Where redirections lead: tried before the ways that are left.
+    pub(super) redirected: VecDeque<Way>,
+    /// How many redirections have been followed.
+    pub(super) followed: u8,
+    pub(super) outlet: Outlet,
+    /// The caller's number as routes know it.
+    pub(super) number: String,
     caller: String,
     display_name: Option<String>,
     variables: BTreeMap<String, String>,
     user: Option<Arc<Permit>>,
     /// Where the last attempt went.
-    last: Option<(Arc<TrunkEntry>, usize)>,
+    pub(super) last: Option<Way>,
+    /// Everything that was tried, so that nothing is tried twice.
+    pub(super) tried: BTreeSet<Place>,
     refusal: Option<LimitError>,
 }
 
-struct Way {
-    entry: Arc<TrunkEntry>,
-    host: usize,
+/// A number at a host, in one spelling.
+pub(super) type Place = (String, String);
+
+#[derive(Clone)]
+pub(super) struct Way {
+    pub(super) entry: Arc<TrunkEntry>,
+    pub(super) host: Host,
+    /// Which of the trunk's hosts it is; none of them where a redirection leads there.
+    pub(super) listed: Option<usize>,
     /// In the trunk's form.
-    number: String,
+    pub(super) number: String,
+}
+
+impl Way {
+    pub(super) fn place(&self) -> Place {
+        let port = self.host.port.or(self.host.ip().map(|_| self.host.transport.default_port()));
+        (self.number.clone(), Host { port, ..self.host.clone() }.to_string())
+    }
 }
 
 impl Router {
@@ -122,19 +144,7 @@ impl Router {
         now: Instant,
     ) -> Result<Dialling, DialError> {
         let number = normal(&outlet.number)?;
-        let user = match &outlet.origin {
-            Origin::User(name) => Some(
-                self.users
-                    .get(name)
-                    .ok_or_else(|| forbidden(&format!("user.{name}, who is not configured")))?,
-            ),
-            _ => None,
-        };
-        if let Some(user) = user
-            && !fits(&user.config.may_dial, &number)
-        {
-            return Err(forbidden(&format!("user.{}.may_dial", user.config.name)));
-        }
+        let user = self.dials(&outlet.origin, &number)?;
         let mut ways = VecDeque::new();
         let mut spare = VecDeque::new();
         let mut refused = None;
@@ -150,7 +160,8 @@ impl Router {
             };
             let state = entry.lock();
             for (host, health) in state.health.iter().enumerate() {
-                let way = Way { entry: Arc::clone(entry), host, number: number.clone() };
+                let (entry, at) = (Arc::clone(entry), entry.config.hosts[host].clone());
+                let way = Way { entry, host: at, listed: Some(host), number: number.clone() };
                 if health.is_usable(now) { ways.push_back(way) } else { spare.push_back(way) }
             }
         }
@@ -172,50 +183,85 @@ impl Router {
         variables.insert("caller".to_owned(), who.to_owned());
         Ok(Dialling {
             ways,
+            redirected: VecDeque::new(),
+            followed: 0,
+            outlet: outlet.clone(),
+            number: caller.number.to_owned(),
             caller: normal(who).unwrap_or_default(),
             display_name: display_name.map(shown),
             variables,
             user: place,
             last: None,
+            tried: BTreeSet::new(),
             refusal: None,
         })
+    }
+
+    /// The user who dials, where one does and may dial the number.
+    pub(super) fn dials(&self, origin: &Origin, number: &str) -> Result<Option<&UserEntry>, DialError> {
+        let Origin::User(name) = origin else { return Ok(None) };
+        let unknown = || forbidden(&format!("user.{name}, who is not configured"));
+        let user = self.users.get(name).ok_or_else(unknown)?;
+        if !fits(&user.config.may_dial, number) {
+            return Err(forbidden(&format!("user.{name}.may_dial")));
+        }
+        Ok(Some(user))
     }
 }
 
 impl Dialling {
-    /// The next host. Trunks at their limits are passed over. `None` where nothing is left: [`Dialling::refusal`] says
+    /// The next place: where redirections lead, then the hosts. Trunks at their limits are passed over. `None` where nothing is left: [`Dialling::refusal`] says
     /// whether limits were why.
     pub(crate) fn next(&mut self, now: Instant) -> Option<Attempt> {
-        while let Some(way) = self.ways.pop_front() {
+        while let Some(way) = self.redirected.pop_front().or_else(|| self.ways.pop_front()) {
+            if self.tried.contains(&way.place()) {
+                continue;
+            }
             let permit = match way.entry.gate.admit(now) {
                 Ok(permit) => permit,
                 Err(error) => {
                     self.refusal = Some(error);
-                    self.ways.retain(|other| !Arc::ptr_eq(&other.entry, &way.entry));
+                    let elsewhere = |other: &Way| !Arc::ptr_eq(&other.entry, &way.entry);
+                    self.redirected.retain(elsewhere);
+                    self.ways.retain(elsewhere);
                     continue;
                 }
             };
             let places = Places { _trunk: permit, _user: self.user.clone() };
-            self.last = Some((Arc::clone(&way.entry), way.host));
+            self.tried.insert(way.place());
+            self.last = Some(way.clone());
             return Some(self.attempt(&way, places));
         }
         None
     }
 
     /// What the last attempt came to: a SIP status, 408 standing for no answer at all. Keeps the host's health, and tells
-    /// whether the next host is to be tried.
+    /// whether the next place is to be tried: another that a redirection named (RFC 3261 section 8.1.3.4) unless nobody
+    /// anywhere would answer, or the next host.
     pub(crate) fn failed(&mut self, status: u16, now: Instant) -> bool {
-        let Some((entry, host)) = &self.last else { return false };
+        let Some(Way { entry, listed, .. }) = &self.last else { return false };
         let outcome = if matches!(status, 408 | 503) { Err(()) } else { Ok(None) };
-        entry.lock().health[*host].report(now, outcome);
-        entry.config.failover_on.contains(&status) && !self.ways.is_empty()
+        if let Some(host) = listed {
+            entry.lock().health[*host].report(now, outcome);
+        }
+        if status < 600 && !self.redirected.is_empty() {
+            return true;
+        }
+        // One that redirects is as good as one that is overloaded: the next host may take the call.
+        let next = (300..400).contains(&status) || entry.config.failover_on.contains(&status);
+        next && !self.ways.is_empty()
     }
 
     /// The last attempt was answered, with this round trip of its first answer where that was measured.
     pub(crate) fn answered(&mut self, round_trip: Option<Duration>, now: Instant) {
-        if let Some((entry, host)) = &self.last {
+        if let Some(Way { entry, listed: Some(host), .. }) = &self.last {
             entry.lock().health[*host].report(now, Ok(round_trip));
         }
+    }
+
+    /// Whether redirections are followed.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.followed > 0
     }
 
     /// The limit that left no host to try.
@@ -225,7 +271,7 @@ impl Dialling {
 
     fn attempt(&self, way: &Way, places: Places) -> Attempt {
         let trunk = &way.entry.config;
-        let host = trunk.hosts[way.host].clone();
+        let host = way.host.clone();
         let own = Host { port: None, ..host.clone() }.authority();
         let domain = trunk.from_domain.clone().unwrap_or(own);
         let address = |user: &str| match user {
@@ -293,7 +339,7 @@ fn login(trunk: &Trunk) -> Option<Login> {
 }
 
 /// The number as the trunk wants it, where its lists let it through.
-fn dialled(trunk: &Trunk, number: &str) -> Result<String, DialError> {
+pub(super) fn dialled(trunk: &Trunk, number: &str) -> Result<String, DialError> {
     let denied = |number: &str| {
         let fits = fits(&trunk.deny, number);
         if fits { Err(forbidden(&format!("trunk.{}.deny", trunk.name))) } else { Ok(()) }

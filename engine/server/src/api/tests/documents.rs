@@ -46,6 +46,7 @@ fn examples() -> Vec<(EventBody, &'static str)> {
             host: "203.0.113.9:5060".into(),
             status: 302,
             to: Pii::new(vec!["sip:1001@203.0.113.10".into()]),
+            results: vec!["followed"],
         },
         EventBody::CallAnswered {
             codec: "G722".into(),
@@ -109,7 +110,9 @@ fn meaning(body: &EventBody) -> &'static str {
         EventBody::CallRefused { .. } => {
             "A host that we called refused, with 408 where nothing came; others may be called after it."
         }
-        EventBody::CallRedirected { .. } => "A host that we called would have us call elsewhere (3xx).",
+        EventBody::CallRedirected { .. } => {
+            "A host that we called would have us call elsewhere (3xx). `results` says of each place whether it is `followed`, or why not."
+        }
         EventBody::CallAnswered { .. } => "Media flows. `security` is `none`, `sdes` or `dtls`.",
         EventBody::CodecChanged { .. } => "The codec changed; the recording goes on at its own rate.",
         EventBody::HoldStarted { .. } => "Media stopped flowing, by the far side's wish or by ours.",

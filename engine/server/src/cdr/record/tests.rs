@@ -51,7 +51,7 @@ pub(crate) fn example(id: &str, offered_at: &str) -> CallRecord {
     second.user = Some("1001".into());
     second.from = "+442071838750".into();
     second.to = "1001".into();
-    second.redirect("1002", after(9_200));
+    second.redirect("1002", "followed", after(9_200));
     second.answer(after(12_000));
     second.security = MediaSecurity::Dtls;
     second.join("1");
@@ -118,7 +118,7 @@ fn a_leg_keeps_a_bounded_number_of_changes() {
     for n in 0..1_000 {
         leg.codec(if n % 2 == 0 { "PCMU" } else { "PCMA" }, Timestamp::UNIX_EPOCH);
         leg.join(&n.to_string());
-        leg.redirect("x", Timestamp::UNIX_EPOCH);
+        leg.redirect("x", "off", Timestamp::UNIX_EPOCH);
     }
     assert_eq!((leg.codecs.len(), leg.partners.len(), leg.redirections.len()), (KEPT, KEPT, KEPT));
 }
