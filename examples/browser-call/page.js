@@ -109,7 +109,8 @@ async function place() {
 }
 
 function press(key) {
-  if (call?.state === "connected") call.press(key);
+  // A machine may ask before it answers.
+  if (call?.state === "connected" || call?.state === "ringing") call.press(key);
 }
 
 for (const key of KEYS) {

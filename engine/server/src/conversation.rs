@@ -259,7 +259,11 @@ impl<D: Dialogue> Conversation<D> {
 
     /// Answers a call whose dialogue has been heard already.
     fn answer(&mut self) {
-        let Some(Unanswered { incoming, answer }) = self.parts.unanswered.take() else { return };
+        let (incoming, answer) = match self.parts.unanswered.take() {
+            None => return,
+            Some(Unanswered::Page) => return self.answered(BTreeMap::new()),
+            Some(Unanswered::Sip { incoming, answer }) => (incoming, answer),
+        };
         match incoming.answer(&answer) {
             Ok(dialog) => {
                 self.parts.dialog = Some(dialog);
@@ -413,11 +417,11 @@ impl<D: Dialogue> Conversation<D> {
             }
             LegEvent::Link(LinkEvent::ConsentLost) => self.tell(CallInput::End(Cause::CONSENT_LOST)),
             // A web page that is closed says goodbye here and nowhere else.
-            LegEvent::Link(LinkEvent::Closed)
-                if self.parts.dialog.is_none() && self.parts.unanswered.is_none() =>
-            {
-                self.tell(CallInput::End(Cause::CALLER_HUNG_UP));
-            }
+            LegEvent::Link(LinkEvent::Closed) if self.parts.dialog.is_none() => match self.parts.unanswered {
+                None => self.tell(CallInput::End(Cause::CALLER_HUNG_UP)),
+                Some(Unanswered::Page) => self.tell(CallInput::End(Cause::CALLER_CANCELLED)),
+                Some(Unanswered::Sip { .. }) => {}
+            },
             LegEvent::Link(_) => {}
             LegEvent::LinkRefused { why } => {
                 tracing::warn!(call = %self.parts.id, why, "new keys of a call cannot be used; the old ones stay");
@@ -582,8 +586,8 @@ impl<D: Dialogue> Conversation<D> {
         self.abandon_transfer();
         self.parts.shared.switch.leave(self.parts.id);
         self.parts.shared.dialogs.leave(self.parts.id);
-        if let Some(unanswered) = self.parts.unanswered.take() {
-            Refusal::of(cause).tell(unanswered.incoming, self.log.record().leg());
+        if let Some(Unanswered::Sip { incoming, .. }) = self.parts.unanswered.take() {
+            Refusal::of(cause).tell(*incoming, self.log.record().leg());
         }
         if let Some(dialog) = self.parts.dialog.take() {
             tokio::spawn(async move {
@@ -655,8 +659,9 @@ async fn signal(dialog: &mut Option<Dialog>) -> DialogEvent {
 
 async fn cancelled(unanswered: &mut Option<Unanswered>) {
     match unanswered {
-        Some(unanswered) => unanswered.incoming.cancelled().await,
-        None => std::future::pending().await,
+        Some(Unanswered::Sip { incoming, .. }) => incoming.cancelled().await,
+        // A page that is gone says so by its media, or by the API.
+        Some(Unanswered::Page) | None => std::future::pending().await,
     }
 }
 

@@ -34,7 +34,7 @@ const LONGEST_ANNOUNCEMENT: Duration = Duration::from_secs(60);
 const NEWS: usize = 64;
 
 /// Hears what happens to a call before its answer. Must not block.
-pub(crate) type Teller = Box<dyn Fn(News) + Send + Sync>;
+pub(crate) type Teller = Arc<dyn Fn(News) + Send + Sync>;
 
 /// Somebody who is to be joined with a caller.
 pub(crate) struct Asked {
@@ -76,6 +76,9 @@ pub(crate) async fn leg(
 ) -> Result<CallId, TransferOutcome> {
     let Asked { origin, parent, language, request, tell } = asked;
     let plan = shared.plan(&origin, &request.to, request.caller_id.as_deref())?;
+    // What is said to the target alone.
+    let private = !request.announce.is_empty() || request.screen;
+    let apart = tell.clone().filter(|_| private);
     let (ready, picked) = oneshot::channel();
     let ticket = Ticket {
         from: Pii::new(request.caller_id.clone().unwrap_or_default()),
@@ -101,6 +104,9 @@ pub(crate) async fn leg(
         _ = &mut cancelled => return Err(TransferOutcome::NoAnswer),
     };
     outcome?;
+    if let Some(tell) = apart {
+        tell(News::Quiet);
+    }
     let picked = tokio::select! {
         picked = tokio::time::timeout(LONGEST_ANNOUNCEMENT, picked) => picked,
         _ = &mut cancelled => return Err(TransferOutcome::NoAnswer),
@@ -464,7 +470,7 @@ impl Ringer<'_> {
         attempt.sent(outgoing.call_id());
         let door = Door { id: self.id, epoch: self.epoch, nat: target.profile.nat.latches() };
         let door = self.heard.then(|| (Arc::clone(self.shared), door));
-        let mut ear = Ear::new(local, pair, door);
+        let mut ear = Ear::new(local, pair, door, target.profile.keys);
         let tell = |news| {
             match &news {
                 News::Ringing | News::Early(_) => attempt.ringing(),

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_engine_call::{CallInput, Cause, Dialogue, TransferOutcome};
-use antiphon_media_plane::{LegControl, SocketPair};
+use antiphon_media_frame::SampleRate;
+use antiphon_media_plane::{LegControl, LegEvent, SocketPair};
 use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated, Offer, SdpError};
-use antiphon_media_sip::{Dialog, DialogEvent, IncomingCall, SipError};
+use antiphon_media_sip::{Dialog, DialogEvent, IncomingCall, SipError, SipTransport};
+use antiphon_models_pool::StreamEvent;
 use antiphon_models_speech::Language;
 
 use crate::begin::Begun;
 use crate::cdr::LegRecord;
+use crate::conversation::Happening;
 use crate::line::Profile;
 use crate::renegotiate::{self, Media};
 use crate::setup::{Place, Setup, SetupError, set_up};
@@ -21,6 +24,10 @@ use crate::trunks::LimitError;
 /// From our 200 (or 183) to the first word: telephones open their ears when they have read the answer, and some lose what
 /// comes with it.
 pub(crate) const OPENING: Duration = Duration::from_millis(100);
+/// How long the PRACK that answers an offer of ours may take before the call goes on as one that is answered in the ACK.
+const EARLY_ANSWER: Duration = Duration::from_secs(5);
+/// What happens to a caller's leg before the answer and is kept for then, at most.
+const KEPT: usize = 256;
 /// How long the ACK of a delayed offer may take: as long as the 200 is repeated (RFC 3261 section 13.3.1.4).
 const LATE_ANSWER: Duration = Duration::from_secs(32);
 
@@ -35,6 +42,18 @@ pub(crate) struct Entrance {
     nat: bool,
     sockets: Sockets,
     rung: bool,
+    /// Our description went in a 183.
+    told: bool,
+    /// What happened to the leg meanwhile.
+    kept: Vec<Happening>,
+}
+
+/// What a caller does who waits for our answer.
+pub(crate) enum Impatience {
+    /// He gives up.
+    Cancelled,
+    /// He presses a key.
+    Key(char),
 }
 
 enum Sockets {
@@ -46,10 +65,11 @@ enum Sockets {
 }
 
 /// A call that hears us and is not answered.
-pub(crate) struct Unanswered {
-    pub(crate) incoming: IncomingCall,
-    /// What it is answered with.
-    pub(crate) answer: String,
+pub(crate) enum Unanswered {
+    /// An INVITE, and what it is answered with.
+    Sip { incoming: Box<IncomingCall>, answer: String },
+    /// A web page's, whose media flows: nobody but us knows the difference.
+    Page,
 }
 
 /// Why a call comes to nothing.
@@ -62,24 +82,25 @@ pub(crate) enum Stopped {
 
 impl Entrance {
     /// Agrees on the media of a call and takes the ports for it.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         shared: &Shared,
         mut incoming: IncomingCall,
         profile: &Profile,
     ) -> Result<Self, Stopped> {
         incoming.set_nat(profile.nat.into());
-        match negotiate(shared, &incoming, profile) {
+        match negotiate(shared, &incoming, profile).await {
             Ok((answer, agreed, local, pair)) => {
                 let (nat, sockets) = (profile.nat.latches(), Sockets::Bound(pair));
-                Ok(Self { incoming, answer, agreed, local, nat, sockets, rung: false })
+                let (rung, told, kept) = (false, false, Vec::new());
+                Ok(Self { incoming, answer, agreed, local, nat, sockets, rung, told, kept })
             }
             Err(refusal) => Err(Stopped::Refused(Box::new(incoming), refusal)),
         }
     }
 
-    /// Whether the caller can hear us before the answer: it has told where.
+    /// Whether the caller can hear us before the answer: he has told where, or will when he is asked by a 183.
     pub(crate) fn can_be_early(&self) -> bool {
-        self.agreed.is_some()
+        self.agreed.is_some() || (!self.told && self.incoming.confirms_early())
     }
 
     /// Tells the caller that it rings, once.
@@ -93,9 +114,48 @@ impl Entrance {
         Ok(())
     }
 
-    /// Waits until the caller gives up.
-    pub(crate) async fn cancelled(&mut self) {
-        self.incoming.cancelled().await;
+    /// Waits for what the caller does. Cancel-safe.
+    pub(crate) async fn impatience(&mut self) -> Impatience {
+        let Self { incoming, sockets, kept, .. } = self;
+        let key = async {
+            let Sockets::Open(setup) = sockets else { return std::future::pending().await };
+            while let Some(happening) = setup.happenings.recv().await {
+                match happening {
+                    Happening::Leg(LegEvent::Key { key, .. }) => return key,
+                    // Nobody listens yet.
+                    Happening::Speech(StreamEvent::Partial(_))
+                    | Happening::Leg(LegEvent::VoiceStarted { .. } | LegEvent::VoiceEnded { .. }) => {}
+                    other if kept.len() < KEPT => kept.push(other),
+                    _ => tracing::warn!("what happens before an answer is not kept any more"),
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            () = incoming.cancelled() => Impatience::Cancelled,
+            key = key => Impatience::Key(key),
+        }
+    }
+
+    /// Asks a caller who offered nothing by a 183 what he takes, which he says in its PRACK (RFC 3262 section 5): from then
+    /// on he can hear us. Without a word in time the call goes on as one that is answered in the ACK.
+    pub(crate) async fn agree_early<D: Dialogue>(&mut self, begun: &mut Begun<D>) -> Result<(), Refusal> {
+        if self.agreed.is_some() || !self.can_be_early() {
+            return Ok(());
+        }
+        let gone = |_| Refusal::of(Cause::CALLER_CANCELLED);
+        self.incoming.progress(Some(&self.answer)).map_err(gone)?;
+        self.told = true;
+        begun.rings();
+        let answer = tokio::select! {
+            answer = self.incoming.early_answer() => answer,
+            () = tokio::time::sleep(EARLY_ANSWER) => return Ok(()),
+            Some(cause) = begun.end.recv() => return Err(Refusal::of(cause)),
+        };
+        let answer = answer.ok_or_else(|| Refusal::of(Cause::CALLER_CANCELLED))?;
+        self.agreed = Some(sdp::accept_answer(&self.local, &answer)?);
+        Ok(())
     }
 
     /// Opens ears, recording and leg, where that can be done before the answer.
@@ -126,7 +186,7 @@ impl Entrance {
 
     /// Lets the caller hear us from here on (183), where media is prepared.
     pub(crate) fn be_heard<D: Dialogue>(&mut self, begun: &mut Begun<D>) -> Result<(), Refusal> {
-        if self.leg().is_some() {
+        if self.leg().is_some() && !std::mem::replace(&mut self.told, true) {
             let told = self.incoming.progress(Some(&self.answer));
             told.map_err(|_| Refusal::of(Cause::CALLER_CANCELLED))?;
             begun.rings();
@@ -147,8 +207,13 @@ impl Entrance {
 
     /// The leg that the caller hears, once there is one.
     pub(crate) fn leg(&self) -> Option<LegControl> {
+        self.line().map(|(leg, _)| leg)
+    }
+
+    /// The same, with its rate.
+    pub(crate) fn line(&self) -> Option<(LegControl, SampleRate)> {
         match &self.sockets {
-            Sockets::Open(setup) => Some(setup.leg.control()),
+            Sockets::Open(setup) => Some((setup.leg.control(), setup.rate)),
             Sockets::Bound(_) | Sockets::Lost => None,
         }
     }
@@ -157,7 +222,8 @@ impl Entrance {
     pub(crate) fn into_unanswered(self, shared: &Shared) -> Option<(Unanswered, Media, Setup)> {
         let (Sockets::Open(setup), Some(agreed)) = (self.sockets, self.agreed) else { return None };
         let media = Media::new(self.local, agreed, Arc::clone(&shared.identity));
-        Some((Unanswered { incoming: self.incoming, answer: self.answer }, media, *setup))
+        let unanswered = Unanswered::Sip { incoming: Box::new(self.incoming), answer: self.answer };
+        Some((unanswered, media, *setup))
     }
 
     /// Answers.
@@ -166,8 +232,11 @@ impl Entrance {
         begun: &mut Begun<D>,
         language: &Language,
     ) -> Result<(Dialog, Media, Setup), Stopped> {
-        let Self { incoming, answer, agreed, local, nat, sockets, .. } = self;
+        let Self { incoming, answer, agreed, local, nat, sockets, kept, .. } = self;
         let identity = Arc::clone(&begun.shared.identity);
+        if let Sockets::Open(setup) = &sockets {
+            kept.into_iter().for_each(|happening| setup.inlet.tell(happening));
+        }
         match (agreed, sockets) {
             (Some(agreed), Sockets::Open(setup)) => match incoming.answer(&answer) {
                 Ok(dialog) => Ok((dialog, Media::new(local, agreed, identity), *setup)),
@@ -352,7 +421,7 @@ impl From<SdpError> for Refusal {
 
 type Terms = (String, Option<Negotiated>, LocalMedia, SocketPair);
 
-fn negotiate(shared: &Shared, incoming: &IncomingCall, profile: &Profile) -> Result<Terms, Refusal> {
+async fn negotiate(shared: &Shared, incoming: &IncomingCall, profile: &Profile) -> Result<Terms, Refusal> {
     let offer = incoming.offer().map(Offer::parse).transpose()?;
     let address = shared.media_address(incoming.source()).map_err(|error| {
         tracing::error!(%error, "no media address for a call");
@@ -360,16 +429,24 @@ fn negotiate(shared: &Shared, incoming: &IncomingCall, profile: &Profile) -> Res
     })?;
     let draft = shared.media(SocketAddr::new(address, 9), profile);
     // The offer is judged before a port is taken for it.
-    if let Some(offer) = &offer {
-        renegotiate::answer(offer, &draft)?;
-    }
+    let agreed = offer.as_ref().map(|offer| renegotiate::answer(offer, &draft)).transpose()?;
     let bind = shared.config.sip.listen.ip();
     let pair = shared.ports.bind(bind).map_err(|error| {
         tracing::error!(%error, "no RTP port for a call");
         Refusal::of(Cause::NO_PORTS)
     })?;
     let port = pair.address().map_err(|_| Refusal::of(Cause::NO_PORTS))?.port();
-    let local = shared.media(SocketAddr::new(address, port), profile);
+    let at = SocketAddr::new(address, port);
+    let web = matches!(incoming.transport(), SipTransport::Ws | SipTransport::Wss);
+    // An offer of ours is for those who may know of no protection, unless a web page asks for it.
+    let mut local = match offer {
+        None if !web => shared.offer_media(at, profile),
+        _ => shared.media(at, profile),
+    };
+    let mut pair = pair;
+    if agreed.is_none_or(|(_, agreed)| agreed.ice.is_some()) {
+        pair = shared.gather(pair, &mut local).await.ok_or_else(|| Refusal::of(Cause::NO_PORTS))?;
+    }
     Ok(match offer {
         Some(offer) => {
             let (answer, agreed) = renegotiate::answer(&offer, &local)?;

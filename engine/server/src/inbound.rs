@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use antiphon_engine_call::{Cause, Dialogue, Effect, Pii, SessionInput, TransferKind, TransferRequest};
 use antiphon_engine_flow::{Flow, Session};
-use antiphon_media_codec::tone::{Ringback, ringback};
-use antiphon_media_frame::{CallId, MediaTime, SampleRate, Span};
-use antiphon_media_plane::{Clip, ClipId, LegCommand, LegControl, Sound};
+use antiphon_media_frame::{CallId, MediaTime};
 use antiphon_media_sip::{IncomingCall, Peer};
 use antiphon_models_speech::Language;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::begin::{Begun, Joining, Line, Parties, begin};
+use crate::config::Dtmf;
 use crate::conversation::{Command, Happening, Leaving};
 use crate::dial;
-use crate::entrance::{Entrance, OPENING, Refusal, Stopped, refuse};
+use crate::entrance::{Entrance, Impatience, OPENING, Refusal, Stopped, refuse};
 use crate::line::{self, Profile};
-use crate::preview::Preview;
+use crate::patience::Patience;
 use crate::quiet::Quiet;
 use crate::ringing::News;
 use crate::shared::Shared;
@@ -44,8 +43,6 @@ impl Dialogue for FlowDialogue {
     }
 }
 
-/// What a caller who hears us already is played while the called side has nothing to hear; no prompt has this number.
-const RINGING: ClipId = ClipId(u32::MAX);
 /// News of a called side that wait for the caller's task.
 const NEWS: usize = 16;
 
@@ -143,7 +140,7 @@ async fn by_flow(mut begun: Begun<FlowDialogue>, incoming: IncomingCall, arrival
     }
     let answering =
         Answering { language: flow.language().clone(), leaving: Leaving::ByItself, joining: None, variables };
-    let Some((begun, entrance, permit)) = let_in(begun, incoming, &arrival) else { return };
+    let Some((begun, entrance, permit)) = let_in(begun, incoming, &arrival).await else { return };
     if flow.answers_itself() && arrival.profile.early && entrance.can_be_early() {
         by_itself(begun, entrance, arrival, answering).await;
     } else {
@@ -154,14 +151,14 @@ async fn by_flow(mut begun: Begun<FlowDialogue>, incoming: IncomingCall, arrival
 
 /// A person or several are to be heard, and nothing else.
 async fn quietly(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, joining: Joining) {
-    let Some((begun, entrance, permit)) = let_in(begun, incoming, &arrival) else { return };
+    let Some((begun, entrance, permit)) = let_in(begun, incoming, &arrival).await else { return };
     answer(begun, entrance, arrival, Answering::quiet(joining)).await;
     drop(permit);
 }
 
 /// Somebody else is to answer: nothing is answered before they have. What they say before that is heard (RFC 3960).
 async fn connect(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, to: String) {
-    let Some((mut begun, mut entrance, permit)) = let_in(begun, incoming, &arrival) else { return };
+    let Some((mut begun, mut entrance, permit)) = let_in(begun, incoming, &arrival).await else { return };
     let shared = Arc::clone(&begun.shared);
     let request = TransferRequest {
         to,
@@ -178,14 +175,15 @@ async fn connect(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, 
         parent: begun.id,
         language: Language::english(),
         request,
-        tell: Some(Box::new(move |news| {
+        tell: Some(Arc::new(move |news| {
             // The caller's task reads them as they come; one that is too much is a repetition.
             let _ = told.try_send(news);
         })),
     };
     let (cancel, cancelled) = oneshot::channel();
     let early = arrival.profile.early && entrance.can_be_early();
-    let mut before = Before { early, preview: None, ringing: false };
+    let sounded = arrival.profile.keys == Dtmf::Inband;
+    let mut before = Before { early, ear: Patience::default() };
     let outcome = {
         let dialling = dial::leg(Arc::clone(&shared), asked, cancelled);
         tokio::pin!(dialling);
@@ -196,7 +194,10 @@ async fn connect(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, 
                 Some(news) = news.recv() => if let Err(refusal) = before.take(news, &mut begun, &mut entrance).await {
                     break Err(refusal);
                 },
-                () = entrance.cancelled() => break Err(Refusal::of(Cause::CALLER_CANCELLED)),
+                did = entrance.impatience() => match did {
+                    Impatience::Cancelled => break Err(Refusal::of(Cause::CALLER_CANCELLED)),
+                    Impatience::Key(key) => before.ear.press(key, sounded),
+                },
                 Some(cause) = begun.end.recv() => break Err(Refusal::of(cause)),
             }
         }
@@ -206,7 +207,9 @@ async fn connect(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, 
         Ok(other) => other,
         Err(refusal) => return entrance.refuse(begun, &refusal),
     };
-    before.end(&entrance);
+    if let Some(leg) = entrance.leg() {
+        before.ear.end(&leg);
+    }
     answer(begun, entrance, arrival, Answering::quiet(Joining::Bridge(other))).await;
     drop(permit);
     // Where this side could not be answered, nobody is left to speak with.
@@ -221,9 +224,7 @@ async fn connect(begun: Begun<Quiet>, incoming: IncomingCall, arrival: Arrival, 
 struct Before {
     /// The caller may be told of it by 183.
     early: bool,
-    preview: Option<Preview>,
-    /// Our own ringing is played.
-    ringing: bool,
+    ear: Patience,
 }
 
 impl Before {
@@ -235,57 +236,30 @@ impl Before {
     ) -> Result<(), Refusal> {
         match news {
             News::Early(sound) if self.early => {
-                let heard = self.preview.is_some() || self.ringing;
-                if !heard {
+                if !self.ear.is_heard() {
+                    entrance.agree_early(begun).await?;
                     entrance.prepare(begun, &Language::english()).await?;
                     entrance.be_heard(begun)?;
                     if let Some(early) = entrance.early() {
                         begun.note(early);
                     }
                 }
-                let Some(leg) = entrance.leg() else { return Ok(()) };
-                self.silence(&leg);
-                self.preview = Preview::lay(&sound.control, sound.rate, &leg)
-                    .inspect_err(|error| tracing::warn!(%error, "early media cannot be passed on"))
-                    .ok();
+                if let Some((leg, rate)) = entrance.line() {
+                    self.ear.sound(&sound, &leg, rate);
+                }
                 Ok(())
             }
             // Whoever hears us already no longer rings by itself.
             News::Quiet => {
-                if let (Some(_), Some(leg)) = (self.preview.take(), entrance.leg()) {
-                    self.ringing = play_ringing(&leg);
+                if let Some(leg) = entrance.leg() {
+                    self.ear.quiet(&leg);
                 }
                 Ok(())
             }
-            News::Ringing | News::Early(_) if self.preview.is_none() && !self.ringing => entrance.ring(begun),
+            News::Ringing | News::Early(_) if !self.ear.is_heard() => entrance.ring(begun),
             _ => Ok(()),
         }
     }
-
-    /// The called side has answered: its sound comes by the bridge now.
-    fn end(mut self, entrance: &Entrance) {
-        if let Some(leg) = entrance.leg() {
-            self.silence(&leg);
-        }
-    }
-
-    fn silence(&mut self, leg: &LegControl) {
-        if std::mem::take(&mut self.ringing)
-            && let Err(error) = leg.send(LegCommand::Stop)
-        {
-            tracing::warn!(%error, "ringing cannot be stopped");
-        }
-    }
-}
-
-/// Rings in the caller's ear; whether it does.
-fn play_ringing(leg: &LegControl) -> bool {
-    let rate = SampleRate::HZ_8000;
-    let sound = Sound::Whole(ringback(Ringback::Europe, rate, Span::from_secs(5)).into(), rate);
-    let clip = Clip { id: RINGING, sound, interruptible: false, repeat: true };
-    leg.send(LegCommand::Play(clip))
-        .inspect_err(|error| tracing::warn!(%error, "ringing cannot be played"))
-        .is_ok()
 }
 
 /// A call that takes the place of another (RFC 3891): that call's own task answers it.
@@ -321,13 +295,16 @@ impl Answering {
 }
 
 /// Lets a call in where there is room for it and its media can be agreed on; refuses it otherwise.
-fn let_in<D: Dialogue>(
+async fn let_in<D: Dialogue>(
     begun: Begun<D>,
     incoming: IncomingCall,
     arrival: &Arrival,
 ) -> Option<(Begun<D>, Entrance, Option<Permit>)> {
     let entered = match admit(&begun.shared, arrival) {
-        Ok(permit) => Entrance::open(&begun.shared, incoming, &arrival.profile).map(|e| (e, permit)),
+        Ok(permit) => {
+            let entrance = Entrance::open(&begun.shared, incoming, &arrival.profile).await;
+            entrance.map(|entrance| (entrance, permit))
+        }
         Err(refusal) => Err(Stopped::Refused(Box::new(incoming), refusal)),
     };
     match entered {
@@ -382,12 +359,17 @@ async fn by_itself<D: Dialogue>(
     arrival: Arrival,
     answering: Answering,
 ) {
-    let heard = match entrance.prepare(&mut begun, &answering.language).await {
-        Ok(()) => entrance.be_heard(&mut begun),
-        Err(refusal) => Err(refusal),
+    let heard = async {
+        entrance.agree_early(&mut begun).await?;
+        entrance.prepare(&mut begun, &answering.language).await?;
+        entrance.be_heard(&mut begun)
     };
-    if let Err(refusal) = heard {
+    if let Err(refusal) = heard.await {
         return entrance.refuse(begun, &refusal);
+    }
+    if entrance.leg().is_none() {
+        // A caller who offered nothing and does not say what he takes before the answer.
+        return answer(begun, entrance, arrival, answering).await;
     }
     tokio::time::sleep(OPENING).await;
     let Some((unanswered, media, setup)) = entrance.into_unanswered(&begun.shared) else {

@@ -147,7 +147,7 @@ async fn attempt(
             return Err(error.into());
         }
     };
-    let mut ear = Ear::new(local, pair, None);
+    let mut ear = Ear::new(local, pair, None, profile.keys);
     let (news, mut told) = mpsc::channel(NEWS);
     let tell_news = |what| {
         // Read below as it comes; a script's call has one target.

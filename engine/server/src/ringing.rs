@@ -10,6 +10,7 @@ use antiphon_media_sip::sdp::{self, LocalMedia, Negotiated};
 use antiphon_media_sip::{Dialog, OutgoingCall, OutgoingEvent};
 use tokio::sync::mpsc;
 
+use crate::config::Dtmf;
 use crate::conversation::{Happening, Inlet, inlet};
 use crate::renegotiate::Media;
 use crate::setup::{self, Door};
@@ -40,6 +41,8 @@ pub(crate) struct EarlySound {
     pub(crate) rate: SampleRate,
     pub(crate) codec: &'static str,
     pub(crate) security: MediaSecurity,
+    /// How keys travel to it.
+    pub(crate) keys: Dtmf,
 }
 
 /// Nobody answered there.
@@ -172,6 +175,8 @@ pub(crate) struct Ear {
     offered: LocalMedia,
     /// For whom it is opened; nothing where nobody would hear it.
     door: Option<(Arc<Shared>, Door)>,
+    /// How keys travel.
+    keys: Dtmf,
     sockets: Sockets,
 }
 
@@ -197,8 +202,13 @@ pub(crate) struct EarlyLeg {
 
 impl Ear {
     /// Hears what comes early, for whoever `door` is for.
-    pub(crate) fn new(offered: LocalMedia, pair: SocketPair, door: Option<(Arc<Shared>, Door)>) -> Self {
-        Self { offered, door, sockets: Sockets::Idle(pair) }
+    pub(crate) fn new(
+        offered: LocalMedia,
+        pair: SocketPair,
+        door: Option<(Arc<Shared>, Door)>,
+        keys: Dtmf,
+    ) -> Self {
+        Self { offered, door, keys, sockets: Sockets::Idle(pair) }
     }
 
     /// What we offered, and the sockets.
@@ -246,6 +256,7 @@ impl Ear {
                         rate: early.rate,
                         codec: early.media.agreed().codec.name(),
                         security: early.media.security(),
+                        keys: self.keys,
                     };
                 }
             }

@@ -1,7 +1,7 @@
 //! Calls that web pages place: an SDP offer over HTTP in the place of an INVITE, and no SIP at all.
 //!
-//! The call begins with the offer and is answered once its media is connected: whatever is said before that, nobody
-//! would hear.
+//! The call begins with the offer. Once its media is connected it is answered, or hears what comes before the answer:
+//! whatever is said before that, nobody would hear.
 
 pub(crate) mod relay;
 mod session;
@@ -11,25 +11,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_engine_call::{Cause, Dialogue, Pii, TransferKind, TransferRequest};
+use antiphon_engine_call::{CallInput, Cause, Dialogue, Pii, TransferKind, TransferRequest};
 use antiphon_engine_flow::{Flow, Session};
 use antiphon_media_frame::CallId;
 use antiphon_media_link::LinkEvent;
 use antiphon_media_plane::{LegEvent, SocketPair};
 use antiphon_media_sip::sdp::{Candidate, Codec, LocalMedia, Negotiated, Offer, SdpError};
 use antiphon_models_speech::Language;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::begin::{Begun, Joining, Line, Parties, begin};
 use crate::config::Dtmf;
 use crate::conversation::{Command, Happening, Leaving};
 use crate::dial;
-use crate::entrance::{OPENING, cause_of, discard};
+use crate::entrance::{OPENING, Unanswered, cause_of, discard};
 use crate::inbound::FlowDialogue;
 use crate::line::{Profile, Protection};
+use crate::patience::Patience;
 use crate::quiet::Quiet;
 use crate::renegotiate::{self, Media};
+use crate::ringing::News;
 use crate::setup::{Place, Setup, SetupError, set_up};
 use crate::shared::Shared;
 use crate::trunks::{Origin, Target};
@@ -37,6 +39,8 @@ pub(crate) use session::{Sessions, TrickleError};
 
 /// From our answer to the end of the DTLS handshake. A browser gives up its checks after about as long.
 const CONNECT: Duration = Duration::from_secs(20);
+/// News of a called side that wait for the page's task.
+const NEWS: usize = 16;
 /// What a page is called where a number would stand.
 const CALLER: &str = "web";
 /// Best first: browsers have all of these but G722 on some.
@@ -280,8 +284,10 @@ async fn by_flow(mut begun: Begun<FlowDialogue>, mut setup: Setup, media: Media,
         ("today".to_owned(), jiff::Zoned::now().date().to_string()),
     ]);
     let language = flow.language().clone();
-    converse(begun, setup, media, Manner { language, leaving: Leaving::ByItself, joining: None, variables })
-        .await;
+    // What a flow says before its step `answer` is heard all the same: our description has gone out with the first breath.
+    let unanswered = flow.answers_itself().then_some(Unanswered::Page);
+    let manner = Manner { language, leaving: Leaving::ByItself, joining: None, unanswered, variables };
+    converse(begun, setup, media, manner).await;
 }
 
 /// A person or several are to be heard, and nothing else.
@@ -295,10 +301,11 @@ async fn quietly(mut begun: Begun<Quiet>, mut setup: Setup, media: Media, joinin
 async fn joined(begun: Begun<Quiet>, setup: Setup, media: Media, joining: Joining) {
     let language = Language::english();
     let (leaving, joining) = (Leaving::WithPartner, Some(joining));
-    converse(begun, setup, media, Manner { language, leaving, joining, variables: BTreeMap::new() }).await;
+    let (unanswered, variables) = (None, BTreeMap::new());
+    converse(begun, setup, media, Manner { language, leaving, joining, unanswered, variables }).await;
 }
 
-/// Somebody else is to answer; they are rung once the page can hear them.
+/// Somebody else is to answer; they are rung once the page can hear that, and what they say before they answer.
 async fn connect(
     mut begun: Begun<Quiet>,
     mut setup: Setup,
@@ -320,14 +327,41 @@ async fn connect(
         screen: false,
     };
     let (origin, language) = (Origin::Api, Language::english());
-    let asked = dial::Asked { origin, parent: begun.id, language, request, tell: None };
-    let dialling = dial::leg(Arc::clone(&begun.shared), asked, cancelled);
-    let outcome = tokio::select! {
-        outcome = dialling => outcome,
-        cause = gone(&mut begun, &mut setup) => {
-            drop(cancel);
-            return give_up(begun, setup, cause);
+    let (told, mut news) = mpsc::channel(NEWS);
+    let tell: dial::Teller = Arc::new(move |news| {
+        // Read as they come; one that is too much is a repetition.
+        let _ = told.try_send(news);
+    });
+    let asked = dial::Asked { origin, parent: begun.id, language, request, tell: Some(tell) };
+    let (leg, rate) = (setup.leg.control(), setup.rate);
+    let (mut ear, mut rung) = (Patience::default(), false);
+    let outcome = {
+        let dialling = dial::leg(Arc::clone(&begun.shared), asked, cancelled);
+        tokio::pin!(dialling);
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut dialling => break Ok(outcome),
+                Some(news) = news.recv() => {
+                    if matches!(news, News::Ringing | News::Early(_)) && !std::mem::replace(&mut rung, true) {
+                        begun.note(CallInput::Ringing);
+                        begun.rings();
+                    }
+                    ear.follow(&news, &leg, rate);
+                }
+                does = waits(&mut begun, &mut setup) => match does {
+                    Does::Gone(cause) => break Err(cause),
+                    // A page's keys come as events.
+                    Does::Key(key) => ear.press(key, false),
+                },
+            }
         }
+    };
+    drop(cancel);
+    ear.end(&leg);
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(cause) => return give_up(begun, setup, cause),
     };
     let other = match outcome {
         Ok(other) => other,
@@ -365,13 +399,24 @@ async fn connected<D: Dialogue>(begun: &mut Begun<D>, setup: &mut Setup) -> Resu
     Ok(())
 }
 
-/// Waits until the page is gone.
-async fn gone<D: Dialogue>(begun: &mut Begun<D>, setup: &mut Setup) -> &'static Cause {
+/// What a page does that waits for somebody.
+enum Does {
+    /// It is gone.
+    Gone(&'static Cause),
+    /// It presses a key.
+    Key(char),
+}
+
+/// Waits for what the page does. Cancel-safe.
+async fn waits<D: Dialogue>(begun: &mut Begun<D>, setup: &mut Setup) -> Does {
     loop {
         tokio::select! {
             biased;
-            Some(cause) = begun.end.recv() => return cause,
-            happening = setup.happenings.recv() => if let Some(cause) = fatal(happening.as_ref()) { return cause },
+            Some(cause) = begun.end.recv() => return Does::Gone(cause),
+            happening = setup.happenings.recv() => match happening {
+                Some(Happening::Leg(LegEvent::Key { key, .. })) => return Does::Key(key),
+                happening => if let Some(cause) = fatal(happening.as_ref()) { return Does::Gone(cause) },
+            },
         }
     }
 }
@@ -396,11 +441,12 @@ struct Manner {
     language: Language,
     leaving: Leaving,
     joining: Option<Joining>,
+    unanswered: Option<Unanswered>,
     variables: BTreeMap<String, String>,
 }
 
 async fn converse<D: Dialogue>(begun: Begun<D>, setup: Setup, media: Media, line: Manner) {
-    let Manner { language, leaving, joining, variables } = line;
+    let Manner { language, leaving, joining, unanswered, variables } = line;
     let id = begun.id;
     let line = Line {
         origin: Origin::Api,
@@ -412,7 +458,7 @@ async fn converse<D: Dialogue>(begun: Begun<D>, setup: Setup, media: Media, line
         media,
         setup,
         variables,
-        unanswered: None,
+        unanswered,
         keys: Dtmf::Rfc4733,
     };
     let outcome = begun.converse(line).await;

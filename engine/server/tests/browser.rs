@@ -7,15 +7,18 @@
 
 mod support;
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::chromium::{Chromium, HEARD_HZ};
+use support::rtp::{Answer, Rtp};
 use support::server::{Options, Server};
+use support::sipp::Sipp;
 use support::softphone::{Setup, Softphone, speak};
 use support::tone::{sine, wait_heard};
-use support::tool_missing;
 use support::wav::{Wav, correlate, pad};
+use support::{free_port, tool_missing};
 use tempfile::TempDir;
 
 const TOOLS: &[&str] = &["chromium", "flite"];
@@ -94,6 +97,80 @@ fn a_page_and_the_line_hear_each_other() {
     eprintln!("our words {}: correlation {alike:.4} at {at}", prompt["text"]);
     assert!(alike > ALIKE, "our words {prompt} correlate with {alike}");
     assert_eq!(server.errors(), [""; 0], "a plain call meets no error");
+}
+
+#[test]
+fn a_page_hears_the_flow_before_it_is_answered_and_what_is_called_for_it() {
+    if tool_missing(&["chromium", "sipp"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |hz: f64, seconds: f64| {
+        let path = dir.path().join("tone.wav");
+        Wav::write(&path, RATE_HZ, &sine(hz, RATE_HZ, seconds));
+        std::fs::read(path).expect("written")
+    };
+    let (before, after) = (file(1_000.0, 6.0), file(1_700.0, 30.0));
+    let port = free_port();
+    let tables = format!(
+        "[[route]]\ncalled = \"9*\"\nfrom = [\"api\"]\ntrunk = \"carrier\"\n[[trunk]]\nname = \"carrier\"\n\
+         hosts = [\"127.0.0.2:{port}\"]\nallow = [\"9*\"]\noptions_interval = \"0s\"\n"
+    );
+    let server = Server::start(Options {
+        flow: Some(include_str!("scenarios/early.yaml")),
+        http: "examples = true",
+        tables: &tables,
+        files: &[("before.wav", before.as_slice()), ("after.wav", after.as_slice())],
+        ..Options::default()
+    });
+    let microphone = dir.path().join("microphone.wav");
+    Wav::write(&microphone, 48_000, &sine(PAGE_HZ, 48_000, 150.0));
+    let mut page = Chromium::start(&microphone);
+    page.open(&format!("http://{}/browser-call/", server.http()));
+    page.wait_until("document.getElementById('status').textContent === 'Ready'");
+    page.unprocessed();
+    let hears = |page: &mut Chromium, when: &str, hz: f64| {
+        // 425 Hz is our ringing.
+        let tones = [425.0, PAGE_HZ, PHONE_HZ, 1_000.0, 1_700.0];
+        wait_heard(&format!("the page, {when}"), &tones, &[hz], || (page.heard(0.8), HEARD_HZ));
+    };
+    page.click("#call");
+    server.wait_events("call.early", 1, PATIENCE);
+    page.wait_until("document.getElementById('status').textContent === 'Ringing …'");
+    page.listen();
+    hears(&mut page, "before the answer", 1_000.0);
+    assert!(server.of_type("call.answered").is_empty(), "not answered yet");
+    server.wait_events("call.answered", 1, PATIENCE);
+    hears(&mut page, "after the answer", 1_700.0);
+    page.click("#hangup");
+    assert_eq!(server.cause(), "call.hangup.caller");
+
+    let machine = Rtp::bind(Answer::sine(900));
+    let values = [("@EXTENSION@", "X-Nothing: 1"), ("@PRACK@", ""), ("@RING@", "9000")];
+    let called = Sipp {
+        scenario: "callee_early.xml",
+        host: Ipv4Addr::new(127, 0, 0, 2),
+        port: Some(port),
+        rtp: machine.port(),
+        values: &values,
+        limit: Duration::from_secs(60),
+        ..Sipp::default()
+    }
+    .start(&server);
+    page.run("document.getElementById('to').value = '9555'");
+    page.click("#call");
+    page.wait_until("document.getElementById('status').textContent === 'Ringing …'");
+    page.listen();
+    hears(&mut page, "before the called one answers", 900.0);
+    let tones = [425.0, PAGE_HZ, 900.0];
+    wait_heard("the called one, before it answers", &tones, &[PAGE_HZ], || (machine.heard_last(0.7), 8_000));
+    assert_eq!(server.of_type("call.answered").len(), 1, "the first call alone");
+    server.wait_events("call.answered", 3, PATIENCE);
+    std::thread::sleep(Duration::from_secs(1));
+    hears(&mut page, "after the called one answered", 900.0);
+    page.click("#hangup");
+    let finished = called.finish();
+    assert!(finished.well, "{}\n{}", finished.errors, finished.messages);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use support::rtp::{Answer, Rtp};
 use support::server::{Options, Server};
 use support::sipp::{Finished, OFFER, Running, Sipp};
-use support::tone::{level, sine, wait_heard, within};
+use support::tone::{level, sine, wait_heard};
 use support::wav::Wav;
 use support::{free_port, tool_missing, wait_for};
 
@@ -229,8 +229,7 @@ fn the_called_side_is_heard_before_it_answers() {
     let calling = sipp.start(&server);
     hears("before the answer", &one, CALLEE_HZ);
     assert!(server.of_type("call.answered").is_empty(), "not answered yet");
-    // Nobody pays for what the caller says before.
-    assert!(within(&other.heard_last(0.5), 8_000, &[f64::from(CALLER_HZ)]).is_empty());
+    hears("before the answer, the called one", &other, CALLER_HZ);
     server.wait_events("call.answered", 2, Duration::from_secs(10));
     std::thread::sleep(Duration::from_millis(1_500));
     hears("after the answer, the caller", &one, CALLEE_HZ);
@@ -240,6 +239,91 @@ fn the_called_side_is_heard_before_it_answers() {
     assert_eq!(calling.received("SIP/2.0 183"), 1, "{}", calling.messages);
     well(called);
     assert_eq!(server.errors(), [""; 0]);
+}
+
+#[test]
+fn keys_reach_a_machine_that_asks_before_it_answers() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    // By whom it is rung for: a caller's own call, and a flow that hands him on.
+    let handed =
+        HANDED_ON.replace("@TO@", "9555").replace("@HOW@", "bridge").replace("ring: 3s", "ring: 20s");
+    for (flow, service, scenario) in
+        [(EARLY_FREE, "9555", "early.xml"), (handed.as_str(), "bank", "answered.xml")]
+    {
+        let port = free_port();
+        let server = house(port, flow);
+        let (one, other) = (Rtp::bind(Answer::sine(CALLER_HZ)), Rtp::bind(Answer::sine(CALLEE_HZ)));
+        let values: Vec<_> =
+            PROGRESS.iter().map(|(n, v)| (*n, if *n == "@RING@" { "9000" } else { *v })).collect();
+        let called = callee(&server, "callee_early.xml", port, &other, &values);
+        let hold = if service == "bank" { "14000" } else { "2000" };
+        let values: Vec<_> = PLAIN.iter().copied().chain([("@HOLD@", hold)]).collect();
+        let sipp =
+            Sipp { scenario, service, rtp: one.port(), values: &values, limit: LIMIT, ..Sipp::default() };
+        let calling = sipp.start(&server);
+        hears("the machine", &one, CALLEE_HZ);
+        one.press(5);
+        let pressed = || {
+            let mut at: Vec<_> =
+                other.packets().iter().filter(|p| p.payload_type == 101).map(|p| p.timestamp).collect();
+            at.dedup();
+            at
+        };
+        wait_for("the key", Duration::from_secs(5), || (!pressed().is_empty()).then_some(()));
+        let answered = server.of_type("call.answered").len();
+        assert_eq!(answered, usize::from(service == "bank"), "{service}: the machine has not answered yet");
+        hears("the machine hears the caller", &other, CALLER_HZ);
+        well(calling);
+        well(called);
+        assert_eq!(pressed().len(), 1, "{service}: one key, told once");
+        assert_eq!(server.errors(), [""; 0]);
+    }
+}
+
+#[test]
+fn a_caller_without_an_offer_hears_us_early_and_so_do_called_sides() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    let server = line(true);
+    let rtp = Rtp::bind(Answer::sine(CALLER_HZ));
+    let finished = caller("early_delayed.xml", &rtp, &[("@HOLD@", "2000")]).pass(&server);
+    assert_eq!(finished.received("SIP/2.0 183"), 1, "{}", finished.messages);
+    assert_eq!(server.cause(), "call.hangup.caller");
+    let (early, answered) = (time_of(&server, "call.early"), time_of(&server, "call.answered"));
+    assert!((1.9..3.5).contains(&(answered - early)), "two seconds of tone: {early} {answered}");
+    let heard = rtp.heard();
+    let (begun, over) = stretch(&heard, BEFORE_HZ).expect("the tone before the answer");
+    assert!((over - begun - 2.0).abs() < 0.3, "all of it: {begun} to {over}");
+    assert!(stretch(&heard, AFTER_HZ).is_some(), "the tone after the answer");
+    assert!(stretch(&server.recording().channels[0], CALLER_HZ.into()).is_some(), "the caller is heard");
+    assert_eq!(server.errors(), [""; 0]);
+
+    let port = free_port();
+    let server = house(port, EARLY_FREE);
+    let (one, other) = (Rtp::bind(Answer::sine(CALLER_HZ)), Rtp::bind(Answer::sine(CALLEE_HZ)));
+    let called = callee(&server, "callee_early.xml", port, &other, PROGRESS);
+    let values = [("@HOLD@", "2500")];
+    let sipp = Sipp {
+        scenario: "early_delayed.xml",
+        service: "9555",
+        rtp: one.port(),
+        values: &values,
+        limit: LIMIT,
+        ..Sipp::default()
+    };
+    let calling = sipp.start(&server);
+    hears("before the answer", &one, CALLEE_HZ);
+    hears("before the answer, the called one", &other, CALLER_HZ);
+    assert!(server.of_type("call.answered").is_empty(), "not answered yet");
+    server.wait_events("call.answered", 2, Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(1));
+    hears("after the answer, the caller", &one, CALLEE_HZ);
+    hears("after the answer, the called one", &other, CALLER_HZ);
+    well(calling);
+    well(called);
 }
 
 /// Whoever is not routed anywhere.

@@ -165,9 +165,31 @@ impl IncomingCall {
         self.invite.provisional(StatusCode::SessionProgress, sdp)
     }
 
+    /// Whether the caller confirms what comes before the answer (100rel, RFC 3262): where he offered nothing, a description
+    /// given to [`Self::progress`] is our offer then.
+    #[must_use]
+    pub fn confirms_early(&self) -> bool {
+        ["Require", "Supported"].iter().any(|name| has_token(&self.request, name, "100rel"))
+    }
+
+    /// Waits for the answer to an offer that a 183 carried, which comes with its PRACK (RFC 3262 §5); `None` if the caller
+    /// has given up. A PRACK without one is no answer: there is nothing more to wait for then. Cancel-safe.
+    pub async fn early_answer(&mut self) -> Option<String> {
+        let leg = &self.invite.leg;
+        let Some(events) = &mut self.events else { return None };
+        loop {
+            tokio::select! {
+                biased;
+                // What else is asked for before there is a call is refused with its responder.
+                event = events.recv() => if let DialogEvent::Answer { sdp } = event? { return Some(sdp) },
+                () = leg.ended() => return None,
+            }
+        }
+    }
+
     /// Accepts the call with a session description. The 200 is repeated until the ACK; if none comes within 64 T1 the
     /// dialog reports [`DialogEvent::Lost`]. On a call without an offer ([`Self::offer`]) the description is an offer, and
-    /// the answer comes as [`DialogEvent::Answer`].
+    /// the answer comes as [`DialogEvent::Answer`]; where one came early ([`Self::early_answer`]) the 200 carries none.
     ///
     /// # Errors
     /// If the caller has given up.
@@ -261,7 +283,10 @@ impl Invite {
         if *decision != Decision::Open || self.leg.phase() == Phase::Ended {
             return Err(SipError::Over);
         }
-        let response = self.leg.response(&self.request, StatusCode::OK, self.timer.0.clone(), Some(sdp));
+        // Once an offer of ours was answered, a description in the 200 would be another (RFC 3261 §13.2.1).
+        let agreed = self.request.body.is_empty() && !lock(&self.leg.remote_sdp).is_empty();
+        let body = (!agreed).then_some(sdp);
+        let response = self.leg.response(&self.request, StatusCode::OK, self.timer.0.clone(), body);
         match &*lock(&self.leg.reliable) {
             Some(reliability) if !reliability.send(Step::Final(response.clone())) => {
                 return Err(SipError::Pending);

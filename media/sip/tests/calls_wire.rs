@@ -300,6 +300,49 @@ async fn a_reliable_response_is_repeated_until_its_prack() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_in_a_reliable_response_is_answered_in_its_prack_and_not_made_again() {
+    let (agent, mut calls) = agent(|_| {}).await;
+    let mut peer = Peer::new(&agent).await;
+    peer.send(&peer.text("o", "INVITE", 1, "Supported: 100rel\r\n", "")).await;
+    let mut call = take(&mut calls).await;
+    assert!(call.offer().is_none() && call.confirms_early());
+    call.progress(Some(SDP)).unwrap();
+    let early = peer.response("INVITE").await;
+    assert_eq!((early.status(), early.header("Require")), (183, Some("100rel")), "{}", early.0);
+    assert!(early.0.contains("m=audio"), "our offer: {}", early.0);
+    let rack = format!("{SDP_TYPE}RAck: {} 1 INVITE\r\n", early.header("RSeq").expect("a number"));
+    peer.learn(&early);
+    peer.send(&peer.text("o", "PRACK", 2, &rack, SDP)).await;
+    assert_eq!(peer.response("PRACK").await.status(), 200);
+    let answer = tokio::time::timeout(Duration::from_secs(2), call.early_answer()).await;
+    assert!(answer.expect("in time").is_some_and(|sdp| sdp.contains("m=audio")));
+    let dialog = call.answer(SDP).unwrap();
+    let accepted = loop {
+        let response = peer.response("INVITE").await;
+        if response.status() == 200 {
+            break response;
+        }
+    };
+    assert!(!accepted.0.contains("m=audio"), "no other offer: {}", accepted.0);
+    peer.send(&peer.text("o", "ACK", 1, "", "")).await;
+    drop(dialog);
+    peer.request("BYE").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_gives_up_answers_no_early_offer() {
+    let (agent, mut calls) = agent(|_| {}).await;
+    let peer = Peer::new(&agent).await;
+    peer.send(&peer.text("g", "INVITE", 1, "Supported: 100rel\r\n", "")).await;
+    let mut call = take(&mut calls).await;
+    call.progress(Some(SDP)).unwrap();
+    assert_eq!(peer.response("INVITE").await.status(), 183);
+    peer.send(&peer.text("g", "CANCEL", 1, "", "")).await;
+    let answer = tokio::time::timeout(Duration::from_secs(2), call.early_answer()).await;
+    assert!(answer.expect("in time").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reliable_response_nobody_confirms_ends_the_call() {
     let (agent, mut calls) = agent(|config| config.t1 = Duration::from_millis(10)).await;
     let peer = Peer::new(&agent).await;

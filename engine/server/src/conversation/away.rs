@@ -212,7 +212,7 @@ impl<D: Dialogue> Conversation<D> {
                 let tell = inlet.clone();
                 // Who is played music hears that until somebody answers.
                 let tell = request.music.is_empty().then(|| -> dial::Teller {
-                    Box::new(move |news| tell.tell(Happening::Done(id, Done::News(news))))
+                    Arc::new(move |news| tell.tell(Happening::Done(id, Done::News(news))))
                 });
                 let asked = dial::Asked {
                     origin,
@@ -238,7 +238,7 @@ impl<D: Dialogue> Conversation<D> {
         match news {
             News::Early(sound) => {
                 let Some(leg) = &self.parts.leg else { return };
-                let preview = Preview::lay(&sound.control, sound.rate, &leg.control());
+                let preview = Preview::lay(sound, &leg.control(), self.parts.rate);
                 match preview {
                     Ok(preview) => {
                         self.preview = Some(preview);

@@ -60,6 +60,9 @@ impl<D: Dialogue> Conversation<D> {
     /// Passes a key of the far side on to the one it is joined with; in a conference it means nobody in particular. A tone is
     /// in the sound already: who wants tones too is reached by that.
     pub(super) fn pass_key(&self, key: char) {
+        if let Some(preview) = &self.preview {
+            return preview.press(key, self.parts.keys == Dtmf::Inband);
+        }
         let Some(partner) = self.with.first().filter(|_| self.with.len() == 1) else { return };
         if let Some(inlet) = self.parts.shared.switch.inlet(*partner) {
             let sounded = self.parts.keys == Dtmf::Inband;
