@@ -458,7 +458,9 @@ impl Ringer<'_> {
             Missed::ours("no RTP port is free", Cause::NO_PORTS)
         })?;
         let port = pair.address().map_err(|_| Missed::ours("no RTP port is free", Cause::NO_PORTS))?.port();
-        let local = self.shared.offer_media(SocketAddr::new(address, port), &target.profile);
+        let mut local = self.shared.offer_media(SocketAddr::new(address, port), &target.profile);
+        let pair = self.shared.gather(pair, &mut local).await;
+        let pair = pair.ok_or_else(|| Missed::ours("no RTP port is free", Cause::NO_PORTS))?;
         let mut request = target.request.clone();
         request.sdp = Some(sdp::offer(&local));
         request.ring_timeout = ring.min(target.ring_limit);

@@ -1,4 +1,4 @@
-//! A telephone in a web page: SIP.js in Chromium over WebSocket, in the clear and encrypted. It registers, calls, is called,
+//! A telephone in a web page: SIP.js and JsSIP in Chromium over WebSocket, in the clear and encrypted. It registers, calls, is called,
 //! holds, presses keys and hangs up; both sides hear each other after each of these.
 #![allow(
     clippy::disallowed_methods,
@@ -8,17 +8,20 @@
 
 mod support;
 
+use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::json;
 use support::certificate::Certificate;
 use support::chromium::{Chromium, HEARD_HZ};
+use support::coturn::Coturn;
 use support::npm::{Package, fetch};
 use support::server::{Options, Server};
 use support::softphone::{Setup, Softphone};
 use support::tone::{sine, wait_heard, within};
 use support::wav::Wav;
-use support::{free_port, site, tool_missing, wait_for};
+use support::{HOST, free_port, site, tool_missing, wait_for};
 use tempfile::TempDir;
 
 const TOOLS: &[&str] = &["chromium", "npm"];
@@ -27,7 +30,38 @@ const SIP_JS: Package = Package {
     version: "0.21.2",
     digest: "tSqTcIgrOd2IhP/rd70JablvAp+fSfLSxO4hGNY6LkWRY1SKygTO7OtJEV/BQb8oIxtMRx0LE7nUF2MaqGbFzA==",
 };
-const PAGE: &str = include_str!("scenarios/telephone.html");
+/// JsSIP, and what it needs.
+const JS_SIP: [Package; 5] = [
+    Package {
+        name: "jssip",
+        version: "3.10.1",
+        digest: "V82JW6fZF02VInHMKgTO9oEXbkZwqezGj9SNaQPh+btriC16FfSPsRBnD+i9IhU9C86JA9le6Z8AZirYnbKi2g==",
+    },
+    Package {
+        name: "debug",
+        version: "4.4.3",
+        digest: "RGwwWnwQvkVfavKVt22FGLw+xYSdzARwm0ru6DhTVA3umU5hZc28V3kO4stgYryrTlLpuvgI9GiijltAjNbcqA==",
+    },
+    Package {
+        name: "ms",
+        version: "2.1.3",
+        digest: "6FlzubTLZG3J2a/NVCAleEhjzq5oxgHyaCU9yYXvcLsvoVaHJq/s5xXI6/XXP6tz7R9xAOtHnSO/tXtF3WRTlA==",
+    },
+    Package {
+        name: "events",
+        version: "3.3.0",
+        digest: "mQw+2fkQbALzQ7V0MY0IqdnXNOeTtP4r0lN9z7AAawCXgqea7bDii20AYrIBrFd/Hx0M2Ocz6S111CaFkUcb0Q==",
+    },
+    Package {
+        name: "sdp-transform",
+        version: "2.15.0",
+        digest: "KrOH82c/W+GYQ0LHqtr3caRpM3ITglq3ljGUIb8LTki7ByacJZ9z+piSGiwZDsRyhQbYBOBJgr2k6X4BZXi3Kw==",
+    },
+];
+/// A page that registers, calls and is called, and where its library lies once that is fetched.
+type Telephone = (&'static str, fn() -> Option<PathBuf>);
+const BY_SIP_JS: Telephone = (include_str!("scenarios/telephone.html"), sip_js);
+const BY_JS_SIP: Telephone = (include_str!("scenarios/telephone_jssip.html"), js_sip);
 const TONE: &str = include_str!("scenarios/uncut_tone.yaml");
 const PASSWORD: &str = "a-long-random-text";
 /// By their passwords, as which browsers are asked by MD5 and others by SHA-256 too.
@@ -53,10 +87,22 @@ struct Desk {
 impl Desk {
     /// `None` where something is not installed, which has been said then.
     fn open(users: &str, secure: bool, rtp_keys: bool) -> Option<Self> {
+        Self::open_with(BY_SIP_JS, users, secure, rtp_keys, "")
+    }
+
+    /// The same with another telephone and lines of `[media]`.
+    fn open_with(
+        telephone: Telephone,
+        users: &str,
+        secure: bool,
+        rtp_keys: bool,
+        media: &str,
+    ) -> Option<Self> {
         if tool_missing(TOOLS) {
             return None;
         }
-        let site = site::serve(PAGE, library()?);
+        let (html, library) = telephone;
+        let site = site::serve(html, library()?);
         let certificate = Certificate::new();
         let dir = tempfile::tempdir().expect("a folder");
         let (ours, microphone) = (dir.path().join("tone.wav"), dir.path().join("microphone.wav"));
@@ -64,7 +110,7 @@ impl Desk {
         Wav::write(&microphone, 48_000, &sine(PAGE_HZ, 48_000, 150.0));
         let ws = free_port();
         let tables = format!(
-            "[media]\ncodecs = [\"opus\", \"G722\", \"PCMU\"]\n[registrar]\nenabled = true\n[security]\nanonymous = false\n\
+            "[media]\ncodecs = [\"opus\", \"G722\", \"PCMU\"]\n{media}\n[registrar]\nenabled = true\n[security]\nanonymous = false\n\
              [ws]\nlisten = \"127.0.0.1:{ws}\"\nsecure = {secure}\norigins = [\"http://{site}\"]\n\
              [tls]\ncertificate = \"@DIR@/server.pem\"\nkey = \"@DIR@/server.key\"\n{users}"
         );
@@ -106,8 +152,113 @@ impl Desk {
     }
 }
 
-fn library() -> Option<PathBuf> {
+/// Keeps what the page is told of our end.
+const NOTES: &str = "{
+    window.seen = [];
+    const real = RTCPeerConnection.prototype.setRemoteDescription;
+    RTCPeerConnection.prototype.setRemoteDescription = function (description) {
+        seen.push(description.sdp);
+        return real.call(this, description);
+    };
+}";
+
+/// Address translation between somebody and a STUN server: where to ask, and at which port the server then sees whoever asks.
+fn translation(server: SocketAddr) -> (SocketAddr, u16) {
+    let socket = || {
+        let socket = UdpSocket::bind((HOST, 0)).expect("a port");
+        socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a valid time");
+        socket
+    };
+    let (inside, outside) = (socket(), socket());
+    let place = inside.local_addr().expect("bound");
+    let port = outside.local_addr().expect("bound").port();
+    // Ends with the test's process.
+    std::thread::spawn(move || {
+        let mut buffer = [0; 2_048];
+        loop {
+            let Ok((length, asker)) = inside.recv_from(&mut buffer) else { continue };
+            outside.send_to(&buffer[..length], server).expect("sent");
+            if let Ok((length, _)) = outside.recv_from(&mut buffer) {
+                inside.send_to(&buffer[..length], asker).expect("sent");
+            }
+        }
+    });
+    (place, port)
+}
+
+/// The page calls a flow, is called, and hears and is heard both times; what it was told of our end.
+fn calls_and_is_called(desk: &mut Desk) -> Vec<String> {
+    desk.page.run(NOTES);
+    desk.page.run("phone.call('sip:line@127.0.0.1')");
+    desk.told("answered", 1);
+    desk.server.wait_events("prompt.started", 1, PATIENCE);
+    desk.page.listen();
+    desk.page_hears("calling", &[OUR_HZ]);
+    std::thread::sleep(Duration::from_secs(1));
+    desk.page.run("phone.hangup()");
+    desk.told("over", 1);
+    let (status, begun) = desk.server.post("/v1/calls", &json!({"to": "user:anna"}));
+    assert_eq!(status, 202, "{begun}");
+    desk.told("answered", 2);
+    desk.server.wait_events("prompt.started", 2, PATIENCE);
+    desk.page_hears_anew("called", &[OUR_HZ]);
+    std::thread::sleep(Duration::from_secs(1));
+    desk.page.run("phone.hangup()");
+    desk.server.wait_events("call.ended", 2, PATIENCE);
+    for call in desk.server.calls().keys() {
+        let recording = desk.server.recording_of(call);
+        let (second, page) = (recording.rate_hz as usize, &recording.channels[0]);
+        let said = &page[page.len() - second * 5 / 4..page.len() - second / 4];
+        assert_eq!(within(said, recording.rate_hz, &TONES), [PAGE_HZ], "what we heard in {call}");
+    }
+    let seen = desk.page.run("seen");
+    seen.as_array().expect("a list").iter().filter_map(|sdp| Some(sdp.as_str()?.to_owned())).collect()
+}
+
+#[test]
+fn a_telephone_in_a_page_is_told_where_others_see_us_in_answers_and_offers() {
+    if tool_missing(&["turnserver"]) {
+        return;
+    }
+    let relay = Coturn::start(&Certificate::new());
+    let (stun, port) = translation(relay.stun());
+    let Some(mut desk) = Desk::open_with(BY_SIP_JS, BY_PASSWORD, false, true, &format!("stun = \"{stun}\""))
+    else {
+        return;
+    };
+    let seen = calls_and_is_called(&mut desk);
+    assert_eq!(seen.len(), 2, "an answer and an offer: {seen:?}");
+    for sdp in seen {
+        let reflexive = format!(" 127.0.0.1 {port} typ srflx");
+        assert!(sdp.contains(&reflexive) && sdp.contains("typ host"), "{reflexive} is not in {sdp}");
+        assert!(!sdp.contains("a=ice-lite"), "whoever is behind a NAT sends checks: {sdp}");
+    }
+    assert_eq!(desk.server.errors(), [""; 0], "plain calls meet no error");
+}
+
+#[test]
+fn a_stun_server_that_says_nothing_costs_a_moment_and_no_call() {
+    let silent = UdpSocket::bind((HOST, 0)).expect("a port");
+    let stun = format!("stun = \"{}\"", silent.local_addr().expect("bound"));
+    let Some(mut desk) = Desk::open_with(BY_SIP_JS, BY_PASSWORD, false, true, &stun) else { return };
+    let seen = calls_and_is_called(&mut desk);
+    assert!(seen.iter().all(|sdp| sdp.contains("typ host") && !sdp.contains("srflx")), "{seen:?}");
+    let told = desk
+        .server
+        .log()
+        .iter()
+        .filter(|line| line.contains("media.stun") && line.contains("did not answer"))
+        .count();
+    assert_eq!(told, 2, "each call says why it has no other address");
+}
+
+fn sip_js() -> Option<PathBuf> {
     Some(fetch(&SIP_JS)?.join("lib"))
+}
+
+fn js_sip() -> Option<PathBuf> {
+    let mut folders = JS_SIP.iter().map(fetch).collect::<Option<Vec<_>>>()?;
+    folders.pop()?.parent().map(PathBuf::from)
 }
 
 fn phone_hears(phone: &Softphone, when: &str, expected: &[f64]) {
@@ -119,8 +270,8 @@ fn phone_hears(phone: &Softphone, when: &str, expected: &[f64]) {
 }
 
 /// The page calls a flow, is heard and hears, holds and resumes, presses keys, hangs up.
-fn calls_a_flow(secure: bool, rtp_keys: bool) {
-    let Some(mut desk) = Desk::open(BY_PASSWORD, secure, rtp_keys) else { return };
+fn calls_a_flow(telephone: Telephone, secure: bool, rtp_keys: bool) {
+    let Some(mut desk) = Desk::open_with(telephone, BY_PASSWORD, secure, rtp_keys, "") else { return };
     desk.page.run("phone.call('sip:line@127.0.0.1')");
     desk.told("answered", 1);
     desk.server.wait_events("prompt.started", 1, PATIENCE);
@@ -162,12 +313,30 @@ fn calls_a_flow(secure: bool, rtp_keys: bool) {
 
 #[test]
 fn a_page_calls_a_flow_over_websocket_with_keys_in_the_media() {
-    calls_a_flow(false, true);
+    calls_a_flow(BY_SIP_JS, false, true);
 }
 
 #[test]
 fn a_page_calls_a_flow_over_encrypted_websocket_with_keys_by_info() {
-    calls_a_flow(true, false);
+    calls_a_flow(BY_SIP_JS, true, false);
+}
+
+#[test]
+fn a_page_of_another_library_calls_a_flow_with_keys_in_the_media() {
+    calls_a_flow(BY_JS_SIP, false, true);
+}
+
+#[test]
+fn a_page_of_another_library_calls_a_flow_encrypted_with_keys_by_info() {
+    calls_a_flow(BY_JS_SIP, true, false);
+}
+
+#[test]
+fn a_page_of_another_library_is_called() {
+    let Some(mut desk) = Desk::open_with(BY_JS_SIP, BY_PASSWORD, false, true, "") else { return };
+    let seen = calls_and_is_called(&mut desk);
+    assert_eq!(seen.len(), 2, "an answer and an offer: {seen:?}");
+    assert_eq!(desk.server.errors(), [""; 0], "plain calls meet no error");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! coturn, an independent relay (TURN), on loopback.
 
 use std::fs::File;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -66,6 +66,11 @@ impl Coturn {
             "tls" => format!("turns:{HOST}:{}?transport=tcp", self.port + 1),
             way => format!("turn:{HOST}:{}?transport={way}", self.port),
         }
+    }
+
+    /// Where it says, without a password, at which address it sees somebody (STUN).
+    pub(crate) fn stun(&self) -> SocketAddr {
+        SocketAddr::from((HOST, self.port))
     }
 
     /// What it has said.
