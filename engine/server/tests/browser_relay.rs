@@ -15,7 +15,7 @@ use support::coturn::{Coturn, SECRET};
 use support::server::{Options, Server};
 use support::tone::{sine, wait_heard, within};
 use support::wav::Wav;
-use support::{free_port, tool_missing};
+use support::{free_port, tool_missing, wait_for};
 
 const TOOLS: &[&str] = &["chromium", "turnserver"];
 const TONE: &str = include_str!("scenarios/uncut_tone.yaml");
@@ -30,6 +30,16 @@ const RELAY_ONLY: &str = "{
     window.RTCPeerConnection = class extends Real {
         constructor(settings) {
             super({ ...settings, iceTransportPolicy: 'relay' });
+            window.peer = this;
+        }
+    };
+}";
+/// Keeps the connection where a test finds it.
+const KEPT: &str = "{
+    const Real = RTCPeerConnection;
+    window.RTCPeerConnection = class extends Real {
+        constructor(settings) {
+            super(settings);
             window.peer = this;
         }
     };
@@ -59,6 +69,13 @@ const WAY: &str = "peer.getStats().then((all) => {
 /// A page whose connections are changed by a script calls a line that plays a tone: which way its media took, and that
 /// both sides were heard.
 fn call(tables: &str, script: &str, way: &str) -> Server {
+    let server = call_despite(tables, script, way, |_| {});
+    assert_eq!(server.errors(), [""; 0], "a plain call meets no error");
+    server
+}
+
+/// The same after `first`, whatever the server calls an error; without a `way`, by any but a relay.
+fn call_despite(tables: &str, script: &str, way: &str, first: impl FnOnce(&Server)) -> Server {
     let dir = tempfile::tempdir().expect("a folder");
     let (ours, microphone) = (dir.path().join("tone.wav"), dir.path().join("microphone.wav"));
     Wav::write(&ours, 16_000, &sine(OUR_HZ, 16_000, 60.0));
@@ -71,6 +88,7 @@ fn call(tables: &str, script: &str, way: &str) -> Server {
         files: &[("tone.wav", tone.as_slice())],
         ..Options::default()
     });
+    first(&server);
     let mut page = Chromium::start_with(&microphone, &["--ignore-certificate-errors"]);
     page.open(&format!("http://{}/browser-call/", server.http()));
     page.wait_until("document.getElementById('status').textContent === 'Ready'");
@@ -78,7 +96,11 @@ fn call(tables: &str, script: &str, way: &str) -> Server {
     page.run(script);
     page.click("#call");
     page.wait_until("document.getElementById('status').textContent === 'Connected'");
-    assert_eq!(page.run(WAY), way);
+    let taken = page.run(WAY);
+    match way {
+        "" => assert!(taken.as_str().is_some_and(|taken| !taken.starts_with("relay")), "{taken}"),
+        way => assert_eq!(taken, way),
+    }
     page.listen();
     wait_heard("the page", &TONES, &[OUR_HZ], || (page.heard(1.0), HEARD_HZ));
     server.wait_events("prompt.started", 1, PATIENCE);
@@ -91,7 +113,6 @@ fn call(tables: &str, script: &str, way: &str) -> Server {
     let heard =
         within(&page[page.len() - second * 5 / 4..page.len() - second / 4], recording.rate_hz, &TONES);
     assert_eq!(heard, [PAGE_HZ], "what we heard");
-    assert_eq!(server.errors(), [""; 0], "a plain call meets no error");
     server
 }
 
@@ -114,6 +135,29 @@ fn a_page_that_udp_does_not_reach_calls_over_tcp() {
     let tables = format!("[media]\nice_tcp = \"127.0.0.1:{}\"\n", free_port());
     // Chromium finds its own address there by the answers to its checks.
     call(&tables, TCP_ONLY, "prflx tcp");
+}
+
+#[test]
+fn a_relay_with_another_secret_is_named_in_the_log_and_pages_that_need_none_call() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    let relay = Coturn::start(&Certificate::new());
+    let urls: Vec<_> = ["udp", "tcp"].iter().map(|way| format!("{:?}", relay.url(way))).collect();
+    let tables =
+        format!("[[ice_server]]\nurls = [{}]\nsecret = \"not what the relay knows\"\n", urls.join(", "));
+    let server = call_despite(&tables, KEPT, "", |server| {
+        let told = wait_for("both ways to the relay to be tried", PATIENCE, || {
+            let told = server.errors();
+            (told.len() >= 2).then_some(told)
+        });
+        assert!(
+            told.iter().all(|line| line.contains("static-auth-secret") && line.contains("turn:127.0.0.1"))
+        );
+    });
+    let told: Vec<_> = server.log().into_iter().filter(|line| line.contains("not what the relay")).collect();
+    assert_eq!(told, [""; 0], "the secret is in no log");
+    assert_eq!(server.errors().len(), 2, "the trials, and nothing of the call");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use tokio::net::TcpListener;
 use crate::cdr::Records;
 use crate::config::{Config, Overrides};
 use crate::shared::Shared;
+use crate::web::relay;
 use crate::{api, ears, inbound, sip, telemetry};
 
 /// How long taking back our registrations may take.
@@ -83,6 +84,7 @@ impl Server {
         shared.calls.keep_records(Records::start(config).await?);
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
         tokio::spawn(ears::keep_time(Arc::clone(&shared)));
+        tokio::spawn(relay::try_all(config.ice_servers.clone()));
         let kept = sip::keep_up(&shared);
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();
         let api = tokio::spawn(api::serve(Arc::clone(&shared), listener, async {
