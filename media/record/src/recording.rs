@@ -1,7 +1,7 @@
 //! A stereo WAV file that grows with the call.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use antiphon_media_frame::{AudioFrame, MediaTime, SampleRate, Span};
@@ -94,7 +94,7 @@ impl StereoRecording {
     /// Settling in pieces of this length keeps the window from being moved at every frame.
     const PIECE: Span = Span::from_millis(200);
     /// Samples of both channels that become octets at a time.
-    const AT_ONCE: usize = 16_384;
+    const AT_ONCE: usize = 8_192;
 
     /// Creates the file (and its directory), readable by the owner only; an older file there is replaced.
     ///
@@ -147,7 +147,7 @@ impl StereoRecording {
         self.timeline.blame_refusal(channel);
     }
 
-    /// Tells the time. Everything before `now` - [`Self::SLACK`] is settled and written (in pieces of 200 ms), both
+    /// Tells the time. Everything before `now` - [`Self::SLACK`] is settled and written, unless it was (in pieces of 200 ms), both
     /// channels padded with silence up to there.
     ///
     /// # Errors
@@ -175,9 +175,9 @@ impl StereoRecording {
     /// # Errors
     /// [`RecordError::Io`].
     pub fn flush(&mut self) -> Result<(), RecordError> {
-        let samples = self.timeline.window().len() / 2;
-        self.put(samples)?;
-        self.patch(self.timeline.newest())
+        let newest = self.timeline.newest();
+        self.put(newest)?;
+        self.patch(newest)
     }
 
     /// Ends the recording at `end`, or at the newest sound where that is later: both channels become equally long, the
@@ -235,25 +235,28 @@ impl StereoRecording {
         while self.timeline.settled() < sample {
             let next = sample.min(self.timeline.settled() + step);
             self.timeline.pad_both(next);
-            self.put((next - self.timeline.settled()) as usize)?;
+            self.put(next)?;
             self.timeline.retire(next);
         }
         Ok(())
     }
 
-    /// Writes the first `samples` of the window at their place in the file.
-    fn put(&mut self, samples: usize) -> Result<(), RecordError> {
-        let at = wav::HEADER as u64 + self.timeline.settled() * 4;
-        self.file.seek(SeekFrom::Start(at)).map_err(|source| self.io(source))?;
+    /// Writes what has changed before `sample` since it was written.
+    fn put(&mut self, sample: u64) -> Result<(), RecordError> {
+        let (from, changed) = self.timeline.unwritten(sample);
+        let mut at = wav::HEADER as u64 + from * 4;
         // On the stack, for all recordings of a thread: each with a second's worth of its own would be the larger part
         // of what a recorded call takes.
         let mut bytes = [0; Self::AT_ONCE * 2];
-        for piece in self.timeline.window()[..samples * 2].chunks(Self::AT_ONCE) {
-            for (octets, sample) in bytes.chunks_exact_mut(2).zip(piece) {
-                octets.copy_from_slice(&sample.to_le_bytes());
+        for piece in changed.chunks(Self::AT_ONCE) {
+            for (octets, sample) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(piece) {
+                *octets = sample.to_le_bytes();
             }
-            self.file.write_all(&bytes[..piece.len() * 2]).map_err(|source| self.io(source))?;
+            let bytes = &bytes[..piece.len() * 2];
+            write_at(&self.file, bytes, at).map_err(|source| self.io(source))?;
+            at += bytes.len() as u64;
         }
+        self.timeline.written(sample);
         Ok(())
     }
 
@@ -261,10 +264,7 @@ impl StereoRecording {
     fn patch(&mut self, samples: u64) -> Result<(), RecordError> {
         // `fits` has refused everything a 32-bit size cannot say.
         let header = wav::header(self.rate, 2, (samples * 4) as u32);
-        self.file
-            .seek(SeekFrom::Start(0))
-            .and_then(|_| self.file.write_all(&header))
-            .map_err(|source| self.io(source))
+        write_at(&self.file, &header, 0).map_err(|source| self.io(source))
     }
 
     fn fits(&self, samples: u64) -> Result<(), RecordError> {
@@ -278,6 +278,19 @@ impl StereoRecording {
     fn io(&self, source: io::Error) -> RecordError {
         RecordError::Io { path: self.path.clone(), source }
     }
+}
+
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn write_at(mut file: &File, bytes: &[u8], at: u64) -> io::Result<()> {
+    use std::io::{Seek, SeekFrom};
+
+    file.seek(SeekFrom::Start(at))?;
+    file.write_all(bytes)
 }
 
 #[cfg(test)]

@@ -90,6 +90,8 @@ pub(crate) struct Timeline {
     window: Vec<i16>,
     /// Samples that no frame can change any more.
     settled: u64,
+    /// The first sample of the window that has changed since it was written, or the end of the window.
+    unwritten: u64,
     /// The latest time told, in samples.
     now: u64,
     tracks: [Track; 2],
@@ -124,7 +126,7 @@ impl Timeline {
             trimmed: 0,
         };
         let window = Vec::with_capacity(rate.samples(Self::WARM) * 2);
-        Self { rate, window, settled: 0, now: 0, tracks: [track(), track()] }
+        Self { rate, window, settled: 0, unwritten: 0, now: 0, tracks: [track(), track()] }
     }
 
     /// Places a frame by its time.
@@ -198,11 +200,19 @@ impl Timeline {
             self.window.shrink_to(warm);
         }
         self.settled += (count / 2) as u64;
+        self.unwritten = self.unwritten.max(self.settled);
     }
 
-    /// Interleaved samples that are not settled yet, from [`Timeline::settled`] on.
-    pub(crate) fn window(&self) -> &[i16] {
-        &self.window
+    /// What has changed before `sample` since it was written, interleaved, and where it begins: some samples in between may
+    /// be the same still.
+    pub(crate) fn unwritten(&self, sample: u64) -> (u64, &[i16]) {
+        let place = |sample: u64| ((sample - self.settled) as usize * 2).min(self.window.len());
+        (self.unwritten, &self.window[place(self.unwritten.min(sample))..place(sample)])
+    }
+
+    /// Everything before `sample` is written.
+    pub(crate) fn written(&mut self, sample: u64) {
+        self.unwritten = self.unwritten.max(sample.min(self.newest()));
     }
 
     /// Samples settled.
@@ -317,8 +327,11 @@ impl Timeline {
     fn append(&mut self, channel: Channel, at: u64, pcm: &[i16], kind: FrameKind, smooth: bool) {
         let end = at + pcm.len() as u64;
         self.grow(end);
-        for (sample, value) in (at..).zip(pcm) {
-            *self.cell(channel, sample) = *value;
+        self.unwritten = self.unwritten.min(at);
+        let place = (at - self.settled) as usize * 2;
+        let (cells, _) = self.window[place..].as_chunks_mut::<2>();
+        for (cell, value) in cells.iter_mut().zip(pcm) {
+            cell[channel as usize] = *value;
         }
         if smooth {
             let step = i64::from(self.tracks[channel as usize].last) - i64::from(pcm[0]);
@@ -364,11 +377,13 @@ impl Timeline {
     fn grow(&mut self, until: u64) {
         let len = (until.saturating_sub(self.settled) * 2) as usize;
         if len > self.window.len() {
+            self.unwritten = self.unwritten.min(self.newest());
             self.window.resize(len, 0);
         }
     }
 
     fn cell(&mut self, channel: Channel, sample: u64) -> &mut i16 {
+        self.unwritten = self.unwritten.min(sample);
         &mut self.window[(sample - self.settled) as usize * 2 + channel as usize]
     }
 }
@@ -389,11 +404,36 @@ mod tests {
     }
 
     fn left(line: &Timeline) -> Vec<i16> {
-        line.window().iter().step_by(2).copied().collect()
+        line.window.iter().step_by(2).copied().collect()
     }
 
     fn gaps(line: &Timeline) -> Vec<(i64, i64, GapCause)> {
         line.gaps(Channel::Caller).map(|g| (g.from.millis(), g.to.millis(), g.cause)).collect()
+    }
+
+    #[test]
+    fn what_is_written_is_not_to_be_written_again_until_it_changes() {
+        let mut line = Timeline::new(RATE);
+        voice(&mut line, 1, 0);
+        voice(&mut line, 3, 40);
+        assert_eq!((line.unwritten(480).0, line.unwritten(480).1.len()), (0, 960));
+        line.written(480);
+        assert_eq!(line.unwritten(480), (480, &[][..]));
+        // What comes late changes the middle, and the other track what lies beside it.
+        voice(&mut line, 2, 20);
+        assert_eq!((line.unwritten(480).0, line.unwritten(480).1.len()), (160, 640));
+        line.written(320);
+        assert_eq!((line.unwritten(480).0, line.unwritten(480).1.len()), (320, 320));
+        line.written(480);
+        line.place(Channel::Machine, frame(&[7; 160], 0, FrameKind::Voice)).expect("believed");
+        assert_eq!((line.unwritten(480).0, line.unwritten(160).1), (0, [[1, 7]; 160].as_flattened()));
+        line.written(480);
+        line.pad_both(800);
+        assert_eq!(
+            (line.unwritten(800).0, line.unwritten(800).1.len()),
+            (160, 1_280),
+            "padded from there on"
+        );
     }
 
     #[test]
@@ -475,7 +515,7 @@ mod tests {
             assert!(line.place(Channel::Caller, far).is_err());
         }
         line.place(Channel::Caller, frame(&[1; 160], i64::MIN / 1_000, FrameKind::Voice)).expect("trimmed");
-        assert_eq!(line.window().len(), 320);
+        assert_eq!(line.window.len(), 320);
     }
 
     #[test]
