@@ -7,26 +7,19 @@
 //! A ring is deep for the day its consumer stalls, and nearly empty on all others. So its memory is taken a block of
 //! frames at a time, when the first of them is written; and a ring that has been emptied begins at its first block again.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::thread::Thread;
 use std::time::Duration;
 
 use crate::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 
-const ACTIVE: u8 = 0b100;
-
-struct Slot {
-    at: AtomicI64,
-    /// Kind in the low two bits, activity in the third.
-    flags: AtomicU8,
-    len: AtomicU32,
-    pcm: Box<[AtomicU64]>,
-    /// Octets of the frame as it came; none where the ring does not carry them or the frame did not come so.
-    coded_len: AtomicU32,
-    codec: AtomicU8,
-    coded: Box<[AtomicU64]>,
-}
+/// Samples in one word.
+const SAMPLES: usize = 4;
+/// Octets in one word.
+const OCTETS: usize = 8;
+/// Words of a frame before its sound: when it begins, and [`Label`].
+const HEAD: usize = 2;
 
 /// A frame as it came over the network, still encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +34,9 @@ pub struct Coded<'a> {
 const BLOCK: usize = 8;
 
 struct Shared {
-    blocks: Box<[OnceLock<Box<[Slot]>>]>,
+    /// Frames one behind the other, all their words side by side: a frame of a call is rarely in the processor's cache, and
+    /// each step from one place of memory to the next costs as much as copying it.
+    blocks: Box<[OnceLock<Box<[AtomicU64]>>]>,
     /// Frames written, ever.
     written: AtomicUsize,
     /// Frames read, ever.
@@ -65,60 +60,85 @@ impl Shared {
         written.wrapping_sub(self.read.load(Ordering::Acquire))
     }
 
-    /// Where the frame of this number lies.
-    fn slot(&self, number: usize) -> &Slot {
+    /// Where the frame of this number lies: its head, its sound and its payload.
+    fn slot(&self, number: usize) -> (&[AtomicU64], &[AtomicU64], &[AtomicU64]) {
+        let sound = self.samples.div_ceil(SAMPLES);
+        let words = HEAD + sound + self.octets.div_ceil(OCTETS);
         let place = number.wrapping_sub(self.base.load(Ordering::Relaxed)) % self.depth;
         let block = self.blocks[place / BLOCK].get_or_init(|| {
             let left = self.depth - place / BLOCK * BLOCK;
-            (0..left.min(BLOCK)).map(|_| Slot::new(self.samples, self.octets)).collect()
+            (0..left.min(BLOCK) * words).map(|_| AtomicU64::new(0)).collect()
         });
-        &block[place % BLOCK]
-    }
-}
-
-impl Slot {
-    fn new(samples: usize, octets: usize) -> Self {
-        Self {
-            at: AtomicI64::new(0),
-            flags: AtomicU8::new(0),
-            len: AtomicU32::new(0),
-            pcm: (0..samples.div_ceil(SAMPLES)).map(|_| AtomicU64::new(0)).collect(),
-            coded_len: AtomicU32::new(0),
-            codec: AtomicU8::new(0),
-            coded: (0..octets.div_ceil(OCTETS)).map(|_| AtomicU64::new(0)).collect(),
-        }
+        let (head, rest) = block[place % BLOCK * words..][..words].split_at(HEAD);
+        let (pcm, coded) = rest.split_at(sound);
+        (head, pcm, coded)
     }
 
-    fn write(&self, frame: AudioFrame<'_>, coded: Option<Coded<'_>>, octets: usize) {
+    fn write(&self, number: usize, frame: AudioFrame<'_>, coded: Option<Coded<'_>>) {
+        let (head, pcm, payload) = self.slot(number);
+        let coded = coded.filter(|coded| coded.payload.len() <= self.octets);
+        let label = Label {
+            len: frame.pcm.len() as u32,
+            coded_len: coded.map_or(0, |coded| coded.payload.len()) as u16,
+            codec: coded.map_or(0, |coded| coded.codec),
+            kind: frame.kind,
+            active: frame.active,
+        };
+        head[0].store(frame.at.nanos().cast_unsigned(), Ordering::Relaxed);
+        head[1].store(label.word(), Ordering::Relaxed);
         let (fours, rest) = frame.pcm.as_chunks::<SAMPLES>();
-        for (cell, four) in self.pcm.iter().zip(fours) {
+        for (cell, four) in pcm.iter().zip(fours) {
             cell.store(packed(*four), Ordering::Relaxed);
         }
-        if let Some(cell) = self.pcm.get(fours.len()) {
+        if let Some(cell) = pcm.get(fours.len()) {
             let mut four = [0; SAMPLES];
             four[..rest.len()].copy_from_slice(rest);
             cell.store(packed(four), Ordering::Relaxed);
         }
-        self.at.store(frame.at.nanos(), Ordering::Relaxed);
-        self.flags.store(frame.kind as u8 | if frame.active { ACTIVE } else { 0 }, Ordering::Relaxed);
-        self.len.store(frame.pcm.len() as u32, Ordering::Relaxed);
-        let coded = coded.filter(|coded| coded.payload.len() <= octets);
-        self.coded_len.store(coded.map_or(0, |coded| coded.payload.len()) as u32, Ordering::Relaxed);
-        if let Some(coded) = coded {
-            self.codec.store(coded.codec, Ordering::Relaxed);
-            for (cell, piece) in self.coded.iter().zip(coded.payload.chunks(OCTETS)) {
-                let mut eight = [0; OCTETS];
-                eight[..piece.len()].copy_from_slice(piece);
-                cell.store(u64::from_le_bytes(eight), Ordering::Relaxed);
-            }
+        let octets = coded.map_or(&[][..], |coded| coded.payload);
+        for (cell, piece) in payload.iter().zip(octets.chunks(OCTETS)) {
+            let mut eight = [0; OCTETS];
+            eight[..piece.len()].copy_from_slice(piece);
+            cell.store(u64::from_le_bytes(eight), Ordering::Relaxed);
         }
     }
 }
 
-/// Samples in one word: one at a time they cost the shard a tenth of its time.
-const SAMPLES: usize = 4;
-/// Octets in one word.
-const OCTETS: usize = 8;
+/// What is to be known of a frame beside its sound and its time, in one word.
+struct Label {
+    len: u32,
+    /// Octets of the frame as it came; none where the ring does not carry them or the frame did not come so.
+    coded_len: u16,
+    codec: u8,
+    kind: FrameKind,
+    active: bool,
+}
+
+impl Label {
+    fn word(&self) -> u64 {
+        let flags = self.kind as u8 | u8::from(self.active) << 2;
+        u64::from(self.len)
+            | u64::from(self.coded_len) << 32
+            | u64::from(self.codec) << 48
+            | u64::from(flags) << 56
+    }
+
+    fn of(word: u64) -> Self {
+        let flags = (word >> 56) as u8;
+        let kind = match flags & 0b11 {
+            0 => FrameKind::Voice,
+            1 => FrameKind::Concealed,
+            _ => FrameKind::Silence,
+        };
+        Self {
+            len: word as u32,
+            coded_len: (word >> 32) as u16,
+            codec: (word >> 48) as u8,
+            kind,
+            active: flags & 0b100 != 0,
+        }
+    }
+}
 
 fn packed(samples: [i16; SAMPLES]) -> u64 {
     let [a, b, c, d] = samples.map(|sample| u64::from(sample.cast_unsigned()));
@@ -146,7 +166,7 @@ pub fn track_ring(
 /// The same, for frames that may carry their payload of up to `octets` beside their sound ([`TrackWriter::push_coded`]).
 ///
 /// # Panics
-/// If `depth` is zero or `longest` holds no sample.
+/// If `depth` is zero, `longest` holds no sample or `octets` is above 65,535.
 #[must_use]
 pub fn coded_track_ring(
     rate: SampleRate,
@@ -157,6 +177,7 @@ pub fn coded_track_ring(
 ) -> (TrackWriter, TrackReader) {
     let samples = rate.samples(longest);
     assert!(depth > 0 && samples > 0, "a track ring holds at least one frame of one sample");
+    assert!(octets <= usize::from(u16::MAX), "a payload comes in one datagram");
     let shared = Arc::new(Shared {
         blocks: (0..depth.div_ceil(BLOCK)).map(|_| OnceLock::new()).collect(),
         written: AtomicUsize::new(0),
@@ -231,7 +252,7 @@ impl TrackWriter {
         if ready == 0 {
             shared.base.store(written, Ordering::Relaxed);
         }
-        shared.slot(written).write(frame, coded, shared.octets);
+        shared.write(written, frame, coded);
         shared.written.store(written.wrapping_add(1), Ordering::Release);
         shared.bell.ring();
         Ok(())
@@ -289,29 +310,21 @@ impl TrackReader {
         if shared.written.load(Ordering::Acquire) == read {
             return None;
         }
-        let slot = shared.slot(read);
-        let len = slot.len.load(Ordering::Relaxed) as usize;
+        let (head, pcm, payload) = shared.slot(read);
+        let at = MediaTime::from_nanos(head[0].load(Ordering::Relaxed).cast_signed());
+        let Label { len, coded_len, codec, kind, active } = Label::of(head[1].load(Ordering::Relaxed));
+        let (len, octets) = (len as usize, usize::from(coded_len));
         self.scratch.resize(len.next_multiple_of(SAMPLES), 0);
-        for (four, cell) in self.scratch.as_chunks_mut().0.iter_mut().zip(&slot.pcm) {
+        for (four, cell) in self.scratch.as_chunks_mut().0.iter_mut().zip(pcm) {
             *four = unpacked(cell.load(Ordering::Relaxed));
         }
         self.scratch.truncate(len);
-        let at = MediaTime::from_nanos(slot.at.load(Ordering::Relaxed));
-        let flags = slot.flags.load(Ordering::Relaxed);
-        let kind = match flags & !ACTIVE {
-            0 => FrameKind::Voice,
-            1 => FrameKind::Concealed,
-            _ => FrameKind::Silence,
-        };
-        let octets = slot.coded_len.load(Ordering::Relaxed) as usize;
         self.octets.resize(octets.next_multiple_of(OCTETS), 0);
-        for (eight, cell) in self.octets.as_chunks_mut().0.iter_mut().zip(&slot.coded) {
+        for (eight, cell) in self.octets.as_chunks_mut().0.iter_mut().zip(payload) {
             *eight = cell.load(Ordering::Relaxed).to_le_bytes();
         }
         self.octets.truncate(octets);
-        let codec = slot.codec.load(Ordering::Relaxed);
         shared.read.store(read.wrapping_add(1), Ordering::Release);
-        let active = flags & ACTIVE != 0;
         let frame = AudioFrame { pcm: &self.scratch, rate: shared.rate, at, kind, active };
         let coded = Coded { codec, payload: &self.octets };
         Some(take(frame, Some(coded).filter(|_| octets > 0)))
@@ -351,6 +364,7 @@ impl Drop for TrackReader {
 /// Wakes one consumer thread that serves many rings.
 #[derive(Default)]
 pub struct Doorbell {
+    mute: bool,
     rung: AtomicBool,
     owner: OnceLock<Thread>,
 }
@@ -362,9 +376,19 @@ impl Doorbell {
         Arc::default()
     }
 
+    /// A doorbell that never rings, for consumers that look by themselves from time to time: one for all of them, since
+    /// ringing is most of what a frame costs its producer.
+    #[must_use]
+    pub fn mute() -> Arc<Self> {
+        static MUTE: LazyLock<Arc<Doorbell>> =
+            LazyLock::new(|| Arc::new(Doorbell { mute: true, ..Doorbell::default() }));
+        Arc::clone(&MUTE)
+    }
+
     /// Wakes the consumer, now or at its next [`Doorbell::wait`]. A system call only when it is asleep.
     pub fn ring(&self) {
-        if !self.rung.swap(true, Ordering::AcqRel)
+        if !self.mute
+            && !self.rung.swap(true, Ordering::AcqRel)
             && let Some(owner) = self.owner.get()
         {
             owner.unpark();
@@ -372,8 +396,13 @@ impl Doorbell {
     }
 
     /// Sleeps until the bell rings or `timeout` passes; returns whether it rang. Only one thread, always the same,
-    /// may wait at a bell.
+    /// may wait at a bell;
+    /// at one that is mute everybody sleeps.
     pub fn wait(&self, timeout: Duration) -> bool {
+        if self.mute {
+            std::thread::park_timeout(timeout);
+            return false;
+        }
         self.owner.get_or_init(std::thread::current);
         if self.rung.swap(false, Ordering::AcqRel) {
             return true;
@@ -499,6 +528,15 @@ mod tests {
             .is_some()
         {}
         assert_eq!(seen, [(1, Some((2, vec![1, 2, 3]))), (2, None), (3, None), (4, Some((2, vec![9])))]);
+    }
+
+    #[test]
+    fn a_mute_bell_wakes_nobody_and_frames_are_there_all_the_same() {
+        let (mut writer, mut reader) =
+            track_ring(SampleRate::HZ_8000, 2, Span::from_millis(20), Doorbell::mute());
+        writer.push(frame(&[5], 0)).expect("room");
+        assert!(!Doorbell::mute().wait(Duration::from_millis(1)));
+        assert_eq!(reader.pop(|frame| frame.pcm.to_vec()), Some(vec![5]));
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl RecordWriter {
         done: OnRecorded,
     ) -> Result<RecordTaps, WriterError> {
         let depth = (RING.nanos() / FRAME.nanos()) as usize;
-        let ring = || track_ring(rate, depth, FRAME, Doorbell::new());
+        let ring = || track_ring(rate, depth, FRAME, Doorbell::mute());
         let (received, caller) = ring();
         let (sent, machine) = ring();
         let sender = self.sender.as_ref().ok_or(WriterError::Stopped)?;
