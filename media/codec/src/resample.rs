@@ -237,7 +237,7 @@ impl Filter {
 
 /// The first four of them.
 fn four(samples: &[f32]) -> f32x4 {
-    f32x4::new([samples[0], samples[1], samples[2], samples[3]])
+    samples.first_chunk().map_or(f32x4::ZERO, |four| f32x4::new(*four))
 }
 
 /// The sum of products of two slices of one length.
