@@ -10,8 +10,8 @@ use serde_json::json;
 use support::linphone::{Linphone, Setup};
 use support::server::{Options, Server};
 use support::tone::{sine, wait_heard, within};
-use support::tool_missing;
 use support::wav::Wav;
+use support::{free_port, tool_missing};
 
 const TOOLS: &[&str] = &["linphonec"];
 const TONE: &str = include_str!("scenarios/uncut_tone.yaml");
@@ -30,12 +30,17 @@ struct Way {
 }
 
 fn meet(way: Way) -> (Server, Linphone) {
+    meet_at(way, None, "")
+}
+
+/// A telephone with this SIP port, and a server with further tables.
+fn meet_at(way: Way, port: Option<u16>, more: &str) -> (Server, Linphone) {
     let dir = tempfile::tempdir().expect("a folder");
     Wav::write(&dir.path().join("tone.wav"), 16_000, &sine(OUR_HZ, 16_000, 60.0));
     let tone = std::fs::read(dir.path().join("tone.wav")).expect("written");
     let tables = format!(
         "[media]\ncodecs = [\"opus\", \"PCMU\", \"PCMA\"]\n[registrar]\nenabled = true\n[security]\nanonymous = false\n\
-         [[user]]\nname = \"anna\"\npassword = \"{PASSWORD}\"\n"
+         [[user]]\nname = \"anna\"\npassword = \"{PASSWORD}\"\n{more}"
     );
     let files = [("tone.wav", tone.as_slice())];
     let server =
@@ -47,6 +52,7 @@ fn meet(way: Way) -> (Server, Linphone) {
         srtp: way.srtp,
         account: ("anna", PASSWORD),
         registrar: &registrar,
+        port,
     });
     (server, phone)
 }
@@ -113,14 +119,19 @@ fn is_called(way: Way) {
         return;
     }
     let (server, mut phone) = meet(way);
+    talks(&server, &mut phone, "user:anna", way);
+}
+
+/// The telephone is called by this name, holds and resumes, and hangs up.
+fn talks(server: &Server, phone: &mut Linphone, to: &str, way: Way) {
     phone.command("autoanswer enable");
-    let (status, reply) = server.post("/v1/calls", &json!({"to": "user:anna", "flow": "line"}));
+    let (status, reply) = server.post("/v1/calls", &json!({"to": to, "flow": "line"}));
     assert_eq!(status, 202, "{reply}");
     server.wait_events("prompt.started", 1, PATIENCE);
-    hold(&server, &mut phone);
+    hold(server, phone);
     phone.command("terminate");
     assert_eq!(server.cause(), "call.hangup.caller");
-    check(&server, way);
+    check(server, way);
 }
 
 #[test]
@@ -141,6 +152,25 @@ fn linphone_is_called_by_opus_over_udp_in_the_clear() {
 #[test]
 fn linphone_is_called_by_pcma_over_tcp_in_the_clear() {
     is_called(Way { codec: ("PCMA", 8_000), transport: "tcp", srtp: false });
+}
+
+#[test]
+fn linphone_is_called_over_a_trunk_with_keys_in_our_offer() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    // It takes nothing without them.
+    for transport in ["udp", "tcp"] {
+        let way = Way { codec: ("opus", 48_000), transport, srtp: true };
+        let port = free_port();
+        let trunk = format!(
+            "[[route]]\ncalled = \"9*\"\nfrom = [\"api\"]\ntrunk = \"desk\"\n[[trunk]]\nname = \"desk\"\n\
+             hosts = [\"127.0.0.1:{port};transport={transport}\"]\nmatch = [\"192.0.2.77\"]\nallow = [\"9*\"]\n\
+             options_interval = \"0s\"\nsrtp = \"required\"\n"
+        );
+        let (server, mut phone) = meet_at(way, Some(port), &trunk);
+        talks(&server, &mut phone, "9555", way);
+    }
 }
 
 #[test]

@@ -259,7 +259,8 @@ fn no_more_calls_leave_over_a_trunk_than_it_may_carry() {
     refused(&server, "503");
     well(caller);
     well(first);
-    // The place is free again.
+    // The place is free again once both calls are wound down.
+    server.wait_events("call.ended", 2, Duration::from_secs(10));
     talks(&server, &callee("callee.xml", port, RINGS));
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::wav::Wav;
-use super::{HOST, Process, free_ports, wait_for};
+use super::{HOST, Process, free_port, free_ports, wait_for};
 
 /// What a telephone is like.
 #[derive(Clone, Copy)]
@@ -23,6 +23,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) account: (&'a str, &'a str),
     /// Where it registers: `127.0.0.1:5060;transport=tcp`.
     pub(crate) registrar: &'a str,
+    /// Its own SIP port; any where there is none.
+    pub(crate) port: Option<u16>,
 }
 
 /// A running telephone.
@@ -42,7 +44,7 @@ impl Linphone {
         // Its call history and keys have their place under the home folder.
         std::fs::create_dir_all(path.join(".local/share/linphone")).expect("made");
         Wav::write(&path.join("says.wav"), 16_000, setup.says);
-        let (sip, rtp) = (free_ports(1), free_ports(2));
+        let (sip, rtp) = (setup.port.unwrap_or_else(free_port), free_ports(2));
         let (user, password) = setup.account;
         let (codec, rate) = setup.codec;
         let registrar = setup.registrar;
