@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use antiphon_media_frame::SampleRate;
 use antiphon_models_backends::engine_names;
-use antiphon_models_catalog::{Catalog, Model, Store, StoreError, Task, Wanted};
+use antiphon_models_catalog::{Catalog, Model, Present, Store, StoreError, Task, Wanted};
 
 use crate::config::Config;
 
@@ -12,8 +12,13 @@ use crate::config::Config;
 pub(crate) const AUTO: &str = "auto";
 /// What needs no download.
 const BUILT_IN: &str = "pocketsphinx";
-/// Engines that a pulled model can be handed to, by name.
-const FED: &[&str] = &["whisper"];
+/// Recognisers of the list of models, the engine of ours that runs each, and the cargo feature that brings it.
+const FED: &[(&str, &str)] = &[
+    ("whisper", "whisper"),
+    ("transducer", "transducer"),
+    ("paraformer", "paraformer"),
+    ("sensevoice", "paraformer"),
+];
 
 /// The folder of models: the configured one, or this user's.
 pub(crate) fn store(config: &Config) -> Store {
@@ -28,14 +33,31 @@ fn folder() -> PathBuf {
         .unwrap_or_else(|| "antiphon-models".into())
 }
 
-/// Whether this build has the engine of a model.
-pub(crate) fn runs(model: &Model) -> bool {
-    FED.contains(&model.engine.as_str()) && engine_names().contains(&model.engine.as_str())
+/// The engine of ours that runs a model of the list; `None` where nothing here can.
+fn engine_of(model: &Model) -> Option<&'static str> {
+    FED.iter().find(|(listed, _)| *listed == model.engine).map(|(_, engine)| *engine)
 }
 
-/// Puts the best recogniser that is present in the place of `auto`: a pulled model that knows all of `languages`, primary
-/// subtags, and whose engine this build has; or else what needs no download. Where no language is wanted, English goes
-/// first and then the languages of the list.
+/// What has to be done so that a model can be heard with; `None` where this build hears with it.
+pub(crate) fn wants(model: &Model) -> Option<String> {
+    wants_among(model, &engine_names())
+}
+
+fn wants_among(model: &Model, engines: &[&str]) -> Option<String> {
+    match engine_of(model) {
+        Some(engine) if engines.contains(&engine) => None,
+        // The feature has the engine's name.
+        Some(engine) => Some(format!("this build has no engine {engine}: build with `--features {engine}`")),
+        None => Some(format!("no build has an engine {} yet: it is kept for one that has", model.engine)),
+    }
+}
+
+/// Puts the best recogniser that is present in the place of `auto`, or else what needs no download.
+///
+/// Of the pulled models that know all of `languages`, primary subtags, and whose engine this build has, one that names the
+/// languages goes before one of very many; then one with words while somebody speaks before one that hears utterances
+/// whole; then one of the wire's rate; then the higher rank of the list. Where no language is wanted, English goes first
+/// and then the languages of the list. A better one that this build cannot run is told in the log, with what it wants.
 ///
 /// # Errors
 /// The record of the models is damaged.
@@ -44,12 +66,22 @@ pub(crate) fn settle(config: &mut Config, languages: &[String]) -> Result<(), St
         return Ok(());
     }
     config.recognizer.engine = BUILT_IN.into();
-    let engines: Vec<&str> = FED.iter().copied().filter(|name| engine_names().contains(name)).collect();
-    let settled = settle_among(config, &Catalog::built_in(), &engines, languages);
+    let catalog = Catalog::built_in();
+    let settled = settle_among(config, &catalog, &engine_names(), languages);
+    if let Ok(Some(left)) = &settled {
+        tracing::warn!(model = left.name, "a better model is here but cannot be used: {}", left.wants);
+    }
     // What was chosen cannot stand in for itself.
     let chosen = config.recognizer.engine.clone();
     config.recognizer.fallback.retain(|name| *name != chosen);
-    settled
+    settled.map(|_| ())
+}
+
+/// A pulled model that would have been taken if the build had its engine.
+#[derive(Debug, PartialEq)]
+struct Left {
+    name: String,
+    wants: String,
 }
 
 fn settle_among(
@@ -57,7 +89,7 @@ fn settle_among(
     catalog: &Catalog,
     engines: &[&str],
     languages: &[String],
-) -> Result<(), StoreError> {
+) -> Result<Option<Left>, StoreError> {
     let store = store(config);
     let wanted: Vec<Vec<&str>> = if languages.is_empty() {
         let others = catalog.models().iter().flat_map(|model| &model.languages).map(String::as_str);
@@ -65,22 +97,56 @@ fn settle_among(
     } else {
         vec![languages.iter().map(String::as_str).collect()]
     };
-    for languages in wanted {
-        let wanted = Wanted {
-            task: Task::Recognition,
-            languages: &languages,
-            rate: SampleRate::HZ_8000,
-            streaming: false,
-            engines,
-        };
-        let Some(present) = catalog.best(&store, &wanted)? else { continue };
-        if let Some(file) = present.model.expected.first().filter(|_| present.model.engine == "whisper") {
-            config.recognizer.whisper.model = present.folder.join(file);
-            config.recognizer.engine.clone_from(&present.model.engine);
-            return Ok(());
+    let best = |fed: &dyn Fn(&str) -> bool| -> Result<Option<Present<'_>>, StoreError> {
+        let listed: Vec<&str> =
+            FED.iter().filter(|(_, engine)| fed(engine)).map(|(listed, _)| *listed).collect();
+        for languages in &wanted {
+            let wanted = Wanted {
+                task: Task::Recognition,
+                languages,
+                rate: SampleRate::HZ_8000,
+                streaming: false,
+                engines: &listed,
+            };
+            if let Some(present) = catalog.best(&store, &wanted)? {
+                return Ok(Some(present));
+            }
         }
+        Ok(None)
+    };
+    let taken = best(&|engine| engines.contains(&engine))?;
+    let name = taken.as_ref().map(|present| &present.model.name);
+    let left = best(&|_| true)?.filter(|present| Some(&present.model.name) != name).and_then(|present| {
+        let wants = wants_among(present.model, engines)?;
+        Some(Left { name: present.model.name.clone(), wants })
+    });
+    if let Some(present) = taken {
+        feed(config, &present);
     }
-    Ok(())
+    Ok(left)
+}
+
+/// Hands a model to its engine.
+fn feed(config: &mut Config, present: &Present<'_>) {
+    let (section, model) = (&mut config.recognizer, present.model);
+    let Some(engine) = engine_of(model) else { return };
+    let languages = model.languages.iter().filter(|language| *language != "*").cloned().collect();
+    match engine {
+        "whisper" => {
+            let Some(file) = model.expected.first() else { return };
+            section.whisper.model = present.folder.join(file);
+        }
+        "transducer" => {
+            section.transducer.model.clone_from(&present.folder);
+            section.transducer.languages = languages;
+        }
+        "paraformer" => {
+            section.paraformer.model.clone_from(&present.folder);
+            section.paraformer.languages = languages;
+        }
+        _ => return,
+    }
+    engine.clone_into(&mut section.engine);
 }
 
 #[cfg(test)]
@@ -106,18 +172,97 @@ mod tests {
         assert!(config.recognizer.fallback.is_empty(), "it cannot stand in for itself");
     }
 
+    /// Puts empty files where a model's would lie.
+    fn pull(config: &Config, name: &str) -> PathBuf {
+        let catalog = Catalog::built_in();
+        let (store, model) = (store(config), catalog.find(name).unwrap());
+        for path in &model.expected {
+            let path = store.folder(model).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "x").unwrap();
+        }
+        store.folder(model)
+    }
+
+    /// The engine that is chosen, and the model that was left.
+    fn choose(config: &Config, engines: &[&str], languages: &[&str]) -> (Config, Option<Left>) {
+        let mut config = config.clone();
+        let languages: Vec<String> = languages.iter().map(|language| (*language).to_owned()).collect();
+        let left = settle_among(&mut config, &Catalog::built_in(), engines, &languages).unwrap();
+        (config, left)
+    }
+
+    const ALL: [&str; 3] = ["whisper", "transducer", "paraformer"];
+
     #[test]
     fn a_pulled_model_goes_before_it_where_the_build_has_its_engine() {
         let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("whisper-base")).unwrap();
-        fs::write(folder.path().join("whisper-base/model.bin"), "x").unwrap();
+        let config = config(&folder);
+        let whisper = pull(&config, "whisper-base");
+        let (chosen, left) = choose(&config, &["pocketsphinx"], &[]);
+        assert_eq!(chosen.recognizer.engine, AUTO, "nothing was chosen");
+        let left = left.unwrap();
+        assert_eq!(left.name, "whisper-base");
+        assert!(left.wants.contains("--features whisper"), "{left:?}");
+        let (chosen, left) = choose(&config, &ALL, &["zh", "en"]);
+        assert_eq!(chosen.recognizer.engine, "whisper");
+        assert_eq!(chosen.recognizer.whisper.model, whisper.join("model.bin"));
+        assert_eq!(left, None);
+    }
+
+    #[test]
+    fn models_that_name_the_language_and_stream_go_first_then_the_rank_decides() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        let taken = |languages: &[&str], engines: &[&str]| {
+            let section = choose(&config, engines, languages).0.recognizer;
+            let folder = match section.engine.as_str() {
+                "transducer" => section.transducer.model,
+                "paraformer" => section.paraformer.model,
+                "whisper" => section.whisper.model.parent().unwrap().to_owned(),
+                _ => return String::new(),
+            };
+            folder.file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        pull(&config, "whisper-large-v3-turbo");
+        assert_eq!(taken(&["zh"], &ALL), "whisper-large-v3-turbo");
+        pull(&config, "sensevoice-2024-07-17");
+        assert_eq!(taken(&["zh"], &ALL), "sensevoice-2024-07-17", "it names the language");
+        pull(&config, "paraformer-zh-2023-09-14");
+        assert_eq!(taken(&["zh"], &ALL), "paraformer-zh-2023-09-14", "the higher rank");
+        assert_eq!(taken(&["yue"], &ALL), "sensevoice-2024-07-17", "the only one that names it");
+        pull(&config, "zipformer-zh-14m-2023-02-23");
+        assert_eq!(taken(&["zh"], &ALL), "zipformer-zh-14m-2023-02-23", "words while somebody speaks");
+        assert_eq!(taken(&["zh", "en"], &ALL), "paraformer-zh-2023-09-14", "it knows both");
+        assert_eq!(taken(&["fr"], &ALL), "whisper-large-v3-turbo", "nothing names it");
+        assert_eq!(taken(&["zh"], &["whisper"]), "whisper-large-v3-turbo", "what the build has");
+    }
+
+    #[test]
+    fn a_chosen_model_answers_for_its_languages_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        let zipformer = pull(&config, "zipformer-zh-en-2023-02-20");
+        let section = choose(&config, &ALL, &["en"]).0.recognizer;
+        assert_eq!((section.engine.as_str(), &section.transducer.model), ("transducer", &zipformer));
+        assert_eq!(section.transducer.languages, ["zh", "en"]);
+    }
+
+    #[test]
+    fn a_better_model_whose_engine_is_not_built_is_told_with_the_way_to_build_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        pull(&config, "whisper-base");
+        pull(&config, "sensevoice-2024-07-17");
+        let (chosen, left) = choose(&config, &["whisper"], &["zh"]);
+        assert_eq!(chosen.recognizer.engine, "whisper");
+        let left = left.unwrap();
+        assert_eq!(left.name, "sensevoice-2024-07-17");
+        assert!(left.wants.ends_with("build with `--features paraformer`"), "{left:?}");
+        assert_eq!(choose(&config, &ALL, &["zh"]).1, None);
         let catalog = Catalog::built_in();
-        let mut config = config(&folder);
-        settle_among(&mut config, &catalog, &[], &[]).unwrap();
-        assert_eq!(config.recognizer.engine, AUTO, "nothing was chosen");
-        settle_among(&mut config, &catalog, &["whisper"], &["zh".into(), "en".into()]).unwrap();
-        assert_eq!(config.recognizer.engine, "whisper");
-        assert_eq!(config.recognizer.whisper.model, folder.path().join("whisper-base/model.bin"));
+        let moonshine = wants_among(catalog.find("moonshine-tiny-en").unwrap(), &ALL).unwrap();
+        assert!(moonshine.contains("no build has an engine moonshine"), "{moonshine}");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Catalog {
     /// # Errors
     /// The store's record is damaged.
     pub fn best(&self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<Present<'_>>, StoreError> {
-        let mut best: Option<(bool, bool, u32, &Model)> = None;
+        let mut best: Option<((bool, bool, bool, u32), &Model)> = None;
         for model in self.models() {
             let fits = model.task == wanted.task
                 && wanted.languages.iter().all(|language| model.speaks(language))
@@ -49,12 +49,12 @@ impl Catalog {
             }
             let named =
                 wanted.languages.iter().all(|language| model.languages.iter().any(|known| known == language));
-            let score = (named, model.rates.contains(&wanted.rate), model.rank);
-            if best.is_none_or(|(named, rate, rank, _)| score > (named, rate, rank)) {
-                best = Some((score.0, score.1, score.2, model));
+            let score = (named, model.streaming, model.rates.contains(&wanted.rate), model.rank);
+            if best.is_none_or(|(best, _)| score > best) {
+                best = Some((score, model));
             }
         }
-        Ok(best.map(|(.., model)| Present { model, folder: store.folder(model) }))
+        Ok(best.map(|(_, model)| Present { model, folder: store.folder(model) }))
     }
 }
 

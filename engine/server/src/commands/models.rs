@@ -222,8 +222,8 @@ fn bring(catalog: &Catalog, args: &PullArgs) -> anyhow::Result<ExitCode> {
             Pulled::Already => eprintln!("{} is here: {}", model.name, folder.display()),
             Pulled::Now => eprintln!("{} came ({}): {}", model.name, model.licence, folder.display()),
         }
-        if model.task == Task::Recognition && !models::runs(model) {
-            eprintln!("  this build has no engine {}: it is kept for one that has", model.engine);
+        if let Some(wants) = models::wants(model).filter(|_| model.task == Task::Recognition) {
+            eprintln!("  {wants}");
         }
     }
     Ok(GOOD)
