@@ -4,8 +4,20 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+#[cfg(feature = "rten")]
+use crate::Runtime;
+
 pub(crate) fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
+}
+
+/// What computes in the tests: rten, or ONNX Runtime where `ONNXRUNTIME` names its library (and the feature `ort` is on).
+#[cfg(feature = "rten")]
+pub(crate) fn runtime() -> Runtime {
+    match std::env::var_os("ONNXRUNTIME").filter(|library| !library.is_empty()) {
+        Some(library) => Runtime::Ort { library: library.into() },
+        None => Runtime::Rten,
+    }
 }
 
 /// Four seconds of something like speech, 16 kHz.

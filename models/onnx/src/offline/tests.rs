@@ -8,7 +8,8 @@ use crate::fixtures;
 use crate::tokens::Heard;
 
 fn engine(name: &str, written: bool) -> ParaformerEngine {
-    let options = ParaformerOptions { written, ..ParaformerOptions::new(fixtures::folder(name)) };
+    let runtime = fixtures::runtime();
+    let options = ParaformerOptions { written, runtime, ..ParaformerOptions::new(fixtures::folder(name)) };
     ParaformerEngine::open(options).expect("a model")
 }
 

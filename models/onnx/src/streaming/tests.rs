@@ -7,7 +7,11 @@ use super::*;
 use crate::fixtures;
 
 fn options(name: &str) -> TransducerOptions {
-    TransducerOptions { precision: Precision::Float, ..TransducerOptions::new(fixtures::folder(name)) }
+    TransducerOptions {
+        precision: Precision::Float,
+        runtime: fixtures::runtime(),
+        ..TransducerOptions::new(fixtures::folder(name))
+    }
 }
 
 fn engine(name: &str) -> TransducerEngine {
