@@ -164,6 +164,7 @@ impl<'a> Chat<'a> {
                     start,
                     end: self.now,
                     confidence: 1.0,
+                    language: None,
                 };
                 self.session.handle(self.now, SessionInput::Heard(utterance));
                 self.session.handle(self.now, SessionInput::SpeechEnded { at: self.now });

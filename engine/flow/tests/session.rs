@@ -52,6 +52,7 @@ fn heard(text: &str, confidence: f32) -> SessionInput {
         start: at(0),
         end: at(0),
         confidence,
+        language: None,
     })
 }
 

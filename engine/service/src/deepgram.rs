@@ -381,7 +381,7 @@ fn word(word: &Word) -> Value {
 
 /// Interim words have no times of their own yet.
 fn guessed(text: &str, start: MediaTime) -> Utterance {
-    Utterance { text: text.to_owned(), words: Vec::new(), start, end: start, confidence: 0.0 }
+    Utterance { text: text.to_owned(), words: Vec::new(), start, end: start, confidence: 0.0, language: None }
 }
 
 fn text(value: &Value) -> Outgoing {

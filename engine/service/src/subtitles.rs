@@ -50,6 +50,7 @@ mod tests {
             start: MediaTime::from_millis(3_723_004),
             end: MediaTime::from_millis(3_724_500),
             confidence: 1.0,
+            language: None,
         }];
         assert_eq!(srt(&said), "1\n01:02:03,004 --> 01:02:04,500\nfive < six & seven\n\n");
         assert_eq!(vtt(&said), "WEBVTT\n\n01:02:03.004 --> 01:02:04.500\nfive &lt; six &amp; seven\n\n");

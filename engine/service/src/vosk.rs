@@ -140,6 +140,7 @@ impl Dialect for Vosk {
                 start: first.start,
                 end: last.end,
                 confidence: last.confidence,
+                language: None,
             },
             _ => Utterance {
                 text: String::new(),
@@ -147,6 +148,7 @@ impl Dialect for Vosk {
                 start: Default::default(),
                 end: Default::default(),
                 confidence: 0.0,
+                language: None,
             },
         };
         vec![

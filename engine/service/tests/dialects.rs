@@ -25,7 +25,7 @@ fn said(text: &str, start: i64) -> Utterance {
         })
         .collect();
     let end = words.last().map_or(ms(start), |word| word.end);
-    Utterance { text: text.into(), words, start: ms(start), end, confidence: 0.5 }
+    Utterance { text: text.into(), words, start: ms(start), end, confidence: 0.5, language: None }
 }
 
 fn partial(text: &str, start: i64) -> Heard {

@@ -24,7 +24,7 @@ const RATE: SampleRate = SampleRate::HZ_16000;
 const AT: MediaTime = MediaTime::from_millis(61_240);
 
 fn cases() -> Vec<Case> {
-    let script = Script { utterances: vec![SAID.to_owned()], repeat: true, fail_at_push: None };
+    let script = Script { utterances: vec![SAID.to_owned()], repeat: true, ..Script::default() };
     let hum: Vec<i16> = (0..16_000).map(|n| if n / 80 % 2 == 0 { 2_000 } else { -2_000 }).collect();
     let mut cases = vec![Case {
         engine: Arc::new(Scripted::new(script)),

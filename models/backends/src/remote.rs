@@ -305,6 +305,7 @@ impl Stream {
                 start,
                 end,
                 confidence,
+                language: None,
             }));
         }
         self.forget();

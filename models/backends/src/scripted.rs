@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_models_speech::{
-    Axis, Engine, Hints, Hypothesis, Recognition, RecognizeError, Recognizer, StreamConfig, Utterance, Word,
+    Axis, Engine, Hints, Hypothesis, Language, Recognition, RecognizeError, Recognizer, StreamConfig,
+    Utterance, Word,
 };
 use serde::Deserialize;
 
@@ -23,6 +24,8 @@ pub struct Script {
     pub utterances: Vec<String>,
     /// Whether the list starts again after the last.
     pub repeat: bool,
+    /// What a stream that is to find out by itself tells that was spoken.
+    pub language: Option<String>,
     /// The push, counted from 1 over the stream's life, that fails; the stream then fails until it is reset.
     pub fail_at_push: Option<u64>,
 }
@@ -56,8 +59,14 @@ impl Engine for Scripted {
         source
     }
 
+    fn identifies(&self) -> bool {
+        self.script.language.is_some()
+    }
+
     fn open(&self, config: &StreamConfig) -> Result<Box<dyn Recognizer>, RecognizeError> {
+        let language = self.script.language.as_deref().filter(|_| config.language.is_undetermined());
         Ok(Box::new(Stream {
+            language: language.and_then(Language::parse),
             script: self.script.clone(),
             hints: config.hints.clone(),
             next: 0,
@@ -74,6 +83,7 @@ impl Engine for Scripted {
 }
 
 struct Stream {
+    language: Option<Language>,
     script: Script,
     hints: Hints,
     next: usize,
@@ -172,7 +182,8 @@ impl Recognizer for Stream {
             let words = self.words();
             self.next += 1;
             if !words.is_empty() {
-                self.finals.push_back(spread(&words, start, end));
+                let language = self.language.clone();
+                self.finals.push_back(Utterance { language, ..spread(&words, start, end) });
             }
         }
         self.begin_utterance();
@@ -211,5 +222,6 @@ fn spread(words: &[String], start: MediaTime, end: MediaTime) -> Utterance {
         start,
         end,
         confidence: 1.0,
+        language: None,
     }
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 use antiphon_models_speech::{
-    Axis, Engine, Hints, Hypothesis, Partials, Recognition, RecognizeError, Recognizer, StreamConfig,
-    Utterance, Word,
+    Axis, Engine, Hints, Hypothesis, Language, Partials, Recognition, RecognizeError, Recognizer,
+    StreamConfig, Utterance, Word,
 };
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState, get_lang_id,
-    install_logging_hooks,
+    get_lang_str, install_logging_hooks,
 };
 
 use crate::settings::WhisperSettings;
@@ -86,9 +86,14 @@ impl Engine for Whisper {
         RATE
     }
 
+    fn identifies(&self) -> bool {
+        self.context.is_multilingual()
+    }
+
     fn open(&self, config: &StreamConfig) -> Result<Box<dyn Recognizer>, RecognizeError> {
         let language = config.language.primary();
-        let known = get_lang_id(&language).is_some();
+        let finds_out = config.language.is_undetermined() && self.identifies();
+        let known = finds_out || get_lang_id(&language).is_some();
         if !known || language != "en" && !self.context.is_multilingual() {
             return Err(RecognizeError::Language {
                 engine: NAME,
@@ -105,7 +110,8 @@ impl Engine for Whisper {
             state: self.context.create_state().map_err(|e| failed(&e))?,
             context: Arc::clone(&self.context),
             threads: self.threads,
-            language,
+            language: (!finds_out).then_some(language),
+            identified: None,
             prompt: prompt(&config.hints),
             axis: Axis::new(RATE),
             pcm: Vec::new(),
@@ -138,7 +144,10 @@ struct Stream {
     state: WhisperState,
     context: Arc<WhisperContext>,
     threads: i32,
-    language: String,
+    /// `None` where it finds out.
+    language: Option<String>,
+    /// What was spoken in the utterance under way, as far as it found out.
+    identified: Option<&'static str>,
     prompt: String,
     axis: Axis,
     /// The utterance under way, -1 to 1.
@@ -167,7 +176,8 @@ impl Stream {
         };
         let mut parameters = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
         parameters.set_n_threads(self.threads);
-        parameters.set_language(Some(&self.language));
+        // Interim words keep to what the first of them found: to find out costs as much as to hear.
+        parameters.set_language(self.language.as_deref().or(self.identified));
         parameters.set_translate(false);
         parameters.set_no_context(true);
         parameters.set_token_timestamps(true);
@@ -187,6 +197,9 @@ impl Stream {
             parameters.set_initial_prompt(&self.prompt);
         }
         self.state.full(parameters, pcm).map_err(|e| failed(&e))?;
+        if self.language.is_none() {
+            self.identified = get_lang_str(self.state.full_lang_id_from_state());
+        }
         self.words()
     }
 
@@ -238,6 +251,8 @@ impl Stream {
     }
 
     fn finish(&mut self) -> Result<(), RecognizeError> {
+        // Of the whole utterance it knows best.
+        self.identified = None;
         let heard = self.decode()?;
         self.finals.extend(self.utterance(&heard));
         self.clear();
@@ -257,13 +272,21 @@ impl Stream {
         let (start, end) = (words.first()?.start, words.last()?.end);
         let text = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
         let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
-        Some(Utterance { text, words, start, end, confidence })
+        Some(Utterance {
+            text,
+            words,
+            start,
+            end,
+            confidence,
+            language: self.identified.and_then(Language::parse),
+        })
     }
 
     fn clear(&mut self) {
         self.axis.clear();
         self.pcm.clear();
         self.looked = 0;
+        self.identified = None;
         self.agreement = Agreement::default();
         self.revision = 0;
         self.partial = None;

@@ -104,8 +104,14 @@ impl Engine for ParaformerEngine {
     }
 
     fn open(&self, config: &StreamConfig) -> Result<Box<dyn Recognizer>, RecognizeError> {
-        speaks(NAME, &self.model.options.languages, config)?;
+        if !(config.language.is_undetermined() && self.identifies()) {
+            speaks(NAME, &self.model.options.languages, config)?;
+        }
         Ok(Box::new(Stream::new(Arc::clone(&self.model), &config.language)))
+    }
+
+    fn identifies(&self) -> bool {
+        self.model.layout.identifies()
     }
 
     fn pace(&self) -> Pace {

@@ -52,7 +52,7 @@ impl Tokens {
         Self::parse(&text).map_err(|reason| LoadError::Format { path: shown(), reason })
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut out = Self::default();
         for (line, content) in (1..).zip(text.lines()) {
             let content = content.trim_end_matches(['\r', ' ']);

@@ -1,6 +1,6 @@
 //! Words on the call's clock, made of tokens in output frames.
 
-use antiphon_models_speech::{Axis, Utterance, Word};
+use antiphon_models_speech::{Axis, Language, Utterance, Word};
 
 use crate::bank::SHIFT;
 use crate::tokens::{Heard, Tokens, join};
@@ -8,7 +8,8 @@ use crate::tokens::{Heard, Tokens, join};
 /// A word whose successor is far away lasts this many output frames beyond its last token's first.
 const HOLD: usize = 5;
 
-/// The words of an utterance; `stride` feature frames make one output frame. `None` without words.
+/// The words of an utterance; `stride` feature frames make one output frame. `None` without words. A token such as
+/// `<|zh|>` at the beginning tells the language.
 pub(crate) fn utterance(tokens: &Tokens, heard: &[Heard], stride: usize, axis: &Axis) -> Option<Utterance> {
     let spelt = tokens.spell(heard);
     let frame = stride * SHIFT;
@@ -30,5 +31,34 @@ pub(crate) fn utterance(tokens: &Tokens, heard: &[Heard], stride: usize, axis: &
     let (start, end) = (words.first()?.start, words.last()?.end);
     let text = join(words.iter().map(|w| w.text.as_str()));
     let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
-    Some(Utterance { text, words, start, end, confidence })
+    let tag = heard.first().and_then(|first| tokens.text(first.token).strip_prefix("<|")?.strip_suffix("|>"));
+    let language = tag.and_then(Language::parse);
+    Some(Utterance { text, words, start, end, confidence, language })
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_media_frame::{AudioBuf, SampleRate};
+
+    use super::*;
+
+    #[test]
+    fn the_first_token_tells_the_language() {
+        let tokens = Tokens::parse("<blank> 0\n<|zh|> 1\n你 2\n好 3\n").expect("a vocabulary");
+        let mut axis = Axis::new(SampleRate::HZ_16000);
+        axis.push(&AudioBuf::voice(vec![0; 32_000], SampleRate::HZ_16000).frame());
+        let heard = |texts: &[&str]| -> Vec<Heard> {
+            let token = |text: &&str| tokens.id(text).expect("known");
+            texts
+                .iter()
+                .map(token)
+                .zip(0..)
+                .map(|(token, frame)| Heard { token, frame, surety: 1.0 })
+                .collect()
+        };
+        let said = utterance(&tokens, &heard(&["<|zh|>", "你", "好"]), 6, &axis).expect("words");
+        assert_eq!((said.text.as_str(), said.language), ("你好", Language::parse("zh")));
+        let said = utterance(&tokens, &heard(&["你", "好"]), 6, &axis).expect("words");
+        assert_eq!(said.language, None);
+    }
 }

@@ -143,6 +143,7 @@ impl Recognizer for Probe {
                 start,
                 end,
                 confidence: 1.0,
+                language: None,
             }));
         }
         Ok(())

@@ -128,7 +128,8 @@ impl Stream {
             self.flushing = false;
             let text = std::mem::take(&mut self.words).join(" ");
             if !text.is_empty() {
-                let utterance = Utterance { text, words: Vec::new(), start, end, confidence: 1.0 };
+                let utterance =
+                    Utterance { text, words: Vec::new(), start, end, confidence: 1.0, language: None };
                 self.said.push(Recognition::Final(utterance));
             }
             self.begun = None;

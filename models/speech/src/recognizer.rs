@@ -199,6 +199,12 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// Whether a stream that is opened with [`Language::undetermined`] finds out what is spoken and tells it in each
+    /// [`Utterance::language`].
+    fn identifies(&self) -> bool {
+        false
+    }
+
     /// Computes one owed step of each row, together where the engine can. The rows are streams of this engine, each of
     /// which owes a step, at most [`Pace::rows`] of them.
     ///

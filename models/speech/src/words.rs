@@ -32,6 +32,18 @@ impl Language {
         Self("en".to_owned())
     }
 
+    /// Not known: an engine that can finds out (BCP 47 `und`).
+    #[must_use]
+    pub fn undetermined() -> Self {
+        Self("und".to_owned())
+    }
+
+    /// Whether it is not known.
+    #[must_use]
+    pub fn is_undetermined(&self) -> bool {
+        self.primary() == "und"
+    }
+
     /// The whole tag as written.
     #[must_use]
     pub fn tag(&self) -> &str {
@@ -87,6 +99,9 @@ pub struct Utterance {
     pub end: MediaTime,
     /// 0 to 1 for the whole.
     pub confidence: f32,
+    /// What was spoken, where the engine found out by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
 }
 
 /// Puts more text behind a text: with a space between, except between characters that are written without.

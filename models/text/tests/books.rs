@@ -106,6 +106,7 @@ fn the_rules_reach_their_figures_on_prose() {
                 start: MediaTime::ZERO,
                 end: MediaTime::ZERO,
                 confidence: 1.0,
+                language: None,
             };
             let tokens = finisher.last(&utterance).tokens;
             assert_eq!(tokens.len(), sentence.len());

@@ -32,6 +32,7 @@ impl Stream {
             end: words[words.len() - 1].end,
             words,
             confidence: 0.9,
+            language: None,
         })
     }
 
@@ -227,6 +228,7 @@ fn a_finished_utterance_is_punctuated_and_timed() {
         start: MediaTime::from_millis(500),
         end: MediaTime::from_millis(900),
         confidence: 0.7,
+        language: None,
     };
     let finished = finisher.last(&utterance);
     assert_eq!(finished.text, "Does Antiphon cost $25?");
@@ -245,6 +247,7 @@ fn an_engine_that_writes_marks_is_left_alone() {
         start: MediaTime::ZERO,
         end: MediaTime::ZERO,
         confidence: 1.0,
+        language: None,
     };
     assert_eq!(finisher.last(&utterance).text, "Well, that's it. Bye!");
 }

@@ -182,7 +182,7 @@ fn holds(tag: &str, words: &[String]) -> Result<(), TestCaseError> {
     let start = MediaTime::ZERO;
     let _ = finisher.partial(&Hypothesis { revision: 1, text: text.clone(), start });
     let end = timed[timed.len() - 1].end;
-    let utterance = Utterance { text, words: timed.clone(), start, end, confidence: 1.0 };
+    let utterance = Utterance { text, words: timed.clone(), start, end, confidence: 1.0, language: None };
     for _ in 0..2 {
         let finished = finisher.last(&utterance);
         prop_assert_eq!(finished.words.len(), timed.len());

@@ -89,7 +89,14 @@ fn answered() -> Call<Parrot> {
 }
 
 fn utterance(text: &str, end: i64) -> Utterance {
-    Utterance { text: text.into(), words: Vec::new(), start: at(end - 500), end: at(end), confidence: 0.9 }
+    Utterance {
+        text: text.into(),
+        words: Vec::new(),
+        start: at(end - 500),
+        end: at(end),
+        confidence: 0.9,
+        language: None,
+    }
 }
 
 fn closed() -> CallInput {

@@ -155,7 +155,7 @@ impl Stream {
         let (start, end) = (words.first()?.start, words.last()?.end);
         let text = join(words.iter().map(|w| w.text.as_str()));
         let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
-        Some(Utterance { text, words, start, end, confidence })
+        Some(Utterance { text, words, start, end, confidence, language: None })
     }
 
     fn clear(&mut self) {

@@ -21,7 +21,14 @@ enum Head {
     /// All tokens at once, up to the end mark; the peaks say when, where the model gives them.
     Paraformer { end: u32, peaks: Option<usize> },
     /// CTC with queries.
-    SenseVoice { blank: u32, languages: HashMap<&'static str, i64>, spoken: i64, written: i64 },
+    SenseVoice {
+        blank: u32,
+        languages: HashMap<&'static str, i64>,
+        /// The tokens that tell what is spoken.
+        tags: Vec<u32>,
+        spoken: i64,
+        written: i64,
+    },
 }
 
 /// One offline model.
@@ -75,7 +82,9 @@ impl Layout {
                 let (written, spoken) = (id("with_itn")?, id("without_itn")?);
                 let blank = u32::try_from(id("blank_id").unwrap_or(0)).unwrap_or(0);
                 let scale = if id("normalize_samples")? == 0 { 1.0 } else { 1.0 / 32_768.0 };
-                (Head::SenseVoice { blank, languages, spoken, written }, scale)
+                let tag = |tag: &&str| tokens.id(&format!("<|{tag}|>"));
+                let tags = languages.keys().filter(|tag| **tag != "auto").filter_map(tag).collect();
+                (Head::SenseVoice { blank, languages, tags, spoken, written }, scale)
             }
             inputs => return Err(layout(format!("{inputs} inputs: neither Paraformer nor SenseVoice"))),
         };
@@ -105,6 +114,11 @@ impl Layout {
                 languages.get(primary).or_else(|| languages.get("auto")).copied().unwrap_or(0)
             }
         }
+    }
+
+    /// Whether it finds out what is spoken, and says so in its first token.
+    pub(super) fn identifies(&self) -> bool {
+        matches!(self.head, Head::SenseVoice { .. })
     }
 
     /// Input frames of bank frames: several in one, centred, the first and the last repeated beyond the ends; normalised.
@@ -150,7 +164,7 @@ impl Layout {
                 let rows = lengths.iter().enumerate();
                 Ok(rows.map(|(row, length)| self.at_once(logits, row, said, *length, peaks, *end)).collect())
             }
-            Head::SenseVoice { blank, spoken, written: figures, .. } => {
+            Head::SenseVoice { blank, tags, spoken, written: figures, .. } => {
                 let language = whole(languages.to_vec());
                 let norm = whole(vec![if written { *figures } else { *spoken }; rows.len()]);
                 let out = self.session.run(&[&x, &counts, &language, &norm])?;
@@ -159,10 +173,12 @@ impl Layout {
                 for (row, length) in lengths.iter().enumerate() {
                     let mut ctc = Ctc::new(*blank);
                     ctc.search(logits, row, length + QUERIES, 0, *blank);
-                    // The first tokens answer the queries.
-                    let spoken = ctc.heard.into_iter().skip(QUERIES);
+                    // The first tokens answer the queries; of these only the language is told.
+                    let told = (0..)
+                        .zip(ctc.heard)
+                        .filter(|(n, h)| *n >= QUERIES || *n == 0 && tags.contains(&h.token));
                     found.push(
-                        spoken.map(|h| Heard { frame: h.frame.saturating_sub(QUERIES), ..h }).collect(),
+                        told.map(|(_, h)| Heard { frame: h.frame.saturating_sub(QUERIES), ..h }).collect(),
                     );
                 }
                 Ok(found)

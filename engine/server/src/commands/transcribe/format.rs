@@ -219,6 +219,7 @@ mod tests {
             start: MediaTime::from_millis(start),
             end: MediaTime::from_millis(end),
             confidence: 0.5,
+            language: None,
         }
     }
 
