@@ -17,8 +17,10 @@ use crate::token::{Kind, Piece, Written, join};
 pub struct Style {
     /// Numbers in figures.
     pub numbers: bool,
-    /// Sentence marks, and capitals where the script has them.
+    /// Sentence marks.
     pub punctuation: bool,
+    /// Capitals, where the script has them.
+    pub capitals: bool,
     /// What is hidden.
     pub policy: Policy,
     /// Names as they are written, for capitals; at most 1,000.
@@ -28,7 +30,27 @@ pub struct Style {
 impl Default for Style {
     /// Figures, marks and capitals; nothing hidden.
     fn default() -> Self {
-        Self { numbers: true, punctuation: true, policy: Policy::default(), names: Vec::new() }
+        Self {
+            numbers: true,
+            punctuation: true,
+            capitals: true,
+            policy: Policy::default(),
+            names: Vec::new(),
+        }
+    }
+}
+
+impl Style {
+    /// Everything as it was said.
+    #[must_use]
+    pub fn spoken() -> Self {
+        Self { numbers: false, punctuation: false, capitals: false, ..Self::default() }
+    }
+
+    /// Whether it leaves everything as it was said.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        !(self.numbers || self.punctuation || self.capitals) && self.policy.keeps_all()
     }
 }
 
@@ -73,7 +95,7 @@ impl Finisher {
             normalizer: style.numbers.then_some(normalizer),
             script,
             punctuator: style.punctuation.then(rules),
-            capitals: (style.punctuation && script == Script::English).then(|| Capitals::new(&style.names)),
+            capitals: (style.capitals && script == Script::English).then(|| Capitals::new(&style.names)),
             masker: Masker::new(style.policy.clone(), script == Script::Chinese)?,
         })
     }
@@ -102,12 +124,26 @@ impl Finisher {
 
     /// The readable form of final words. Where an engine gives no words, those of the text take its whole time.
     pub fn last(&mut self, utterance: &Utterance) -> Finished {
-        let mut words = if utterance.words.is_empty() { untimed(utterance) } else { utterance.words.clone() };
+        let mut words = spoken(utterance);
         let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
         let mut pieces = self.pieces(&texts);
         self.mark(&mut pieces, &words, true);
         let redactions = self.masker.last(&mut pieces, &mut words);
         Finished { text: self.join(&pieces), tokens: Written::timed(&pieces, &words), words, redactions }
+    }
+
+    /// How its language is written.
+    pub(crate) fn script(&self) -> Script {
+        self.script
+    }
+
+    /// Interim words as they were said, with what is to be hidden hidden.
+    pub(crate) fn masked(&self, hypothesis: &Hypothesis) -> Hypothesis {
+        let words = split(&hypothesis.text);
+        let mut pieces: Vec<Piece> =
+            words.iter().enumerate().map(|(i, word)| Piece::new(*word, i..i + 1, Kind::Word)).collect();
+        self.masker.partial(&mut pieces, hypothesis.start);
+        Hypothesis { text: self.join(&pieces), ..hypothesis.clone() }
     }
 
     fn join(&self, pieces: &[Piece]) -> String {
@@ -124,12 +160,9 @@ impl Finisher {
     }
 
     fn mark(&self, pieces: &mut [Piece], words: &[Word], over: bool) {
-        let Some(punctuator) = &self.punctuator else { return };
         // An engine that writes its own marks knows better.
-        let marked = pieces.iter().any(|piece| {
-            piece.kind == Kind::Word && piece.text.ends_with(['.', ',', '?', '!', '。', '，', '？', '！'])
-        });
-        if !marked {
+        let marked = || pieces.iter().any(|piece| piece.kind == Kind::Word && piece.text.ends_with(MARKS));
+        if let Some(punctuator) = self.punctuator.as_ref().filter(|_| !marked()) {
             let tokens: Vec<Spoken<'_>> = pieces
                 .iter()
                 .enumerate()
@@ -154,6 +187,28 @@ fn pause(pieces: &[Piece], words: &[Word], i: usize) -> Span {
         (Some(end), Some(next)) => next.start.since(end.end),
         _ => Span::ZERO,
     }
+}
+
+/// The marks of engines that write some.
+const MARKS: [char; 8] = ['.', ',', '?', '!', '。', '，', '？', '！'];
+
+/// The words of an utterance. Where its text has marks and its words have none, they are given those of the text.
+fn spoken(utterance: &Utterance) -> Vec<Word> {
+    if utterance.words.is_empty() {
+        return untimed(utterance);
+    }
+    let mut words = utterance.words.clone();
+    if utterance.text.contains(MARKS) && !words.iter().any(|word| word.text.ends_with(MARKS)) {
+        let texts: Vec<&str> = utterance.text.split_whitespace().collect();
+        let bare = |text: &str| text.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        let same = |(word, text): (&Word, &&str)| bare(&word.text) == bare(text);
+        if texts.len() == words.len() && words.iter().zip(&texts).all(same) {
+            for (word, text) in words.iter_mut().zip(texts) {
+                text.clone_into(&mut word.text);
+            }
+        }
+    }
+    words
 }
 
 fn untimed(utterance: &Utterance) -> Vec<Word> {

@@ -35,6 +35,33 @@ pub enum Category {
     Name,
 }
 
+impl Category {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Profanity,
+        Self::Telephone,
+        Self::Identity,
+        Self::Card,
+        Self::Email,
+        Self::Account,
+        Self::Name,
+    ];
+
+    /// As configuration and events have it: `profanity`, `card`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Profanity => "profanity",
+            Self::Telephone => "telephone",
+            Self::Identity => "identity",
+            Self::Card => "card",
+            Self::Email => "email",
+            Self::Account => "account",
+            Self::Name => "name",
+        }
+    }
+}
+
 /// What is done with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +95,9 @@ pub struct Policy {
     pub name: Action,
     /// From how many digits a number counts as an account, 3 to 64.
     pub account_digits: usize,
+    /// Whether three or more digits that an utterance ends in are hidden though they are no number yet: they may be half
+    /// of one whose other half comes when they are out already. Only where some kind of number is hidden.
+    pub halves: bool,
     /// Words to treat like the built-in profanity, at most [`Policy::MOST_WORDS`].
     pub words: Vec<String>,
 }
@@ -84,12 +114,15 @@ impl Default for Policy {
             account: Action::Keep,
             name: Action::Keep,
             account_digits: 6,
+            halves: false,
             words: Vec::new(),
         }
     }
 }
 
 impl Policy {
+    /// The least that `account_digits` may be.
+    pub const FEWEST_DIGITS: usize = 3;
     /// More words of one's own are refused.
     pub const MOST_WORDS: usize = 10_000;
 
@@ -108,6 +141,37 @@ impl Policy {
         }
     }
 
+    /// Masks these and no others, halves of numbers too.
+    #[must_use]
+    pub fn masking(categories: &[Category]) -> Self {
+        let mut policy = Self { halves: true, ..Self::default() };
+        categories.iter().for_each(|category| policy.mask(*category));
+        policy
+    }
+
+    /// Masks `category` besides what it hides already.
+    pub fn mask(&mut self, category: Category) {
+        let action = match category {
+            Category::Profanity => &mut self.profanity,
+            Category::Telephone => &mut self.telephone,
+            Category::Identity => &mut self.identity,
+            Category::Card => &mut self.card,
+            Category::Email => &mut self.email,
+            Category::Account => &mut self.account,
+            Category::Name => &mut self.name,
+        };
+        if *action == Action::Keep {
+            *action = Action::Mask;
+        }
+    }
+
+    /// Whether anything is hidden that tells of a person, and not only profanity.
+    #[must_use]
+    pub fn personal(&self) -> bool {
+        let kept = Category::ALL.iter().filter(|category| self.action(**category) == Action::Keep).count();
+        kept < Category::ALL.len() - usize::from(self.profanity != Action::Keep)
+    }
+
     /// What is done with a category.
     #[must_use]
     pub const fn action(&self, category: Category) -> Action {
@@ -122,7 +186,7 @@ impl Policy {
         }
     }
 
-    fn keeps_all(&self) -> bool {
+    pub(crate) fn keeps_all(&self) -> bool {
         [self.profanity, self.telephone, self.identity, self.card, self.email, self.account, self.name]
             .iter()
             .all(|action| *action == Action::Keep)
@@ -189,7 +253,7 @@ impl Masker {
     /// # Errors
     /// A bound of the policy is broken.
     pub fn new(policy: Policy, chinese: bool) -> Result<Self, PolicyError> {
-        if !(3..=64).contains(&policy.account_digits) {
+        if !(Policy::FEWEST_DIGITS..=64).contains(&policy.account_digits) {
             return Err(PolicyError::AccountDigits { found: policy.account_digits });
         }
         let profanity =
@@ -240,6 +304,12 @@ impl Masker {
         redactions
     }
 
+    /// A kind of number that is hidden.
+    fn number(&self) -> Option<Category> {
+        let kinds = [Category::Account, Category::Card, Category::Telephone, Category::Identity];
+        kinds.into_iter().find(|kind| self.policy.action(*kind) != Action::Keep)
+    }
+
     fn open_tail(&self, start: MediaTime) -> Option<&Tail> {
         self.memory.tail.as_ref().filter(|_| start.since(self.memory.end) <= PATIENCE)
     }
@@ -265,6 +335,11 @@ impl Masker {
         scan.emails(&mut hits);
         scan.names(self.chinese, &mut hits);
         hits.retain(|hit| self.policy.action(hit.category) != Action::Keep);
+        if let (true, Some(open)) = (self.policy.halves, &found.open)
+            && let Some(category) = self.number()
+        {
+            hits.extend(open.half(category, &hits));
+        }
         let earlier =
             found.earlier.filter(|redaction| self.policy.action(redaction.category) != Action::Keep);
         (scan::disjoint(hits), earlier, found.open)

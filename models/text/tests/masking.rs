@@ -13,7 +13,7 @@ struct Stream {
 
 impl Stream {
     fn new(tag: &str, policy: Policy) -> Self {
-        let style = Style { punctuation: false, policy, ..Style::default() };
+        let style = Style { punctuation: false, capitals: false, policy, ..Style::default() };
         Self { finisher: Finisher::new(&Language::parse(tag).unwrap(), &style).unwrap(), at: 0 }
     }
 

@@ -29,6 +29,12 @@ pub(super) struct OpenRun {
 }
 
 impl OpenRun {
+    /// It, as something to hide, unless `hits` hide it already or it is too short to tell anything.
+    pub(super) fn half(&self, category: Category, hits: &[Hit]) -> Option<Hit> {
+        let hidden = hits.iter().any(|hit| hit.start <= self.start && hit.end >= self.end);
+        (self.digits.len() >= HALF && !hidden).then_some(Hit { start: self.start, end: self.end, category })
+    }
+
     /// The memory of it. `before` is the number it continues, if it is the whole of its utterance.
     pub(super) fn timed(
         self,
@@ -66,6 +72,8 @@ pub(super) struct Found {
 
 /// No number of a person is longer.
 const LONGEST: usize = 32;
+/// So many digits at the end of an utterance may be half of a number.
+const HALF: usize = 3;
 /// Between two digits of a number stand at most so many other signs.
 const LONGEST_GAP: usize = 3;
 
