@@ -397,10 +397,13 @@ impl<D: Dialogue> Call<D> {
         self.notify(EventBody::SpeechFinal {
             side: Side::Caller,
             text: Pii::new(utterance.text.clone()),
+            spoken: Pii::new(None),
             words: Pii::new(utterance.words.clone()),
             start: seconds(utterance.start),
             end: seconds(utterance.end),
             confidence: utterance.confidence,
+            language: utterance.language.clone(),
+            redactions: Vec::new(),
         });
         self.tell(now, SessionInput::Heard(utterance));
     }
@@ -440,10 +443,13 @@ impl<D: Dialogue> Call<D> {
                 self.notify(EventBody::SpeechFinal {
                     side: Side::Machine,
                     text,
+                    spoken: Pii::new(None),
                     words,
                     start,
                     end,
                     confidence: 1.0,
+                    language: None,
+                    redactions: Vec::new(),
                 });
             }
         }

@@ -1,7 +1,7 @@
 //! The one ordered stream of typed events a call.
 
 use antiphon_media_frame::{CallId, MediaTime, Pii};
-use antiphon_models_speech::Word;
+use antiphon_models_speech::{Language, Word};
 use serde::{Serialize, Serializer};
 
 use crate::{ActionId, Cause, PromptEnd, PromptId, TransferKind};
@@ -48,6 +48,18 @@ pub enum MediaSecurity {
     Sdes,
     /// SRTP with keys from DTLS (RFC 5764).
     Dtls,
+}
+
+/// A stretch of speech whose words were hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Redacted {
+    /// `profanity`, `telephone`, `identity`, `card`, `email`, `account` or `name`.
+    pub kind: &'static str,
+    /// Seconds on the call's clock. Before the utterance where half of a number was out already when the other half told
+    /// what it is.
+    pub start: f64,
+    /// Seconds on the call's clock.
+    pub end: f64,
 }
 
 /// Media figures of one direction, RFC 3550.
@@ -228,10 +240,13 @@ pub enum EventBody {
     SpeechFinal {
         /// Whose.
         side: Side,
-        /// The whole text.
+        /// The whole text, as one reads it.
         #[serde(serialize_with = "exposed")]
         text: Pii<String>,
-        /// Words with times.
+        /// As it was said, where that reads otherwise.
+        #[serde(serialize_with = "exposed", skip_serializing_if = "none")]
+        spoken: Pii<Option<String>>,
+        /// Words with times, as they were said.
         #[serde(serialize_with = "exposed")]
         words: Pii<Vec<Word>>,
         /// Seconds on the call's clock.
@@ -240,6 +255,12 @@ pub enum EventBody {
         end: f64,
         /// 0 to 1.
         confidence: f32,
+        /// What was spoken, where the engine found out.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        language: Option<Language>,
+        /// What was hidden, here or in what was said before.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        redactions: Vec<Redacted>,
     },
     /// A voice ended.
     #[serde(rename = "speech.ended")]
@@ -367,6 +388,10 @@ pub enum EventBody {
 fn exposed<T: Serialize, S: Serializer>(value: &Pii<T>, serializer: S) -> Result<S::Ok, S::Error> {
     // The event stream is where personal data is meant to go; logs use Debug, which redacts.
     value.expose().serialize(serializer)
+}
+
+fn none(value: &Pii<Option<String>>) -> bool {
+    value.expose().is_none()
 }
 
 fn seconds<S: Serializer>(at: &MediaTime, serializer: S) -> Result<S::Ok, S::Error> {

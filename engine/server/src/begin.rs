@@ -27,6 +27,7 @@ use crate::setup::Setup;
 use crate::shared::{Shared, new_call_id};
 use crate::switch::Mode;
 use crate::trunks::Origin;
+use crate::wording::Wording;
 
 /// A call that is not answered yet.
 pub(crate) struct Begun<D> {
@@ -192,7 +193,21 @@ impl<D: Dialogue> Begun<D> {
     }
 
     /// Runs the answered call to its end.
-    pub(crate) async fn converse(self, line: Line) -> Outcome {
+    pub(crate) async fn converse(mut self, line: Line) -> Outcome {
+        let tenant = self.ask().tenant;
+        let style = self.shared.config.style(&tenant);
+        if !style.is_idle() {
+            match Wording::new(&line.language, &style) {
+                Ok(wording) => self.log.word(wording),
+                // The configuration was checked; a call that could tell what is to be hidden is not taken.
+                Err(error) => {
+                    tracing::error!(call = %self.id, %error, "a call's words cannot be hidden");
+                    let cause = Cause::ENGINE_FAILED;
+                    self.finish(cause);
+                    return Outcome { cause };
+                }
+            }
+        }
         let Line { origin, language, peer, leaving, joining, dialog, unanswered, media, .. } = line;
         let Setup { leg, ears, rate, inlet, happenings } = line.setup;
         if line.keys == Dtmf::Inband

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::cdr::{CallRecord, Direction, Records};
 use crate::telemetry::Meter;
+use crate::wording::Wording;
 
 /// Events of one call kept in memory for late watchers; the file has all of them.
 const HISTORY: usize = 20_000;
@@ -146,7 +147,7 @@ impl Calls {
         drop(state);
         let file = file.map(Path::to_owned);
         let (calls, kept) = (Arc::clone(self), Vec::new());
-        EventLog { calls, id, seq: 0, file, to_file: false, kept, over: false, record }
+        EventLog { calls, id, seq: 0, file, to_file: false, kept, over: false, record, wording: None }
     }
 
     /// From now on the records of calls that are over go there.
@@ -315,10 +316,21 @@ pub(crate) struct EventLog {
     kept: Vec<Arc<Event>>,
     over: bool,
     record: CallRecord,
+    wording: Option<Wording>,
 }
 
 impl EventLog {
+    /// From now on what is told passes through `wording`.
+    pub(crate) fn word(&mut self, wording: Wording) {
+        self.wording = Some(wording);
+    }
+
     pub(crate) fn write(&mut self, at: MediaTime, body: EventBody) {
+        let body = match &mut self.wording {
+            Some(wording) => wording.tell(body),
+            None => Some(body),
+        };
+        let Some(body) = body else { return };
         self.seq += 1;
         let over = matches!(body, EventBody::CallEnded { .. });
         let event = Arc::new(Event { call: self.id, seq: self.seq, at, body });

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_engine_service::{Coding, Format, Settings};
+use antiphon_engine_service::{Coding, Format, Identify, Settings};
 use antiphon_media_codec::{CodecKind, Decoder, Gate, Resampler};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span, TrackWriter, track_ring};
 use antiphon_models_pool::{Ask, Endpointing, OpenStream, PoolError, StreamEvent, StreamHandle};
-use antiphon_models_speech::{RecognizeError, StreamConfig};
+use antiphon_models_speech::{Language, RecognizeError, StreamConfig};
+use antiphon_models_text::{Action, Category, PolicyError, Reader};
 use tokio::sync::mpsc;
 
 use crate::shared::{self, Shared};
@@ -34,6 +35,12 @@ pub(crate) enum HearingError {
     /// The engine refuses.
     #[error(transparent)]
     Engine(#[from] RecognizeError),
+    /// The client wants to be told what is spoken.
+    #[error("the recogniser {0} does not find out what is spoken: say the language")]
+    Identify(&'static str),
+    /// What is to be hidden cannot be.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The recogniser does not come along.
     #[error("the recogniser takes no sound any more")]
     Stuck,
@@ -41,6 +48,44 @@ pub(crate) enum HearingError {
 
 /// What was heard on a channel.
 pub(crate) type Told = (usize, StreamEvent);
+
+/// What was heard, as it is to be told: final words in the style that was asked for, and nothing that is to be hidden.
+pub(crate) struct Words {
+    told: mpsc::Receiver<Told>,
+    readers: Vec<Reader>,
+}
+
+impl Words {
+    /// The next thing heard; `None` after each channel's `Closed`. Nothing is lost where the wait is given up.
+    pub(crate) async fn recv(&mut self) -> Option<Told> {
+        loop {
+            let told = self.told.recv().await?;
+            if let Some(told) = self.read(told) {
+                return Some(told);
+            }
+        }
+    }
+
+    /// What has been heard already.
+    pub(crate) fn try_recv(&mut self) -> Option<Told> {
+        loop {
+            let told = self.told.try_recv().ok()?;
+            if let Some(told) = self.read(told) {
+                return Some(told);
+            }
+        }
+    }
+
+    fn read(&mut self, (channel, event): Told) -> Option<Told> {
+        let Some(reader) = self.readers.get_mut(channel) else { return Some((channel, event)) };
+        let event = match event {
+            StreamEvent::Partial(hypothesis) => StreamEvent::Partial(reader.partial(hypothesis)?),
+            StreamEvent::Final(utterance) => StreamEvent::Final(reader.write(utterance)),
+            other => other,
+        };
+        Some((channel, event))
+    }
+}
 
 /// Channels that are being heard, all on one worker.
 pub(crate) struct Hearing {
@@ -73,11 +118,29 @@ impl Hearing {
         shared: &Arc<Shared>,
         ask: &Ask,
         settings: &Settings,
-    ) -> Result<(Self, mpsc::Receiver<Told>), HearingError> {
+    ) -> Result<(Self, Words), HearingError> {
         let engine = shared.engines.first().ok_or(HearingError::Deaf)?;
         let format = settings.format;
+        let finds_out =
+            settings.language.is_none() && settings.identify != Identify::No && engine.identifies();
+        if settings.identify == Identify::Must && !finds_out {
+            return Err(HearingError::Identify(engine.name()));
+        }
+        // What the tenant hides is hidden from its own clients too.
+        let mut style = settings.style.clone();
+        let kept = shared.config.style(&ask.tenant).policy;
+        for category in Category::ALL.into_iter().filter(|category| kept.action(*category) != Action::Keep) {
+            style.policy.mask(category);
+            style.policy.halves = true;
+        }
         let places = shared.pool.reserve_tracks(ask, format.channels)?;
         let language = settings.language.clone().unwrap_or_else(|| shared.language());
+        let readers = (0..format.channels).map(|_| Reader::new(&language, &style));
+        let readers = readers.collect::<Result<Vec<_>, _>>()?;
+        // One that cannot find out is no substitute for one that can.
+        let able = shared.engines.iter().filter(|engine| !finds_out || engine.identifies());
+        let engines: Vec<_> = able.cloned().collect();
+        let language = if finds_out { Language::undetermined() } else { language };
         let config = StreamConfig { language, hints: settings.hints.clone(), source_rate: format.rate };
         let mut endpointing = shared::endpointing(&shared.config);
         if let Some(endpoint) = settings.endpoint {
@@ -94,7 +157,7 @@ impl Hearing {
             let tell = tell.clone();
             let handle = place.open(OpenStream {
                 recognizer,
-                engines: shared.engines.clone(),
+                engines: engines.clone(),
                 config: config.clone(),
                 audio,
                 endpointing,
@@ -114,7 +177,7 @@ impl Hearing {
             });
         }
         let block = vec![Vec::new(); format.channels];
-        Ok((Self { format, channels, rest: Vec::new(), taken: 0, block }, told))
+        Ok((Self { format, channels, rest: Vec::new(), taken: 0, block }, Words { told, readers }))
     }
 
     /// Takes octets in. Waits while the rings are full.

@@ -40,6 +40,7 @@ mod switch;
 mod telemetry;
 mod trunks;
 mod web;
+mod wording;
 
 use clap::{Parser, Subcommand};
 

@@ -1,11 +1,14 @@
 //! The JSON beside a recording, made from the call's events.
 
-use antiphon_engine_call::{Event, EventBody, Side};
+use antiphon_engine_call::{Event, EventBody, Redacted, Side};
 use antiphon_media_record::{
     Channel, Key, MediaEntry, RecordingSummary, ResponseEntry, Sidecar, SidecarError, Stretch,
     TranscriptEntry, TranscriptWord,
 };
 use antiphon_models_speech::Word;
+
+/// What stands for a hidden word.
+const HIDDEN: &str = "***";
 
 /// Writes the sidecar beside the recording.
 pub(crate) fn write(events: &[Event], summary: &RecordingSummary) -> Result<(), SidecarError> {
@@ -54,13 +57,28 @@ fn add(sidecar: &mut Sidecar, event: &Event) {
         EventBody::CallEarly { codec, .. } | EventBody::CallAnswered { codec, .. } => {
             sidecar.codec.clone_from(codec);
         }
-        EventBody::SpeechFinal { side, text, words, start, end, confidence } => {
+        EventBody::SpeechFinal {
+            side,
+            text,
+            spoken,
+            words,
+            start,
+            end,
+            confidence,
+            language,
+            redactions,
+        } => {
+            for redaction in redactions {
+                hide(&mut sidecar.transcript, channel(*side), redaction);
+            }
             sidecar.transcript.push(TranscriptEntry {
                 side: channel(*side),
                 text: text.expose().clone(),
+                spoken: spoken.expose().clone(),
                 start: *start,
                 end: *end,
                 confidence: *confidence,
+                language: language.as_ref().map(|language| language.tag().to_owned()),
                 words: words.expose().iter().map(word).collect(),
             });
         }
@@ -96,6 +114,27 @@ fn add(sidecar: &mut Sidecar, event: &Event) {
     }
 }
 
+/// Hides what turned out to be half of a number only when the other half was said. The entry is then told as it was said.
+fn hide(transcript: &mut [TranscriptEntry], side: Channel, redaction: &Redacted) {
+    let Redacted { start, end, .. } = *redaction;
+    for entry in
+        transcript.iter_mut().filter(|entry| entry.side == side && entry.end > start && entry.start < end)
+    {
+        let mut changed = false;
+        for word in entry.words.iter_mut().filter(|word| word.end > start && word.start < end) {
+            changed |= word.text != HIDDEN;
+            HIDDEN.clone_into(&mut word.text);
+        }
+        if changed || entry.words.is_empty() {
+            entry.text = match &entry.words[..] {
+                [] => HIDDEN.to_owned(),
+                words => words.iter().map(|word| word.text.as_str()).collect::<Vec<_>>().join(" "),
+            };
+            entry.spoken = None;
+        }
+    }
+}
+
 fn channel(side: Side) -> Channel {
     match side {
         Side::Caller => Channel::Caller,
@@ -109,5 +148,56 @@ fn word(word: &Word) -> TranscriptWord {
         start: word.start.millis() as f64 / 1000.0,
         end: word.end.millis() as f64 / 1000.0,
         confidence: word.confidence,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_engine_call::Pii;
+    use antiphon_media_frame::{CallId, MediaTime};
+
+    use super::*;
+
+    fn said(text: &str, from: i64, redactions: Vec<Redacted>) -> Event {
+        let words: Vec<Word> = text
+            .split(' ')
+            .zip(0..)
+            .map(|(text, n)| Word {
+                text: text.to_owned(),
+                start: MediaTime::from_millis(from + n * 500),
+                end: MediaTime::from_millis(from + n * 500 + 400),
+                confidence: 0.5,
+            })
+            .collect();
+        let end = words.last().map_or(0, |word| word.end.millis()) as f64 / 1_000.0;
+        let body = EventBody::SpeechFinal {
+            side: Side::Caller,
+            text: Pii::new(text.to_uppercase()),
+            spoken: Pii::new(Some(text.to_owned())),
+            words: Pii::new(words),
+            start: from as f64 / 1_000.0,
+            end,
+            confidence: 0.5,
+            language: None,
+            redactions,
+        };
+        Event { call: CallId(1), seq: 1, at: MediaTime::from_millis(from), body }
+    }
+
+    #[test]
+    fn the_half_of_a_number_that_was_told_too_early_is_hidden_in_the_end() {
+        let mut sidecar = Sidecar::new("0".repeat(32));
+        let later = vec![Redacted { kind: "card", start: 2.0, end: 2.9 }];
+        for event in
+            [said("good day", 0, vec![]), said("it is four one", 1_000, vec![]), said("***", 4_000, later)]
+        {
+            add(&mut sidecar, &event);
+        }
+        let texts: Vec<_> = sidecar.transcript.iter().map(|entry| entry.text.as_str()).collect();
+        assert_eq!(texts, ["GOOD DAY", "it is *** ***", "***"]);
+        assert_eq!(sidecar.transcript[1].spoken, None);
+        assert_eq!(sidecar.transcript[0].spoken.as_deref(), Some("good day"));
+        let json = serde_json::to_string(&sidecar).expect("serialisable");
+        assert!(!json.contains("four"), "{json}");
     }
 }

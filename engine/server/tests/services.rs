@@ -92,10 +92,10 @@ fn a_recording_is_transcribed_for_clients_of_openai_and_deepgram() {
         .body_mut()
         .read_json()
         .expect("JSON");
-    assert_eq!(answer["text"], "yes please", "{answer}");
+    assert_eq!(answer["text"], "Yes, please.", "{answer}");
     let words: Vec<&str> =
         answer["words"].as_array().expect("words").iter().filter_map(|w| w["word"].as_str()).collect();
-    assert_eq!(words, ["yes", "please"]);
+    assert_eq!(words, ["Yes", "please"]);
     assert!(answer["duration"].as_f64().is_some_and(|seconds| (0.5..3.0).contains(&seconds)), "{answer}");
 
     let url =
@@ -188,7 +188,7 @@ fn clients_of_vosk_funasr_and_the_realtime_api_are_understood() {
         say(&mut funasr, &json!({ "is_speaking": false })).await;
         let all = self::rest(&mut funasr).await;
         let sentence = all.iter().find(|m| m["mode"] == "2pass-offline").expect("a sentence");
-        assert_eq!(sentence["text"], "yes please", "{all:?}");
+        assert_eq!(sentence["text"], "yes, please.", "{all:?}");
         assert_eq!(all.last().expect("messages")["is_final"], true);
 
         let mut realtime = open(server.http(), "/v1/realtime?intent=transcription").await;
@@ -207,7 +207,7 @@ fn clients_of_vosk_funasr_and_the_realtime_api_are_understood() {
                 break event;
             }
         };
-        assert_eq!(done["transcript"], "yes please");
+        assert_eq!(done["transcript"], "Yes, please.");
     });
 }
 

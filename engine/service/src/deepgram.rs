@@ -2,13 +2,27 @@
 
 use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_models_speech::{Hints, Utterance, Word};
+use antiphon_models_text::{Category, Policy, Style};
 use serde_json::{Value, json};
 
-use crate::dialect::{self, language, reason, secs};
-use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Query, Refusal, Settings};
+use crate::dialect::{self, bare, language, reason, secs};
+use crate::{Coding, Demand, Dialect, Format, Heard, Identify, Incoming, Outgoing, Query, Refusal, Settings};
 
 /// A client that sends neither audio nor KeepAlive for so long is gone.
 const IDLE: Span = Span::from_secs(10);
+
+/// Parameters of live streams alone.
+const LIVE: [&str; 7] = [
+    "encoding",
+    "sample_rate",
+    "channels",
+    "endpointing",
+    "utterance_end_ms",
+    "interim_results",
+    "vad_events",
+];
+/// Parameters of recordings alone.
+const RECORDED: [&str; 2] = ["utterances", "detect_language"];
 
 /// What the URL of a request asks for.
 #[derive(Clone, Debug)]
@@ -38,7 +52,7 @@ impl Options {
         let usual = if matches!(coding, Coding::Mulaw | Coding::Alaw) { 8_000 } else { 16_000 };
         let hz = query.number("sample_rate")?.unwrap_or(usual);
         let format = Format::new(coding, hz, query.number("channels")?.unwrap_or(1))?;
-        let mut options = Self::common(query, format)?;
+        let mut options = Self::common(query, format, &LIVE)?;
         options.settings.endpoint = match query.value("endpointing") {
             None | Some("true") => None,
             // Without an endpoint words would never be final; the longest that there is.
@@ -66,31 +80,32 @@ impl Options {
     /// As [`Options::live`].
     pub fn recorded(query: &Query) -> Result<Self, Refusal> {
         let format = Format { coding: Coding::Linear16, rate: SampleRate::HZ_16000, channels: 1 };
-        Self::common(query, format)
+        Self::common(query, format, &RECORDED)
     }
 
-    fn common(query: &Query, format: Format) -> Result<Self, Refusal> {
-        if query.flag("diarize")? {
-            return Err(Refusal::new(
-                "diarize is not available: send each speaker on a channel of its own with multichannel=true",
-            ));
-        }
-        for unknown in ["callback", "translate", "summarize", "topics", "sentiment", "intents"] {
-            if let Some(value) = query.value(unknown)
-                && value != "false"
-            {
-                return Err(Refusal::new(format!("{unknown} is not available")));
-            }
+    fn common(query: &Query, format: Format, own: &[&str]) -> Result<Self, Refusal> {
+        for (name, value) in query.pairs() {
+            check(name, value, own)?;
         }
         let words = |name| query.all(name).map(phrase).collect::<Vec<_>>();
         let phrases = [words("keywords"), words("keyterm")].concat();
         let multichannel = query.flag("multichannel")?;
+        let language = language("language", query.value("language").unwrap_or_default())?;
+        let identify = match query.value("language") {
+            _ if query.flag("detect_language")? => Identify::Must,
+            Some("multi" | "auto") => Identify::WhereAble,
+            _ => Identify::No,
+        };
+        if identify == Identify::Must && language.is_some() {
+            return Err(Refusal::new("detect_language and language exclude each other"));
+        }
         let settings = Settings {
             format,
-            language: language("language", query.value("language").unwrap_or_default())?,
+            language,
             hints: Hints { phrases, digits: false, closed: false },
             endpoint: None,
-            written: query.flag("smart_format")? || query.flag("punctuate")? || query.flag("numerals")?,
+            identify,
+            style: style(query)?,
             idle: Some(IDLE),
         };
         Ok(Self {
@@ -104,11 +119,79 @@ impl Options {
         })
     }
 
+    /// Whether words are given with their marks beside them.
+    fn marks(&self) -> bool {
+        self.settings.style.punctuation
+    }
+
     /// What is to be opened.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
+}
+
+/// Refuses what is not available, and what is meant for the other kind of request.
+fn check(name: &str, value: &str, own: &[&str]) -> Result<(), Refusal> {
+    match name {
+        "language" | "multichannel" | "keywords" | "keyterm" | "smart_format" | "punctuate" | "numerals"
+        | "profanity_filter" | "redact" => Ok(()),
+        // Names, and promises that are kept without being asked.
+        "model" | "version" | "tier" | "tag" | "extra" | "mip_opt_out" | "no_delay" | "token" => Ok(()),
+        "alternatives" if value == "1" => Ok(()),
+        "filler_words" if value == "true" => Ok(()),
+        "filler_words" => Err(Refusal::of(name, value, "true: words are given as they were said")),
+        _ if own.contains(&name) || value == "false" => Ok(()),
+        "diarize" => Err(Refusal::new(
+            "diarize is not available: send each speaker on a channel of its own with multichannel=true",
+        )),
+        _ if LIVE.contains(&name) => {
+            Err(Refusal::new(format!("{name} is for live streams: a recording is what its file says")))
+        }
+        _ if RECORDED.contains(&name) => {
+            Err(Refusal::new(format!("{name} is for recordings, not for live streams")))
+        }
+        _ => Err(Refusal::unavailable(name)),
+    }
+}
+
+/// How words are written, and what is hidden.
+fn style(query: &Query) -> Result<Style, Refusal> {
+    let smart = query.flag("smart_format")?;
+    let marks = smart | query.flag("punctuate")?;
+    let mut hidden = Vec::new();
+    let mut digits = Policy::default().account_digits;
+    if query.flag("profanity_filter")? {
+        hidden.push(Category::Profanity);
+    }
+    for value in query.all("redact").flat_map(|value| value.split(',')) {
+        match value {
+            "false" | "" => {}
+            // The three digits on a card's back are a number too.
+            "pci" => {
+                hidden.extend([Category::Card, Category::Account]);
+                digits = Policy::FEWEST_DIGITS;
+            }
+            "numbers" | "true" | "aggressive_numbers" => {
+                let numbers = [Category::Telephone, Category::Identity, Category::Card, Category::Account];
+                hidden.extend(numbers);
+                digits = Policy::FEWEST_DIGITS;
+            }
+            "ssn" => hidden.push(Category::Identity),
+            "credit_card" => hidden.push(Category::Card),
+            "phone_number" => hidden.push(Category::Telephone),
+            "email_address" => hidden.push(Category::Email),
+            "account_number" => hidden.push(Category::Account),
+            other => {
+                let known = "pci, numbers, ssn, credit_card, phone_number, email_address or account_number; \
+                             nothing else is found for certain";
+                return Err(Refusal::of("redact", other, known));
+            }
+        }
+    }
+    let policy = Policy { account_digits: digits, ..Policy::masking(&hidden) };
+    let numbers = smart | query.flag("numerals")?;
+    Ok(Style { numbers, punctuation: marks, capitals: marks, policy, names: Vec::new() })
 }
 
 /// `keywords=name:2` favours a name; how much is ours to say.
@@ -176,7 +259,7 @@ impl Listen {
             "is_final": is_final,
             "speech_final": ends,
             "from_finalize": flushed,
-            "channel": { "alternatives": [alternative(words)] },
+            "channel": { "alternatives": [alternative(words, self.options.marks())] },
             "metadata": {
                 "request_id": self.request,
                 "model_info": { "name": self.options.model, "version": "antiphon", "arch": "antiphon" },
@@ -309,13 +392,23 @@ impl Dialect for Listen {
 /// The answer to a recording: what was said on each channel.
 #[must_use]
 pub fn recorded(options: &Options, request: &str, duration: Span, channels: &[Vec<Utterance>]) -> Value {
+    let marks = options.marks();
     let one = |said: &Vec<Utterance>| {
         let words: Vec<Word> = said.iter().flat_map(|utterance| utterance.words.clone()).collect();
         let text = Utterance::joined(said);
         let confidence =
             said.iter().map(|utterance| utterance.confidence).sum::<f32>() / said.len().max(1) as f32;
-        let words: Vec<Value> = words.iter().map(word).collect();
-        json!({ "alternatives": [{ "transcript": text, "confidence": confidence, "words": words }] })
+        let words: Vec<Value> = words.iter().map(|each| word(each, marks)).collect();
+        let found = languages(said);
+        let mut alternative = json!({ "transcript": text, "confidence": confidence, "words": words });
+        if options.settings.identify == Identify::WhereAble {
+            alternative["languages"] = json!(found);
+        }
+        let mut channel = json!({ "alternatives": [alternative] });
+        if options.settings.identify == Identify::Must {
+            channel["detected_language"] = json!(found.first());
+        }
+        channel
     };
     let mut answer = json!({
         "metadata": {
@@ -345,7 +438,7 @@ pub fn recorded(options: &Options, request: &str, duration: Span, channels: &[Ve
                     "confidence": utterance.confidence,
                     "channel": channel,
                     "transcript": utterance.text,
-                    "words": utterance.words.iter().map(word).collect::<Vec<_>>(),
+                    "words": utterance.words.iter().map(|each| word(each, marks)).collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -360,23 +453,44 @@ pub fn error(code: &str, refusal: &Refusal, request: &str) -> Value {
     json!({ "err_code": code, "err_msg": refusal.to_string(), "request_id": request })
 }
 
-fn alternative(words: &Utterance) -> Value {
-    json!({
+fn alternative(words: &Utterance, marks: bool) -> Value {
+    let mut alternative = json!({
         "transcript": words.text,
         "confidence": words.confidence,
-        "words": words.words.iter().map(word).collect::<Vec<_>>(),
-    })
+        "words": words.words.iter().map(|each| word(each, marks)).collect::<Vec<_>>(),
+    });
+    if words.language.is_some() {
+        alternative["languages"] = json!(languages(std::slice::from_ref(words)));
+    }
+    alternative
 }
 
-fn word(word: &Word) -> Value {
-    let bare: String = word.text.to_lowercase().trim_matches(|c: char| c.is_ascii_punctuation()).to_owned();
-    json!({
-        "word": bare,
+fn word(word: &Word, marks: bool) -> Value {
+    let mut value = json!({
+        "word": bare(&word.text).to_lowercase(),
         "start": secs(word.start),
         "end": secs(word.end),
         "confidence": word.confidence,
-        "punctuated_word": word.text,
-    })
+    });
+    if marks {
+        value["punctuated_word"] = word.text.clone().into();
+    }
+    value
+}
+
+/// The languages found, the one of the longest speech first.
+fn languages(said: &[Utterance]) -> Vec<String> {
+    let mut found: Vec<(String, Span)> = Vec::new();
+    for (language, span) in
+        said.iter().filter_map(|said| Some((said.language.as_ref()?.primary(), said.span())))
+    {
+        match found.iter_mut().find(|(known, _)| *known == language) {
+            Some((_, sum)) => *sum += span,
+            None => found.push((language, span)),
+        }
+    }
+    found.sort_by_key(|(_, span)| std::cmp::Reverse(*span));
+    found.into_iter().map(|(language, _)| language).collect()
 }
 
 /// Interim words have no times of their own yet.

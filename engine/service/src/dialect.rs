@@ -2,6 +2,7 @@
 
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_models_speech::{Hints, Hypothesis, Language, Utterance};
+use antiphon_models_text::Style;
 use serde_json::Value;
 
 use crate::Format;
@@ -13,14 +14,28 @@ pub struct Settings {
     pub format: Format,
     /// What is spoken; the server's own where the client does not say.
     pub language: Option<Language>,
+    /// Whether it is to be found out what is spoken.
+    pub identify: Identify,
     /// What is likely to be said.
     pub hints: Hints,
     /// The silence that ends an utterance; the server's own where the client does not say.
     pub endpoint: Option<Span>,
-    /// Whether punctuation and written numbers are wanted.
-    pub written: bool,
+    /// How final words are written, and what is hidden in them.
+    pub style: Style,
     /// How long a client may say nothing at all; `None` for the server's own limit.
     pub idle: Option<Span>,
+}
+
+/// Whether it is to be found out what is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Identify {
+    /// It is known.
+    #[default]
+    No,
+    /// Where the engine can; otherwise the server's own language is meant.
+    WhereAble,
+    /// By an engine that can, or not at all.
+    Must,
 }
 
 /// A message of the client.
@@ -68,7 +83,7 @@ pub enum Heard {
     Started(MediaTime),
     /// Interim words.
     Partial(Hypothesis),
-    /// Final words.
+    /// Final words, in the style of the settings; its words are the written ones.
     Final(Utterance),
     /// Speech ended; all its words have been told.
     Ended {
@@ -91,6 +106,12 @@ impl Refusal {
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// What we cannot do, by its name.
+    pub(crate) fn unavailable(name: &str) -> Self {
+        let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+        Self(format!("{shown} is not available"))
     }
 
     pub(crate) fn of(name: &str, value: &str, wanted: &str) -> Self {
@@ -161,6 +182,18 @@ pub(crate) fn json(text: &str) -> Result<Value, Refusal> {
 pub(crate) fn phrases(prompt: &str) -> Vec<String> {
     let phrases = prompt.split([',', '\n', ';', '，', '、']).map(|one| one.trim().to_owned());
     phrases.filter(|one| !one.is_empty() && one.len() <= 60).take(Hints::LIMIT).collect()
+}
+
+/// A word without the marks around it.
+pub(crate) fn bare(word: &str) -> &str {
+    let mark = |c: char| c.is_ascii_punctuation() && c != '*' || matches!(c, '。' | '，' | '？' | '！');
+    let bare = word.trim_matches(mark);
+    // `$5` and `50%` are words with their signs.
+    if bare.chars().any(|c| c.is_ascii_digit()) {
+        word.trim_end_matches(['.', ',', '?', '!', '。', '，', '？', '！'])
+    } else {
+        bare
+    }
 }
 
 pub(crate) fn secs(time: MediaTime) -> f64 {

@@ -2,10 +2,11 @@
 
 use antiphon_media_frame::{SampleRate, Span};
 use antiphon_models_speech::{Hints, Utterance};
+use antiphon_models_text::Style;
 use serde_json::{Value, json};
 
-use crate::dialect::{self, reason};
-use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Refusal, Settings};
+use crate::dialect::{self, language, reason};
+use crate::{Coding, Demand, Dialect, Format, Heard, Identify, Incoming, Outgoing, Refusal, Settings};
 
 /// Which passes the client wants to hear of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,8 @@ impl Mode {
 pub struct FunAsr {
     settings: Settings,
     mode: Mode,
+    /// Whether numbers are written in figures.
+    itn: bool,
     name: String,
     began: bool,
     /// Interim words already sent of the sentence under way: clients put the pieces together.
@@ -47,10 +50,12 @@ impl Default for FunAsr {
                 language: None,
                 hints: Hints::default(),
                 endpoint: None,
-                written: true,
+                identify: Identify::No,
+                style: style(true),
                 idle: None,
             },
             mode: Mode::TwoPass,
+            itn: true,
             name: "microphone".to_owned(),
             began: false,
             sent: String::new(),
@@ -86,9 +91,24 @@ impl FunAsr {
             }
             self.settings.format = format;
         }
-        if let Some(itn) = value["itn"].as_bool() {
-            self.settings.written = itn;
+        if let Some(itn) = value.get("itn") {
+            let itn = itn.as_bool().ok_or_else(|| Refusal::of("itn", &itn.to_string(), "true or false"))?;
+            self.itn = itn;
         }
+        if let Some(tag) = value["svs_lang"].as_str() {
+            self.settings.language = language("svs_lang", tag)?;
+            self.settings.identify =
+                if self.settings.language.is_none() { Identify::WhereAble } else { Identify::No };
+        }
+        if let Some(itn) = value["svs_itn"].as_bool() {
+            self.itn = itn;
+        }
+        // Pieces of a text that is still growing cannot be taken back: they come as they are said.
+        let style = if self.mode == Mode::Online { Style::spoken() } else { style(self.itn) };
+        if self.began && style != self.settings.style {
+            return Err(Refusal::new("mode and itn cannot change once audio has come"));
+        }
+        self.settings.style = style;
         if let Some(words) = value.get("hotwords") {
             self.settings.hints.phrases = hotwords(words);
         }
@@ -115,6 +135,11 @@ impl FunAsr {
         }
         message
     }
+}
+
+/// FunASR's second pass puts marks always, and figures where they are wanted.
+fn style(itn: bool) -> Style {
+    Style { punctuation: true, numbers: itn, ..Style::spoken() }
 }
 
 /// `{"word": 20}`, that as a text, or words with spaces between them.

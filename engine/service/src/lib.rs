@@ -15,5 +15,5 @@ mod subtitles;
 pub mod vosk;
 
 pub use audio::{Coding, Format};
-pub use dialect::{Demand, Dialect, Heard, Incoming, Outgoing, Refusal, Settings};
+pub use dialect::{Demand, Dialect, Heard, Identify, Incoming, Outgoing, Refusal, Settings};
 pub use query::Query;

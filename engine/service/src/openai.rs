@@ -5,7 +5,7 @@ use antiphon_models_speech::{Hints, Language, SpeechRequest, Utterance};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::dialect::{language, phrases, secs};
+use crate::dialect::{bare, language, phrases, secs};
 use crate::subtitles::{srt, vtt};
 use crate::{Query, Refusal};
 
@@ -72,6 +72,24 @@ impl Transcription {
         if stream && !matches!(shape, Shape::Json | Shape::Text) {
             return Err(Refusal::new("stream needs response_format json or text"));
         }
+        for (name, value) in form.pairs() {
+            match name {
+                "response_format"
+                | "timestamp_granularities[]"
+                | "timestamp_granularities"
+                | "stream"
+                | "prompt"
+                | "language" => {}
+                // The server's recogniser stands for every model, and cuts by itself.
+                "model" => {}
+                "chunking_strategy" if value == "auto" => {}
+                "temperature" if value.parse() == Ok(0.0) => {}
+                "temperature" => {
+                    return Err(Refusal::of(name, value, "0: nothing is left to chance in recognition here"));
+                }
+                other => return Err(Refusal::unavailable(other)),
+            }
+        }
         Ok(Self {
             language: language("language", form.value("language").unwrap_or_default())?,
             hints: Hints {
@@ -118,7 +136,7 @@ impl Transcription {
                 });
                 if self.words {
                     let words = said.iter().flat_map(|said| &said.words).map(
-                        |word| json!({ "word": word.text, "start": secs(word.start), "end": secs(word.end) }),
+                        |word| json!({ "word": bare(&word.text), "start": secs(word.start), "end": secs(word.end) }),
                     );
                     answer["words"] = words.collect();
                 }

@@ -24,6 +24,11 @@ impl Query {
         self.0.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// The names of all parameters, with their values.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// A switch: `true` or `false`.
     pub(crate) fn flag(&self, name: &str) -> Result<bool, Refusal> {
         match self.value(name) {

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use antiphon_media_frame::{SampleRate, Span};
-use antiphon_models_speech::{Hints, Language};
+use antiphon_models_speech::{Hints, Language, append};
+use antiphon_models_text::Style;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::dialect::{self, language, phrases};
-use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Refusal, Settings};
+use crate::{Coding, Demand, Dialect, Format, Heard, Identify, Incoming, Outgoing, Refusal, Settings};
 
 /// Items that are still being told, at most.
 const OPEN: usize = 64;
@@ -21,9 +22,8 @@ pub struct Realtime {
     /// Of the last event and the last item.
     events: u64,
     items: u64,
-    /// The item under way and what was told of it.
+    /// The item under way.
     item: Option<String>,
-    sent: String,
     last: Option<String>,
     text: String,
     /// Items that the client committed and whose words are not out yet.
@@ -43,14 +43,14 @@ impl Realtime {
                 language: None,
                 hints: Hints::default(),
                 endpoint: Some(Span::from_millis(500)),
-                written: true,
+                identify: Identify::WhereAble,
+                style: Style::default(),
                 idle: None,
             },
             id: format!("sess_{id}"),
             events: 0,
             items: 0,
             item: None,
-            sent: String::new(),
             last: None,
             text: String::new(),
             committed: VecDeque::new(),
@@ -114,6 +114,8 @@ impl Realtime {
         if let Some(transcription) = transcription {
             if let Some(tag) = transcription["language"].as_str() {
                 self.settings.language = language("language", tag)?;
+                self.settings.identify =
+                    if self.settings.language.is_none() { Identify::WhereAble } else { Identify::No };
             }
             if let Some(prompt) = transcription["prompt"].as_str() {
                 self.settings.hints.phrases = phrases(prompt);
@@ -156,13 +158,13 @@ impl Realtime {
         item
     }
 
-    fn delta(&mut self, text: &str, out: &mut Vec<Outgoing>) {
-        let Some(piece) = text.strip_prefix(&*self.sent).filter(|piece| !piece.is_empty()).map(str::to_owned)
-        else {
+    /// What has been said since the text had `before` octets.
+    fn delta(&mut self, before: usize, out: &mut Vec<Outgoing>) {
+        let piece = self.text[before..].to_owned();
+        if piece.is_empty() {
             return;
-        };
+        }
         let item = self.open(out);
-        self.sent.push_str(&piece);
         let members = json!({ "item_id": item, "content_index": 0, "delta": piece });
         out.push(self.event("conversation.item.input_audio_transcription.delta", members));
     }
@@ -170,7 +172,6 @@ impl Realtime {
     /// The item is complete.
     fn complete(&mut self, out: &mut Vec<Outgoing>) {
         let text = std::mem::take(&mut self.text);
-        self.sent.clear();
         let item = self.open(out);
         self.item = None;
         let members = json!({ "item_id": item, "content_index": 0, "transcript": text });
@@ -179,6 +180,11 @@ impl Realtime {
 }
 
 impl Dialect for Realtime {
+    /// Deltas add up to the transcript, and what was said in the interim may be written otherwise in the end.
+    fn partials(&self) -> bool {
+        false
+    }
+
     fn settings(&self) -> Settings {
         self.settings.clone()
     }
@@ -238,21 +244,11 @@ impl Dialect for Realtime {
                     out.push(self.event("input_audio_buffer.speech_started", members));
                 }
             }
-            Heard::Partial(hypothesis) => {
-                let whole = if self.text.is_empty() {
-                    hypothesis.text
-                } else {
-                    format!("{} {}", self.text, hypothesis.text)
-                };
-                self.delta(&whole, &mut out);
-            }
+            Heard::Partial(_) => {}
             Heard::Final(words) => {
-                if !self.text.is_empty() {
-                    self.text.push(' ');
-                }
-                self.text.push_str(&words.text);
-                let whole = self.text.clone();
-                self.delta(&whole, &mut out);
+                let before = self.text.len();
+                append(&mut self.text, &words.text);
+                self.delta(before, &mut out);
             }
             Heard::Ended { at, .. } => {
                 if self.vad {

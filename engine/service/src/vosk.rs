@@ -4,10 +4,11 @@ use std::collections::VecDeque;
 
 use antiphon_media_frame::{SampleRate, Span};
 use antiphon_models_speech::{Hints, Utterance};
+use antiphon_models_text::Style;
 use serde_json::{Value, json};
 
 use crate::dialect::{self, reason, secs};
-use crate::{Coding, Demand, Dialect, Format, Heard, Incoming, Outgoing, Refusal, Settings};
+use crate::{Coding, Demand, Dialect, Format, Heard, Identify, Incoming, Outgoing, Refusal, Settings};
 
 /// A connection. Its clients wait for one answer to each message of sound before they send the next: the newest partial, or
 /// a result where one has come since.
@@ -27,7 +28,9 @@ impl Default for Vosk {
                 language: None,
                 hints: Hints::default(),
                 endpoint: None,
-                written: false,
+                identify: Identify::No,
+                // As the recogniser says it: vosk writes nothing.
+                style: Style::spoken(),
                 idle: None,
             },
             words: true,

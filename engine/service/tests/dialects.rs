@@ -8,6 +8,7 @@ use antiphon_engine_service::vosk::Vosk;
 use antiphon_engine_service::{Coding, Demand, Dialect, Heard, Incoming, Outgoing, Query};
 use antiphon_media_frame::{MediaTime, SampleRate, Span};
 use antiphon_models_speech::{Hypothesis, Language, Utterance, Word};
+use antiphon_models_text::{Action, Category};
 use serde_json::{Value, json};
 
 fn ms(millis: i64) -> MediaTime {
@@ -85,7 +86,7 @@ fn deepgram_reads_its_url() {
 
 #[test]
 fn deepgram_gives_results_with_times_and_says_when_speech_is_final() {
-    let mut stream = listen("interim_results=true&vad_events=true&utterance_end_ms=1000");
+    let mut stream = listen("interim_results=true&vad_events=true&utterance_end_ms=1000&punctuate=true");
     assert_eq!(one(&stream.report(0, Heard::Started(ms(500))))["type"], "SpeechStarted");
     let interim = one(&stream.report(0, partial("check my", 500)));
     assert_eq!(
@@ -202,7 +203,7 @@ fn funasr_sends_pieces_first_and_sentences_after() {
     let start = r#"{"mode":"2pass","chunk_size":[5,10,5],"wav_name":"a","is_speaking":true,"audio_fs":8000,"hotwords":"{\"招商银行\":20}","itn":false}"#;
     let demands = stream.receive(Incoming::Text(start)).expect("served");
     let [Demand::Set(settings)] = &demands[..] else { panic!("{demands:?}") };
-    assert_eq!((&settings.hints.phrases[..], settings.written), (&["招商银行".to_owned()][..], false));
+    assert_eq!((&settings.hints.phrases[..], settings.style.numbers), (&["招商银行".to_owned()][..], false));
     let first = one(&stream.report(0, partial("我要", 0)));
     assert_eq!((&first["mode"], &first["text"]), (&json!("2pass-online"), &json!("我要")));
     assert_eq!(one(&stream.report(0, partial("我要挂失", 0)))["text"], "挂失", "only what is new");
@@ -239,8 +240,9 @@ fn realtime_sessions_tell_their_items_in_order() {
         }
     };
     tell(&mut session, Heard::Started(ms(100)));
-    tell(&mut session, partial("check my", 100));
-    tell(&mut session, Heard::Final(said("check my balance", 100)));
+    assert!(!session.partials() && session.report(0, partial("check my", 100)).is_empty());
+    tell(&mut session, Heard::Final(said("Check my", 100)));
+    tell(&mut session, Heard::Final(said("balance.", 500)));
     tell(&mut session, Heard::Ended { at: ms(700), decided_at: ms(1_100) });
     let names: Vec<&str> = types.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(
@@ -258,7 +260,7 @@ fn realtime_sessions_tell_their_items_in_order() {
     let deltas: String = types.iter().filter_map(|(_, value)| value["delta"].as_str()).collect();
     assert_eq!(
         (deltas.as_str(), types[6].1["transcript"].as_str()),
-        ("check my balance", Some("check my balance"))
+        ("Check my balance.", Some("Check my balance."))
     );
     let refused =
         session.receive(Incoming::Text(r#"{"type":"response.create"}"#)).expect_err("no model here");
@@ -384,4 +386,129 @@ fn no_message_can_hurt() {
             }
         }
     }
+}
+
+#[test]
+fn realtime_sessions_put_no_blanks_into_chinese() {
+    let mut session = Realtime::new("x");
+    session.report(0, Heard::Started(ms(0)));
+    session.report(0, Heard::Final(said("我要转账。", 0)));
+    session.report(0, Heard::Final(said("三百块。", 400)));
+    let out = session.report(0, Heard::Ended { at: ms(900), decided_at: ms(1_300) });
+    let done = values(&out).pop().expect("completed");
+    assert_eq!(done["transcript"], "我要转账。三百块。");
+}
+
+/// Numbers, marks, capitals, in this order.
+fn stages(text: &str) -> (bool, bool, bool) {
+    let style = Options::live(&query(text)).expect(text).settings().style.clone();
+    (style.numbers, style.punctuation, style.capitals)
+}
+
+#[test]
+fn deepgram_says_how_words_are_to_be_written() {
+    assert_eq!(stages(""), (false, false, false));
+    assert_eq!(stages("smart_format=true"), (true, true, true));
+    assert_eq!(stages("punctuate=true"), (false, true, true));
+    assert_eq!(stages("numerals=true&punctuate=false"), (true, false, false));
+}
+
+#[test]
+fn deepgram_says_what_is_to_be_hidden() {
+    let policy = |text: &str| Options::live(&query(text)).expect(text).settings().style.policy.clone();
+    assert_eq!(policy("redact=false&profanity_filter=false").action(Category::Card), Action::Keep);
+    assert_eq!(policy("profanity_filter=true").action(Category::Profanity), Action::Mask);
+    let cards = policy("redact=pci&redact=email_address");
+    assert_eq!((cards.action(Category::Card), cards.action(Category::Email)), (Action::Mask, Action::Mask));
+    assert_eq!(
+        (cards.action(Category::Telephone), cards.account_digits),
+        (Action::Keep, 3),
+        "a card's back has three"
+    );
+    let listed = policy("redact=ssn,phone_number");
+    assert_eq!(
+        (listed.action(Category::Identity), listed.action(Category::Telephone)),
+        (Action::Mask, Action::Mask)
+    );
+    assert!(policy("redact=numbers").halves);
+}
+
+#[test]
+fn what_deepgram_offers_and_we_do_not_is_refused_by_name() {
+    for (text, named) in [
+        ("redact=pii", "redact is `pii`"),
+        ("paragraphs=true", "paragraphs is not available"),
+        ("replace=a:b", "replace is not available"),
+        ("search=word", "search is not available"),
+        ("dictation=true", "dictation is not available"),
+        ("measurements=true", "measurements is not available"),
+        ("filler_words=false", "filler_words"),
+        ("alternatives=3", "alternatives is not available"),
+        ("diarize=true", "multichannel=true"),
+        ("puntcuate=true", "puntcuate is not available"),
+        ("detect_language=true", "for recordings"),
+        ("utterances=true", "for recordings"),
+    ] {
+        let refused = Options::live(&query(text)).expect_err(text).to_string();
+        assert!(refused.contains(named), "{text}: {refused}");
+    }
+    let refused = Options::recorded(&query("encoding=linear16")).expect_err("its file says").to_string();
+    assert!(refused.contains("for live streams"), "{refused}");
+    for text in
+        ["diarize=false&paragraphs=false", "model=nova-3&no_delay=true&mip_opt_out=true&filler_words=true"]
+    {
+        Options::live(&query(text)).expect(text);
+    }
+}
+
+#[test]
+fn deepgram_is_told_the_words_with_and_without_their_marks_and_the_language() {
+    let written =
+        |text: &str, language: &str| Utterance { language: Language::parse(language), ..said(text, 0) };
+    let channels = [vec![written("Pay $25.50, please.", "en"), written("Good.", "zh")]];
+    let answer = |text: &str| {
+        deepgram::recorded(&Options::recorded(&query(text)).expect(text), "x", Span::from_secs(2), &channels)
+    };
+    let smart = answer("smart_format=true&detect_language=true");
+    let channel = &smart["results"]["channels"][0];
+    let words = &channel["alternatives"][0]["words"];
+    assert_eq!((&words[1]["word"], &words[1]["punctuated_word"]), (&json!("$25.50"), &json!("$25.50,")));
+    assert_eq!((&words[2]["word"], &words[2]["punctuated_word"]), (&json!("please"), &json!("please.")));
+    assert_eq!(channel["detected_language"], "en", "most was said in it");
+    let plain = answer("language=multi");
+    let channel = &plain["results"]["channels"][0];
+    assert!(channel["alternatives"][0]["words"][0].get("punctuated_word").is_none());
+    assert_eq!(channel["alternatives"][0]["languages"], json!(["en", "zh"]));
+    assert!(channel.get("detected_language").is_none());
+}
+
+#[test]
+fn funasr_puts_marks_always_and_figures_where_they_are_wanted() {
+    let stages = |text: &str| {
+        let mut stream = FunAsr::default();
+        stream.receive(Incoming::Text(text)).expect(text);
+        let style = stream.settings().style;
+        (style.numbers, style.punctuation, style.capitals)
+    };
+    assert_eq!(stages(r#"{"mode":"2pass","itn":true}"#), (true, true, false));
+    assert_eq!(stages(r#"{"mode":"offline","itn":false}"#), (false, true, false));
+    assert_eq!(stages(r#"{"mode":"online","itn":true}"#), (false, false, false));
+    let mut stream = FunAsr::default();
+    stream.receive(Incoming::Text(r#"{"mode":"2pass"}"#)).expect("served");
+    stream.receive(Incoming::Binary(&[0, 0])).expect("heard");
+    let refused = stream.receive(Incoming::Text(r#"{"itn":false}"#)).expect_err("too late");
+    assert!(refused.to_string().contains("itn cannot change"), "{refused}");
+}
+
+#[test]
+fn transcriptions_refuse_by_name_what_they_cannot_do() {
+    for (text, named) in [
+        ("include[]=logprobs", "include[] is not available"),
+        ("temperature=0.7", "temperature is `0.7`"),
+        ("known_speaker_names[]=a", "known_speaker_names[] is not available"),
+    ] {
+        let refused = Transcription::read(&query(text)).expect_err(text).to_string();
+        assert!(refused.contains(named), "{text}: {refused}");
+    }
+    Transcription::read(&query("model=whisper-1&temperature=0&chunking_strategy=auto")).expect("served");
 }

@@ -302,10 +302,13 @@ mod tests {
             EventBody::SpeechFinal {
                 side: Side::Caller,
                 text: Pii::new("transfer".into()),
+                spoken: Pii::new(None),
                 words: Pii::new(vec![]),
                 start: 1.0,
                 end: 2.0,
                 confidence: 0.9,
+                language: None,
+                redactions: Vec::new(),
             },
             EventBody::Intent {
                 name: Some("transfer".into()),

@@ -96,15 +96,21 @@ impl Stretch {
 pub struct TranscriptEntry {
     /// Whose.
     pub side: Channel,
-    /// The whole text.
+    /// The whole text, as one reads it.
     pub text: String,
+    /// As it was said, where that reads otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spoken: Option<String>,
     /// When the first word begins.
     pub start: f64,
     /// When the last word ends.
     pub end: f64,
     /// 0 to 1.
     pub confidence: f32,
-    /// Words with times, where known.
+    /// What was spoken, where the engine found out: a BCP 47 tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Words with times, where known, as they were said.
     pub words: Vec<TranscriptWord>,
 }
 
@@ -305,10 +311,12 @@ mod tests {
             started_at: Some(UNIX_EPOCH + Duration::from_millis(1_760_000_000_250)),
             transcript: vec![TranscriptEntry {
                 side: Channel::Caller,
-                text: "转账".into(),
+                text: "转账。".into(),
+                spoken: Some("转账".into()),
                 start: 1.25,
                 end: 1.75,
                 confidence: 0.5,
+                language: Some("zh".into()),
                 words: vec![],
             }],
             ..Sidecar::new("0".repeat(32))

@@ -191,6 +191,7 @@ impl Recognizer for Heard {
             start: self.from,
             end: self.to,
             confidence: 1.0,
+            language: None,
         });
         Ok(())
     }

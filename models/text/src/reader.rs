@@ -169,12 +169,12 @@ mod tests {
         Utterance { text: text.to_owned(), words, start: MediaTime::ZERO, end, confidence: 0.9, language }
     }
 
-    fn reader(style: Style) -> Reader {
-        Reader::new(&Language::english(), &style).expect("a policy within its bounds")
+    fn reader(style: &Style) -> Reader {
+        Reader::new(&Language::english(), style).expect("a policy within its bounds")
     }
 
     fn masking(kinds: &[Category]) -> Reader {
-        reader(Style { policy: Policy::masking(kinds), ..Style::spoken() })
+        reader(&Style { policy: Policy::masking(kinds), ..Style::spoken() })
     }
 
     fn hypothesis(text: &str) -> Hypothesis {
@@ -184,10 +184,10 @@ mod tests {
     #[test]
     fn the_spoken_form_and_its_words_stay_beside_the_text() {
         let utterance = said("pay twenty five dollars", None);
-        let readable = reader(Style::default()).read(&utterance);
+        let readable = reader(&Style::default()).read(&utterance);
         assert_eq!((&*readable.text, &*readable.spoken), ("Pay $25.", "pay twenty five dollars"));
         assert_eq!(readable.words, utterance.words);
-        let written = reader(Style::default()).write(utterance);
+        let written = reader(&Style::default()).write(utterance);
         let words: Vec<_> = written.words.iter().map(|word| (&*word.text, word.end.millis())).collect();
         assert_eq!(words, [("Pay", 250), ("$25.", 1_150)]);
     }
@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn each_stage_works_by_itself() {
         let utterance = said("is it twenty five", None);
-        let one = |style: Style| reader(style).read(&utterance).text;
+        let one = |style: Style| reader(&style).read(&utterance).text;
         assert_eq!(one(Style { numbers: true, ..Style::spoken() }), "is it 25");
         assert_eq!(one(Style { capitals: true, ..Style::spoken() }), "Is it twenty five");
         assert_eq!(one(Style { punctuation: true, ..Style::spoken() }), "is it twenty five?");
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn an_utterance_is_read_by_the_rules_of_its_own_language() {
-        let mut reader = reader(Style::default());
+        let mut reader = reader(&Style::default());
         assert_eq!(reader.read(&said("一共三百块", Some("zh"))).text, "一共300块。");
         assert_eq!(reader.read(&said("three hundred people", None)).text, "300 people.");
     }
@@ -240,14 +240,14 @@ mod tests {
         assert_eq!(masking(&[Category::Card]).partial(hypothesis("four one")), None);
         let shown = masking(&[Category::Profanity]).partial(hypothesis("oh fuck twenty five"));
         assert_eq!(shown.map(|shown| shown.text).as_deref(), Some("oh *** twenty five"));
-        let shown = reader(Style::default()).partial(hypothesis("twenty five"));
+        let shown = reader(&Style::default()).partial(hypothesis("twenty five"));
         assert_eq!(shown.map(|shown| shown.text).as_deref(), Some("twenty five"));
     }
 
     #[test]
     fn texts_of_our_own_are_hidden_too_and_left_alone_otherwise() {
         let policy = Policy { halves: false, ..Policy::masking(&[Category::Telephone]) };
-        let mut reader = reader(Style { policy, ..Style::spoken() });
+        let mut reader = reader(&Style { policy, ..Style::spoken() });
         assert_eq!(
             reader.hide("You called from 415 555 0123."),
             Some("You called from *** *** ****.".to_owned())
@@ -259,6 +259,6 @@ mod tests {
     fn an_engine_that_writes_its_text_but_not_its_words_keeps_its_marks() {
         let mut utterance = said("well that is it", None);
         utterance.text = "Well, that is it!".to_owned();
-        assert_eq!(reader(Style::default()).read(&utterance).text, "Well, that is it!");
+        assert_eq!(reader(&Style::default()).read(&utterance).text, "Well, that is it!");
     }
 }

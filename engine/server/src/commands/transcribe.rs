@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use antiphon_models_speech::{Hints, Language};
+use antiphon_models_text::{Category, Policy, Style};
 use anyhow::{Context, bail};
 
 use self::format::Format;
@@ -62,6 +63,18 @@ pub(crate) struct Args {
     /// Configuration file (TOML): models and their settings
     #[arg(long, env = "ANTIPHON_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Put sentence marks
+    #[arg(long)]
+    punctuation: bool,
+    /// Write capitals
+    #[arg(long)]
+    capitals: bool,
+    /// Write numbers in figures
+    #[arg(long)]
+    numbers: bool,
+    /// Hide these: profanity, telephone, identity, card, email, account, name
+    #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kind)]
+    mask: Vec<Category>,
     /// Phrases to expect, one a line; lines that begin with # are left out
     #[arg(long, value_name = "FILE")]
     hints: Option<PathBuf>,
@@ -71,12 +84,34 @@ fn language(tag: &str) -> Result<Language, String> {
     Language::parse(tag).ok_or_else(|| "write a language tag such as en, en-US or zh".to_owned())
 }
 
+fn kind(name: &str) -> Result<Category, String> {
+    let known = Category::ALL.map(Category::name);
+    let kind = Category::ALL.into_iter().find(|kind| kind.name() == name);
+    kind.ok_or_else(|| format!("write one of {}", known.join(", ")))
+}
+
+/// What is configured and what is asked for besides.
+fn style(args: &Args, config: &Config) -> anyhow::Result<Style> {
+    let mut style = config.style("");
+    style.punctuation |= args.punctuation;
+    style.capitals |= args.capitals;
+    style.numbers |= args.numbers;
+    for kind in &args.mask {
+        style.policy.mask(*kind);
+        style.policy.halves = true;
+    }
+    if args.resume && style.policy != Policy::default() {
+        bail!("--resume keeps what was heard as it was said, so nothing can be masked with it");
+    }
+    Ok(style)
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let overrides =
         Overrides { config: args.config.clone(), engine: args.engine.clone(), ..Overrides::default() };
     let config = Config::load(&overrides)?;
     let hints = args.hints.as_deref().map(read_hints).transpose()?.unwrap_or_default();
-    let listener = Listener::open(&config, args.language.clone(), hints)?;
+    let listener = Listener::open(&config, args.language.clone(), hints, style(args, &config)?)?;
     if let Some(folder) = &args.output {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use antiphon_media_frame::Span;
 use antiphon_models_pool::{Class, Period, PoolConfig, Shares, Tenant as PoolTenant};
+use antiphon_models_text::Category;
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +97,15 @@ pub(crate) struct TenantSection {
     /// New streams a minute.
     #[serde(default)]
     pub(crate) streams_per_minute: Option<u32>,
+    /// As in `[recognizer]`, which holds where this is left out; so the three below.
+    #[serde(default)]
+    pub(crate) punctuation: Option<bool>,
+    #[serde(default)]
+    pub(crate) capitals: Option<bool>,
+    #[serde(default)]
+    pub(crate) numbers: Option<bool>,
+    #[serde(default)]
+    pub(crate) mask: Option<Vec<Category>>,
 }
 
 fn one() -> f64 {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use antiphon_models_backends::{
     ParaformerSettings, PocketSphinxSettings, RemoteSettings, Script, TransducerSettings, WhisperSettings,
 };
+use antiphon_models_text::Category;
 use serde::{Deserialize, Serialize};
 
 use super::{Length, Secret};
@@ -89,6 +90,14 @@ pub(crate) struct RecognizerSection {
     pub(crate) workers: usize,
     /// Silence that ends an utterance, where the flow does not say.
     pub(crate) endpoint: Length,
+    /// Whether final words are given sentence marks.
+    pub(crate) punctuation: bool,
+    /// Whether they are given capitals.
+    pub(crate) capitals: bool,
+    /// Whether numbers are written in figures.
+    pub(crate) numbers: bool,
+    /// What is hidden in all that leaves.
+    pub(crate) mask: Vec<Category>,
     /// Models and limits of pocketsphinx.
     #[serde(skip_serializing)]
     pub(crate) pocketsphinx: PocketSphinxSettings,
@@ -223,6 +232,10 @@ impl Default for RecognizerSection {
             fallback: Vec::new(),
             workers: std::thread::available_parallelism().map_or(1, Into::into),
             endpoint: Length::millis(600),
+            punctuation: false,
+            capitals: false,
+            numbers: false,
+            mask: Vec::new(),
             pocketsphinx: PocketSphinxSettings::default(),
             whisper: WhisperSettings::default(),
             remote: RemoteSettings::default(),

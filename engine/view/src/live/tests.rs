@@ -87,10 +87,13 @@ fn words(side: Side, start: f64, text: &str) -> Event {
     let body = EventBody::SpeechFinal {
         side,
         text: Pii::new(text.to_owned()),
+        spoken: Pii::new(None),
         words: Pii::new(vec![]),
         start,
         end: start + 1.0,
         confidence: 1.0,
+        language: None,
+        redactions: Vec::new(),
     };
     event((start * 1_000.0) as i64 + 1_300, body)
 }

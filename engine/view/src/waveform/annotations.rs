@@ -26,7 +26,7 @@ impl Annotations {
         let mut playing: Option<(PromptId, MediaTime, &str)> = None;
         for event in events {
             match &event.body {
-                EventBody::SpeechFinal { side, text, words, start, end, confidence } => {
+                EventBody::SpeechFinal { side, text, words, start, end, confidence, .. } => {
                     let track = match side {
                         Side::Caller => &mut found.caller,
                         Side::Machine => &mut found.machine,
@@ -126,10 +126,13 @@ mod tests {
                 EventBody::SpeechFinal {
                     side: Side::Caller,
                     text: Pii::new("stolen".into()),
+                    spoken: Pii::new(None),
                     words: Pii::new(vec![word]),
                     start: 2.0,
                     end: 2.4,
                     confidence: 0.8,
+                    language: None,
+                    redactions: Vec::new(),
                 },
             ),
             event(3_100, EventBody::Response(ResponseTime { recognized_ms: 400, first_audio_ms: 700 })),

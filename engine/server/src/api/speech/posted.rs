@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use antiphon_engine_service::deepgram::{self, Options};
 use antiphon_engine_service::openai::{self, Transcription};
-use antiphon_engine_service::{Coding, Format, Query, Refusal, Settings};
+use antiphon_engine_service::{Coding, Format, Identify, Query, Refusal, Settings};
 use antiphon_media_frame::Span;
 use antiphon_media_record::AudioReader;
 use antiphon_models_pool::{Class, PoolError, StreamEvent};
-use antiphon_models_speech::{Language, Utterance};
+use antiphon_models_speech::{Language, Utterance, append};
+use antiphon_models_text::Style;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::multipart::MultipartRejection;
@@ -53,7 +54,9 @@ enum PostError {
 impl PostError {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Refused(_) | Self::File(_) | Self::BrokeOff => StatusCode::BAD_REQUEST,
+            Self::Refused(_) | Self::File(_) | Self::BrokeOff | Self::Hearing(HearingError::Identify(_)) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Hearing(HearingError::Pool(PoolError::Refused(_))) => StatusCode::TOO_MANY_REQUESTS,
             Self::Disk(_) | Self::Hearing(_) => StatusCode::SERVICE_UNAVAILABLE,
@@ -111,11 +114,12 @@ pub(in super::super) async fn transcriptions(
         let form = form.map_err(|error| PostError::Refused(Refusal::new(error.body_text())))?;
         let (fields, file) = take_apart(form).await?;
         let asked = Transcription::read(&fields).map_err(PostError::Refused)?;
-        let language = asked.language.clone().unwrap_or_else(|| shared.language());
-        let settings = settings(Some(language.clone()), asked.hints.clone());
+        let settings = settings(asked.language.clone(), asked.hints.clone());
         let Recording { duration, channels } = hear(shared, &rights, &settings, &file).await?;
         let mut said: Vec<Utterance> = channels.into_iter().flatten().collect();
         said.sort_by_key(|said| said.start);
+        let found = longest(&said).or_else(|| asked.language.clone());
+        let language = found.unwrap_or_else(|| shared.language());
         Ok::<_, PostError>((asked, language, duration, said))
     };
     match heard.await {
@@ -135,22 +139,48 @@ pub(in super::super) async fn transcriptions(
     }
 }
 
+/// The language most was said in, where it was found out.
+fn longest(said: &[Utterance]) -> Option<Language> {
+    let mut spans: Vec<(&Language, Span)> = Vec::new();
+    for said in said {
+        let Some(language) = &said.language else { continue };
+        match spans.iter_mut().find(|(known, _)| *known == language) {
+            Some((_, sum)) => *sum += said.span(),
+            None => spans.push((language, said.span())),
+        }
+    }
+    spans.into_iter().max_by_key(|(_, span)| *span).map(|(language, _)| language.clone())
+}
+
 /// OpenAI calls languages by their names.
 fn name(language: &Language) -> String {
-    match language.primary().as_str() {
-        "en" => "english".to_owned(),
-        "zh" => "chinese".to_owned(),
-        other => other.to_owned(),
-    }
+    let primary = language.primary();
+    let name = match primary.as_str() {
+        "ar" => "arabic",
+        "de" => "german",
+        "en" => "english",
+        "es" => "spanish",
+        "fr" => "french",
+        "it" => "italian",
+        "ja" => "japanese",
+        "ko" => "korean",
+        "nl" => "dutch",
+        "pt" => "portuguese",
+        "ru" => "russian",
+        "yue" => "cantonese",
+        "zh" => "chinese",
+        other => other,
+    };
+    name.to_owned()
 }
 
 fn events(said: &[Utterance]) -> Response {
     let mut text = String::new();
     let mut whole = String::new();
     for said in said {
-        let piece = if whole.is_empty() { said.text.clone() } else { format!(" {}", said.text) };
-        whole.push_str(&piece);
-        text.push_str(&format!("data: {}\n\n", openai::delta(&piece)));
+        let before = whole.len();
+        append(&mut whole, &said.text);
+        text.push_str(&format!("data: {}\n\n", openai::delta(&whole[before..])));
     }
     text.push_str(&format!("data: {}\n\n", openai::done(&whole)));
     ([(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))], text).into_response()
@@ -159,7 +189,8 @@ fn events(said: &[Utterance]) -> Response {
 fn settings(language: Option<Language>, hints: antiphon_models_speech::Hints) -> Settings {
     let rate = antiphon_media_frame::SampleRate::HZ_16000;
     let format = Format { coding: Coding::Linear16, rate, channels: 1 };
-    Settings { format, language, hints, endpoint: None, written: true, idle: None }
+    let identify = if language.is_none() { Identify::WhereAble } else { Identify::No };
+    Settings { format, language, identify, hints, endpoint: None, style: Style::default(), idle: None }
 }
 
 /// The fields of a form as text, and its file on disk.
@@ -261,7 +292,7 @@ async fn hear(
     };
     while let Some(block) = blocks.recv().await {
         hearing.push_pcm(&block.map_err(PostError::File)?).await?;
-        while let Ok(event) = told.try_recv() {
+        while let Some(event) = told.try_recv() {
             take(event);
         }
     }

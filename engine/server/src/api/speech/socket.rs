@@ -16,14 +16,13 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Extension, OriginalUri, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::super::Api;
 use super::super::guard::{BEARER, Rights, wants_websocket};
 use super::super::problem::{Problem, catalogue};
 use super::{ask, query, request_id};
-use crate::hearing::{Hearing, HearingError, Told};
+use crate::hearing::{Hearing, HearingError, Words};
 use crate::shared::Shared;
 
 /// The largest message: ten seconds of eight channels at 48 kHz fit.
@@ -169,7 +168,7 @@ impl Client {
         if self.say(greeting).await.is_err() {
             return;
         }
-        let mut heard: Option<(Hearing, mpsc::Receiver<Told>)> = None;
+        let mut heard: Option<(Hearing, Words)> = None;
         loop {
             let step = match &mut heard {
                 None => self.before_audio(shared, ask, &mut heard).await,
@@ -198,7 +197,7 @@ impl Client {
         &mut self,
         shared: &Arc<Shared>,
         ask: &Ask,
-        heard: &mut Option<(Hearing, mpsc::Receiver<Told>)>,
+        heard: &mut Option<(Hearing, Words)>,
     ) -> Result<bool, Gone> {
         let message = message(&mut self.socket, &self.dialect.settings()).await;
         for demand in self.take(message).await? {
@@ -231,18 +230,14 @@ impl Client {
         Ok(false)
     }
 
-    async fn during_audio(
-        &mut self,
-        hearing: &mut Hearing,
-        told: &mut mpsc::Receiver<Told>,
-    ) -> Result<bool, Gone> {
+    async fn during_audio(&mut self, hearing: &mut Hearing, told: &mut Words) -> Result<bool, Gone> {
         let settings = self.dialect.settings();
         tokio::select! {
             event = told.recv() => {
                 // Without an end of its own: the engine gave up.
                 let Some((channel, event)) = event else { return self.fail(&HearingError::Stuck).await };
                 self.tell(channel, event).await?;
-                while let Ok((channel, event)) = told.try_recv() {
+                while let Some((channel, event)) = told.try_recv() {
                     self.tell(channel, event).await?;
                 }
             }
@@ -315,7 +310,7 @@ impl Client {
     }
 
     /// Everything up to the end of all channels.
-    async fn last_words(&mut self, told: &mut mpsc::Receiver<Told>) -> Result<(), Gone> {
+    async fn last_words(&mut self, told: &mut Words) -> Result<(), Gone> {
         let all = async {
             while let Some((channel, event)) = told.recv().await {
                 self.tell(channel, event).await?;

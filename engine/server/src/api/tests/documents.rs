@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_engine_call::{
-    ActionId, Decision, Event, MediaFigures, MediaSecurity, PromptEnd, PromptId, ResponseTime, Side,
-    TransferKind,
+    ActionId, Decision, Event, MediaFigures, MediaSecurity, PromptEnd, PromptId, Redacted, ResponseTime,
+    Side, TransferKind,
 };
-use antiphon_models_speech::Word;
+use antiphon_models_speech::{Language, Word};
 
 use super::*;
 use crate::api::page::description;
@@ -66,11 +66,14 @@ fn examples() -> Vec<(EventBody, &'static str)> {
         EventBody::SpeechPartial { side: Side::Caller, text: text("my card"), revision: 2, start: 4.1 },
         EventBody::SpeechFinal {
             side: Side::Caller,
-            text: text("my card"),
+            text: text("My card."),
+            spoken: Pii::new(Some("my card".to_owned())),
             words: Pii::new(vec![word("my", 4_100, 4_260), word("card", 4_260, 4_700)]),
             start: 4.1,
             end: 4.7,
             confidence: 0.75,
+            language: Language::parse("en"),
+            redactions: vec![Redacted { kind: "card", start: 1.2, end: 3.4 }],
         },
         EventBody::SpeechEnded { side: Side::Caller },
         EventBody::PromptStarted { id: PromptId(1), text: text("Welcome."), interruptible: true },
@@ -129,7 +132,9 @@ fn meaning(body: &EventBody) -> &'static str {
         EventBody::SupervisionEnded { .. } => "The supervisor has left.",
         EventBody::SpeechStarted { .. } => "A voice began. `side` is `caller` or `machine`.",
         EventBody::SpeechPartial { .. } => "Interim words; each replaces the one before. `start` in seconds.",
-        EventBody::SpeechFinal { .. } => "Final words, each with its times in seconds on the call's clock.",
+        EventBody::SpeechFinal { .. } => {
+            "Final words. `text` is what one reads; `spoken`, where it differs, and `words`, with their times in seconds on the call's clock, are what was said. `language` stands where the engine found out, `redactions` where something was hidden."
+        }
         EventBody::SpeechEnded { .. } => "A voice ended.",
         EventBody::PromptStarted { .. } => "A prompt's first sample is on its way.",
         EventBody::PromptStopped { .. } => {

@@ -42,6 +42,9 @@ struct Line<'a> {
     channel: &'a str,
     #[serde(flatten)]
     utterance: &'a Utterance,
+    /// As it was said, where that reads otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spoken: Option<&'a str>,
 }
 
 impl Format {
@@ -68,7 +71,7 @@ impl Format {
 
 fn text(transcript: &Transcript) -> String {
     let mut out = String::new();
-    for Spoken { channel, utterance } in &transcript.spoken {
+    for Spoken { channel, utterance, .. } in &transcript.spoken {
         let (start, name) = (clock(millis(utterance.start)), &transcript.channels[*channel]);
         // Writing to a string cannot fail, here and below.
         let _ = writeln!(out, "[{start}] {name}: {}", one_line(&utterance.text));
@@ -89,6 +92,7 @@ fn json(transcript: &Transcript) -> String {
             .map(|spoken| Line {
                 channel: &transcript.channels[spoken.channel],
                 utterance: &spoken.utterance,
+                spoken: spoken.spoken.as_deref(),
             })
             .collect(),
     };
@@ -129,7 +133,7 @@ struct Cue<'a> {
 
 fn cues(transcript: &Transcript) -> Vec<Cue<'_>> {
     let mut cues: Vec<Cue<'_>> = Vec::new();
-    for Spoken { channel, utterance } in &transcript.spoken {
+    for Spoken { channel, utterance, .. } in &transcript.spoken {
         cut(&transcript.channels[*channel], utterance, &mut cues);
     }
     cues.sort_by_key(|cue| cue.from);
@@ -238,7 +242,7 @@ mod tests {
     #[test]
     fn markup_and_arrows_in_words_are_only_words() {
         let odd = utterance("a <b> & c --> d\ne", -3, -3, 0);
-        let transcript = transcript(vec![Spoken { channel: 1, utterance: odd }]);
+        let transcript = transcript(vec![Spoken { channel: 1, utterance: odd, spoken: None }]);
         assert_eq!(
             Format::Vtt.render(&transcript),
             "WEBVTT\n\n00:00:00.000 --> 00:00:00.001\n<v machine>a &lt;b&gt; &amp; c -&gt; d e\n\n"
@@ -253,8 +257,11 @@ mod tests {
     #[test]
     fn long_utterances_become_several_cues() {
         let text = ["seven"; 40].join(" ");
-        let transcript =
-            transcript(vec![Spoken { channel: 0, utterance: utterance(&text, 1_000, 21_000, 40) }]);
+        let transcript = transcript(vec![Spoken {
+            channel: 0,
+            utterance: utterance(&text, 1_000, 21_000, 40),
+            spoken: None,
+        }]);
         let cues = cues(&transcript);
         assert!(cues.len() >= 3, "{cues:?}");
         assert_eq!((cues[0].from, cues.last().map(|cue| cue.to)), (1_000, Some(21_000)));

@@ -10,6 +10,7 @@ use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_media_record::AudioReader;
 use antiphon_models_pool::{Endpointing, Lane, StreamEvent};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig, Utterance};
+use antiphon_models_text::{Readable, Reader, Style};
 use anyhow::{Context, anyhow, bail};
 
 use super::journal::{Journal, Subject};
@@ -29,6 +30,7 @@ pub(super) struct Listener {
     endpointing: Endpointing,
     language: Language,
     hints: Hints,
+    style: Style,
     /// Stands for everything above, see [`Subject`].
     settings: u64,
 }
@@ -49,12 +51,21 @@ pub(super) struct Transcript {
 /// One utterance of one channel.
 pub(super) struct Spoken {
     pub(super) channel: usize,
+    /// As one reads it; its words too.
     pub(super) utterance: Utterance,
+    /// As it was said, where that reads otherwise.
+    pub(super) spoken: Option<String>,
 }
 
 impl Listener {
     /// Opens the configured recogniser, with the server's endpointing.
-    pub(super) fn open(config: &Config, language: Language, hints: Hints) -> anyhow::Result<Self> {
+    pub(super) fn open(
+        config: &Config,
+        language: Language,
+        hints: Hints,
+        style: Style,
+    ) -> anyhow::Result<Self> {
+        Reader::new(&language, &style)?;
         let Some(engine) = shared::recognizers(config)?.into_iter().next() else {
             bail!("the engine `none` hears no words: choose one with --engine");
         };
@@ -62,7 +73,7 @@ impl Listener {
         let recognizer = format!("{:?}", config.recognizer);
         (engine.name(), recognizer, language.tag(), &hints.phrases).hash(&mut settings);
         let (settings, endpointing) = (settings.finish(), shared::endpointing(config));
-        Ok(Self { engine, endpointing, language, hints, settings })
+        Ok(Self { engine, endpointing, language, hints, style, settings })
     }
 
     /// Hears a whole file, or what is left of it by the journal at `kept`. `progress` is told how much was read and how
@@ -136,7 +147,12 @@ impl Listener {
             let name = &transcript.channels[channel];
             let Heard { utterances, warnings } = heard.with_context(|| name.clone())?;
             transcript.warnings.extend(warnings.into_iter().map(|warning| format!("{name}: {warning}")));
-            transcript.spoken.extend(utterances.into_iter().map(|utterance| Spoken { channel, utterance }));
+            let mut reader = Reader::new(&self.language, &self.style)?;
+            transcript.spoken.extend(utterances.into_iter().map(|utterance| {
+                let Readable { text, spoken, written, .. } = reader.read(&utterance);
+                let spoken = Some(spoken).filter(|spoken| *spoken != text);
+                Spoken { channel, utterance: Utterance { text, words: written, ..utterance }, spoken }
+            }));
         }
         transcript.spoken.sort_by_key(|spoken| (spoken.utterance.start, spoken.channel));
         Ok(transcript)

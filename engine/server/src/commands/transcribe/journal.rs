@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use antiphon_media_frame::MediaTime;
-use antiphon_models_speech::{Utterance, Word};
+use antiphon_models_speech::{Language, Utterance, Word};
 use serde::{Deserialize, Serialize};
 
 /// The format of the file.
@@ -58,6 +58,8 @@ struct Said {
     start: i64,
     end: i64,
     confidence: f32,
+    #[serde(default)]
+    language: Option<String>,
     words: Vec<(String, i64, i64, f32)>,
 }
 
@@ -165,6 +167,7 @@ impl Said {
             start: utterance.start.nanos(),
             end: utterance.end.nanos(),
             confidence: utterance.confidence,
+            language: utterance.language.as_ref().map(|language| language.tag().to_owned()),
             words: utterance.words.iter().map(word).collect(),
         }
     }
@@ -182,6 +185,7 @@ impl Said {
             start: MediaTime::from_nanos(self.start),
             end: MediaTime::from_nanos(self.end),
             confidence: self.confidence,
+            language: self.language.as_deref().and_then(Language::parse),
         }
     }
 }
@@ -193,7 +197,14 @@ mod tests {
     fn said(text: &str, from: i64) -> Utterance {
         let (start, end) = (MediaTime::from_nanos(from), MediaTime::from_nanos(from + 700_000_001));
         let words = vec![Word { text: text.to_owned(), start, end, confidence: 0.25 }];
-        Utterance { text: text.to_owned(), words, start, end, confidence: 0.5 }
+        Utterance {
+            text: text.to_owned(),
+            words,
+            start,
+            end,
+            confidence: 0.5,
+            language: Language::parse("zh"),
+        }
     }
 
     fn subject(settings: u64) -> Subject {
