@@ -1,0 +1,253 @@
+//! What is said on a line where nobody speaks, by what a call's sound goes through: codec, activity gate, resampler,
+//! endpointing, recogniser. Nothing on silence, tones, ringing and soft hiss; of loud hiss and of music what comes before the
+//! gate has told it from a voice, a third of a second. A minute of each sound by default; for an hour of each
+//!
+//! ```text
+//! ANTIPHON_QUIET_SECONDS=3600 cargo test -p antiphon-models-backends \
+//!     --features pocketsphinx,transducer,paraformer --test nothing_is_said -- --nocapture
+//! ```
+
+mod line;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use antiphon_media_codec::{CodecKind, Decoder, Edge, Encoder, Gate, GateConfig, Resampler};
+use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
+use antiphon_models_backends::{EngineSettings, Script, SphinxModel, open_engine};
+use antiphon_models_pool::{Endpointing, Lane, StreamEvent};
+use antiphon_models_speech::{Engine, Hints, Language, StreamConfig};
+use line::{Line, SOUNDS, Sound};
+
+const FRAME: Span = Span::from_millis(20);
+
+/// An engine, and how it is asked to listen.
+struct Listener {
+    name: String,
+    engine: Arc<dyn Engine>,
+    language: &'static str,
+    hints: Hints,
+}
+
+fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+}
+
+/// Every engine of this build that has a model here. The scripted one finds a word in whatever it is given, and so do
+/// models of random weights: they say what the gate lets through.
+fn listeners() -> Vec<Listener> {
+    let mut settings = EngineSettings {
+        scripted: Script { repeat: true, ..Script::new(["word"]) },
+        ..EngineSettings::default()
+    };
+    let sphinx = Path::new("/work/shared/models/pocketsphinx");
+    if sphinx.is_dir() {
+        for (language, acoustic, dictionary, model) in [
+            ("en", "en-8k-ptm256", "cmudict-en-us.dict", "gigatdt.lm.gz"),
+            ("zh", "zh-8k-ptm", "mandarin_notone.dic", ""),
+        ] {
+            settings.pocketsphinx.models.push(SphinxModel {
+                language: language.to_owned(),
+                rate_hz: 8_000,
+                acoustic: sphinx.join(acoustic),
+                dictionary: sphinx.join(dictionary),
+                language_model: Some(sphinx.join(model)).filter(|path| path.is_file()),
+            });
+        }
+    }
+    settings.whisper.model =
+        std::env::var_os("ANTIPHON_WHISPER_MODEL").map_or_else(PathBuf::new, PathBuf::from);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx/fixtures");
+    settings.transducer.model = fixtures.join("zipformer2");
+    settings.paraformer.model = fixtures.join("sense-voice");
+    let debian = EngineSettings { pocketsphinx: Default::default(), ..settings.clone() };
+    let bank = ["check my balance", "transfer money", "talk to an agent", "yes", "no"];
+    let hints = Hints { phrases: bank.map(str::to_owned).to_vec(), digits: true, closed: false };
+    let (none, english) = (Hints::default(), "en");
+    let mut found = Vec::new();
+    for (name, engine, settings, language, hints) in [
+        ("scripted", "scripted", &settings, english, &none),
+        ("pocketsphinx, Debian's model", "pocketsphinx", &debian, english, &none),
+        ("pocketsphinx, Debian's model, hints", "pocketsphinx", &debian, english, &hints),
+        ("pocketsphinx, 8 kHz English", "pocketsphinx", &settings, english, &none),
+        ("pocketsphinx, 8 kHz English, hints", "pocketsphinx", &settings, english, &hints),
+        ("pocketsphinx, 8 kHz Mandarin", "pocketsphinx", &settings, "zh", &none),
+        ("whisper", "whisper", &settings, english, &none),
+        ("transducer, random weights", "transducer", &settings, english, &none),
+        ("SenseVoice, random weights", "paraformer", &settings, "zh", &none),
+    ] {
+        if name.contains("8 kHz") && !sphinx.is_dir() {
+            continue;
+        }
+        match open_engine(engine, settings) {
+            Ok(engine) => {
+                found.push(Listener { name: name.to_owned(), engine, language, hints: hints.clone() });
+            }
+            Err(error) => skipped(&format!("{name}: {error}")),
+        }
+    }
+    found
+}
+
+/// What one engine made of a sound.
+#[derive(Default)]
+struct Heard {
+    utterances: usize,
+    words: usize,
+    text: String,
+}
+
+/// One engine's end of the line.
+struct Ear {
+    resampler: Resampler,
+    lane: Lane,
+    taken: usize,
+    resampled: Vec<i16>,
+    heard: Heard,
+}
+
+impl Ear {
+    fn open(listener: &Listener, source: SampleRate) -> Option<Self> {
+        let language = Language::parse(listener.language).expect("a tag");
+        let config = StreamConfig { language, hints: listener.hints.clone(), source_rate: source };
+        let stream = match listener.engine.open(&config) {
+            Ok(stream) => stream,
+            Err(error) => {
+                skipped(&format!("{}: {error}", listener.name));
+                return None;
+            }
+        };
+        // The endpoint of calls: 600 ms, less the gate's hangover.
+        let rules = Endpointing { endpoint: Span::from_millis(480), ..Endpointing::default() };
+        let lane = Lane::new(stream, rules);
+        let resampler = Resampler::new(source, lane.rate());
+        Some(Self { resampler, lane, taken: 0, resampled: Vec::new(), heard: Heard::default() })
+    }
+
+    fn push(&mut self, pcm: &[i16], source: SampleRate, active: bool) {
+        self.resampled.clear();
+        self.resampler.process(pcm, &mut self.resampled);
+        let at = MediaTime::ZERO + source.span(self.taken) - self.resampler.delay();
+        self.taken += pcm.len();
+        let (pcm, rate) = (&self.resampled[..], self.lane.rate());
+        self.lane.push(AudioFrame { pcm, rate, at, kind: FrameKind::Voice, active });
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        while let Some(event) = self.lane.poll() {
+            match event {
+                StreamEvent::SpeechStarted { .. } => self.heard.utterances += 1,
+                StreamEvent::Final(utterance) => {
+                    self.heard.words += utterance.text.split_whitespace().count();
+                    if self.heard.text.len() < 60 {
+                        self.heard.text.push_str(&utterance.text);
+                        self.heard.text.push_str(" / ");
+                    }
+                }
+                StreamEvent::Failed(error) => panic!("{error}"),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Plays a sound to every engine; says how often the gate opened, and what each heard.
+fn play(
+    sound: Sound,
+    seconds: usize,
+    kind: CodecKind,
+    listeners: &[Listener],
+) -> (usize, Vec<(String, Heard)>) {
+    let rate = kind.sample_rate();
+    let samples = rate.samples(FRAME);
+    let mut line = Line::new(sound, rate);
+    let (mut encoder, mut decoder) = (Encoder::new(kind), Decoder::new(kind));
+    // As calls have it.
+    let mut gate = Gate::new(rate, GateConfig { hangover: Span::from_millis(120), ..GateConfig::default() });
+    let (mut pcm, mut heard) = (vec![0; samples], vec![0; samples]);
+    let mut payload = vec![0; kind.payload_len(samples)];
+    let mut ears: Vec<_> =
+        listeners.iter().filter_map(|l| Some((l.name.clone(), Ear::open(l, rate)?))).collect();
+    let mut opened = 0;
+    for _ in 0..seconds * 50 {
+        line.fill(&mut pcm);
+        encoder.encode(&pcm, &mut payload).expect("room");
+        decoder.decode(&payload, &mut heard).expect("room");
+        let decision = gate.push(&heard);
+        opened += usize::from(decision.edge == Some(Edge::Start));
+        for (_, ear) in &mut ears {
+            ear.push(&heard, rate, decision.active);
+        }
+    }
+    let finish = |(name, mut ear): (String, Ear)| {
+        ear.lane.finish();
+        ear.collect();
+        (name, ear.heard)
+    };
+    (opened, ears.into_iter().map(finish).collect())
+}
+
+/// How often the gate may open in so many seconds of a sound: once before it knows hiss for what it is, and now and then
+/// where music begins anew.
+fn allowed(sound: Sound, seconds: usize) -> usize {
+    match sound {
+        Sound::Hiss(db) if db > -40.0 => 1,
+        Sound::Music(_) => 1 + seconds / 20,
+        _ => 0,
+    }
+}
+
+/// Plays those sounds of which `chosen` holds.
+fn nothing_is_said(kind: CodecKind, chosen: impl Fn(Sound) -> bool) {
+    let seconds = std::env::var("ANTIPHON_QUIET_SECONDS").map_or_else(
+        // The wide line differs from the narrow one by its codec alone.
+        |_| if kind == CodecKind::Pcmu { 60 } else { 20 },
+        |seconds| seconds.parse().expect("a number"),
+    );
+    let listeners = listeners();
+    let mut out = std::io::stderr();
+    let mut wrong = Vec::new();
+    for (name, sound) in SOUNDS.into_iter().filter(|(_, sound)| chosen(*sound)) {
+        let (opened, heard) = play(sound, seconds, kind, &listeners);
+        let _ = writeln!(out, "{kind:?}, {seconds} s of {name}: the gate opened {opened} times");
+        if opened > allowed(sound, seconds) {
+            wrong.push(format!("{name}: the gate opened {opened} times"));
+        }
+        for (engine, Heard { utterances, words, text }) in heard {
+            if utterances > 0 {
+                let _ = writeln!(out, "    {engine}: {utterances} utterances, {words} words: {text}");
+            }
+            // What finds words in anything finds them in what is let through; what knows speech hardly does.
+            let knows = engine.starts_with("pocketsphinx") || engine == "whisper";
+            if utterances > opened || (knows && words > 2 * opened) {
+                wrong.push(format!("{name}: {engine} said {words} words in {utterances} utterances: {text}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+const KINDS: [CodecKind; 2] = [CodecKind::Pcmu, CodecKind::G722];
+
+#[test]
+fn nothing_is_said_on_silence_tones_and_ringing() {
+    for kind in KINDS {
+        nothing_is_said(kind, |sound| !matches!(sound, Sound::Hiss(_) | Sound::Music(_)));
+    }
+}
+
+#[test]
+fn nothing_is_said_on_hiss_once_it_is_known() {
+    for kind in KINDS {
+        nothing_is_said(kind, |sound| matches!(sound, Sound::Hiss(_)));
+    }
+}
+
+#[test]
+fn nothing_is_said_on_hold_music_once_it_is_known() {
+    for kind in KINDS {
+        nothing_is_said(kind, |sound| matches!(sound, Sound::Music(_)));
+    }
+}
