@@ -3,15 +3,14 @@
 //! Whisper hears whole utterances, so partials are made by decoding the growing utterance again and again, and only
 //! the words on which two decodes in a row agree are told (local agreement, Macháček et al. 2023).
 
-mod agree;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
+use antiphon_models_speech::agree::{Agreement, Heard, gather, spoken};
 use antiphon_models_speech::{
     Axis, Engine, Hints, Hypothesis, Language, Partials, Recognition, RecognizeError, Recognizer,
-    StreamConfig, Utterance, Word,
+    StreamConfig, Utterance, Word, join,
 };
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState, get_lang_id,
@@ -19,7 +18,6 @@ use whisper_rs::{
 };
 
 use crate::settings::WhisperSettings;
-use agree::{Agreement, Heard, gather, spoken};
 
 const NAME: &str = "whisper";
 const RATE: SampleRate = SampleRate::HZ_16000;
@@ -112,7 +110,7 @@ impl Engine for Whisper {
             threads: self.threads,
             language: (!finds_out).then_some(language),
             identified: None,
-            prompt: prompt(&config.hints),
+            prompt: config.hints.prose(PROMPT),
             axis: Axis::new(RATE),
             pcm: Vec::new(),
             partials: Partials::Normal,
@@ -124,20 +122,6 @@ impl Engine for Whisper {
             finals: VecDeque::new(),
         }))
     }
-}
-
-/// The phrases as one text, which whisper continues in style and vocabulary.
-fn prompt(hints: &Hints) -> String {
-    let mut out = String::new();
-    for phrase in hints.phrases.iter().take(Hints::LIMIT) {
-        if out.chars().count() + phrase.chars().count() > PROMPT {
-            break;
-        }
-        // A zero byte cannot cross to C.
-        out.extend(phrase.chars().filter(|c| !c.is_control()));
-        out.push_str(". ");
-    }
-    out
 }
 
 struct Stream {
@@ -270,7 +254,7 @@ impl Stream {
             words.push(Word { text: word.text.clone(), start, end, confidence: word.confidence });
         }
         let (start, end) = (words.first()?.start, words.last()?.end);
-        let text = words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+        let text = join(words.iter().map(|w| w.text.as_str()));
         let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
         Some(Utterance {
             text,
@@ -322,7 +306,7 @@ impl Recognizer for Stream {
     }
 
     fn hint(&mut self, hints: &Hints) -> Result<(), RecognizeError> {
-        self.prompt = prompt(hints);
+        self.prompt = hints.prose(PROMPT);
         Ok(())
     }
 

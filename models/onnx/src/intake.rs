@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
-use antiphon_models_speech::{Axis, Hypothesis, Recognition, RecognizeError, Utterance};
+use antiphon_models_speech::{Axis, Hypothesis, Recognition, RecognizeError, Utterance, join};
 
 use crate::bank::{Bank, BankStream};
 use crate::engine::failed;
-use crate::tokens::{Heard, Tokens, join};
+use crate::tokens::{Heard, Tokens};
 use crate::utterance::utterance;
 
 /// The rate of every model's sound.

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use antiphon_models_speech::ideographic;
+
 use crate::LoadError;
-use crate::tokens::{BEGIN, Tokens, ideographic};
+use crate::tokens::{BEGIN, Tokens};
 use crate::wire::{Fields, Malformed, Value};
 
 /// Characters of one word that are looked at; no language has longer ones.

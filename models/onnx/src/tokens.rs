@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use antiphon_models_speech::ideographic;
+
 use crate::LoadError;
 
 /// The mark with which sentence pieces begin a word.
@@ -190,29 +192,6 @@ fn parts(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Text of words: no space where an ideograph stands on either side.
-pub(crate) fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
-    let mut out = String::new();
-    for word in words {
-        let touches = |c: Option<char>| c.is_none_or(ideographic);
-        if !(touches(out.chars().last()) || touches(word.chars().next())) {
-            out.push(' ');
-        } else if let (Some(before), Some(after)) = (out.chars().last(), word.chars().next())
-            && ideographic(before) != ideographic(after)
-        {
-            out.push(' ');
-        }
-        out.push_str(word);
-    }
-    out
-}
-
-/// Chinese characters, kana: scripts written without spaces, each character a token of its own.
-pub(crate) fn ideographic(c: char) -> bool {
-    matches!(c, '\u{2e80}'..='\u{2fdf}' | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}'
-        | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3fffd}')
-}
-
 /// `<blk>`, `<unk>`, `<|zh|>`: tokens that are no text.
 pub(crate) fn special(text: &str) -> bool {
     text.starts_with('<') && text.ends_with('>') && text.len() > 2 && byte_of(text).is_none()
@@ -267,11 +246,6 @@ mod tests {
         let words = tokens.spell(&heard);
         assert_eq!((words[0].first, words[0].last, words[1].first), (3, 5, 9));
         assert!((words[0].surety - 0.6).abs() < 1e-6);
-    }
-
-    #[test]
-    fn spaces_stand_between_letters_only() {
-        assert_eq!(join(["book", "a", "航", "班", "to", "paris"]), "book a 航班 to paris");
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Words on the call's clock, made of tokens in output frames.
 
-use antiphon_models_speech::{Axis, Language, Utterance, Word};
+use antiphon_models_speech::{Axis, Language, Utterance, Word, join};
 
 use crate::bank::SHIFT;
-use crate::tokens::{Heard, Tokens, join};
+use crate::tokens::{Heard, Tokens};
 
 /// A word whose successor is far away lasts this many output frames beyond its last token's first.
 const HOLD: usize = 5;

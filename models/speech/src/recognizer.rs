@@ -21,6 +21,24 @@ pub struct Hints {
 impl Hints {
     /// Phrases beyond this count are ignored.
     pub const LIMIT: usize = 1_000;
+
+    /// The phrases as sentences, most likely first, in `most` characters at most and without control characters: what a model
+    /// is told that continues a text in style and vocabulary.
+    #[must_use]
+    pub fn prose(&self, most: usize) -> String {
+        let mut out = String::new();
+        let mut length = 0;
+        for phrase in self.phrases.iter().take(Self::LIMIT) {
+            length += phrase.chars().count() + 2;
+            if length > most {
+                break;
+            }
+            // A zero byte cannot cross to C.
+            out.extend(phrase.chars().filter(|c| !c.is_control()));
+            out.push_str(". ");
+        }
+        out
+    }
 }
 
 /// What a stream is opened with.

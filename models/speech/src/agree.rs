@@ -1,25 +1,37 @@
-//! From tokens to words, and the words that two decodes in a row agree on.
+//! What engines share that hear an utterance whole and decode it again while it grows: from tokens to words, and the words
+//! that two decodes in a row agree on.
+
+use crate::{ideographic, join};
 
 /// One word of a decode. Times in hundredths of a second since the utterance began.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Heard {
-    pub(super) text: String,
-    pub(super) first: i64,
-    pub(super) last: i64,
-    pub(super) confidence: f32,
+pub struct Heard {
+    /// The word, with the spaces and marks that its tokens have until [`spoken`] takes them off.
+    pub text: String,
+    /// When it begins.
+    pub first: i64,
+    /// When it ends.
+    pub last: i64,
+    /// That of its least likely token, 0 to 1.
+    pub confidence: f32,
 }
+
+/// First bytes of ideographs and kana in UTF-8.
+const IDEOGRAPHS: std::ops::RangeInclusive<u8> = 0xe3..=0xe9;
 
 /// A word said more often than this in a row is the model running in a circle.
 const REPEATS: usize = 4;
 
 /// Joins tokens (bytes, begin, end, probability) to words: a new one begins at a space, and at every complete token of
 /// a script that sets no spaces. A character may be spread over tokens.
-pub(super) fn gather(tokens: &[(Vec<u8>, i64, i64, f32)]) -> Vec<Heard> {
+#[must_use]
+pub fn gather(tokens: &[(Vec<u8>, i64, i64, f32)]) -> Vec<Heard> {
     let mut out: Vec<(Vec<u8>, Heard)> = Vec::new();
     for (bytes, first, last, p) in tokens {
         let joins = out.last().is_some_and(|(so_far, _)| {
             let whole = std::str::from_utf8(so_far);
-            whole.is_err() || !bytes.starts_with(b" ") && whole.is_ok_and(str::is_ascii)
+            let apart = bytes.first().is_some_and(|b| *b == b' ' || IDEOGRAPHS.contains(b));
+            whole.is_err() || !apart && whole.is_ok_and(|text| !text.ends_with(ideographic))
         });
         match out.last_mut() {
             Some((so_far, heard)) if joins => {
@@ -42,7 +54,8 @@ pub(super) fn gather(tokens: &[(Vec<u8>, i64, i64, f32)]) -> Vec<Heard> {
 }
 
 /// Leaves out what is not speech: punctuation, remarks in brackets ("[Music]"), words said in a circle.
-pub(super) fn spoken(words: Vec<Heard>) -> Vec<Heard> {
+#[must_use]
+pub fn spoken(words: Vec<Heard>) -> Vec<Heard> {
     let mut out: Vec<Heard> = Vec::new();
     let mut remark = false;
     for mut word in words {
@@ -61,15 +74,15 @@ pub(super) fn spoken(words: Vec<Heard>) -> Vec<Heard> {
 }
 
 /// The longest beginning that two decodes in a row agreed on. It only grows.
-#[derive(Default)]
-pub(super) struct Agreement {
+#[derive(Clone, Debug, Default)]
+pub struct Agreement {
     last: Vec<String>,
     agreed: Vec<String>,
 }
 
 impl Agreement {
     /// Takes a decode; returns the agreed text where it grew.
-    pub(super) fn add(&mut self, heard: &[Heard]) -> Option<String> {
+    pub fn add(&mut self, heard: &[Heard]) -> Option<String> {
         let now: Vec<String> = heard.iter().map(|w| w.text.clone()).collect();
         let same = |(a, b): &(&String, &String)| a.to_lowercase() == b.to_lowercase();
         let common = self.last.iter().zip(&now).take_while(same).count();
@@ -79,7 +92,7 @@ impl Agreement {
             self.agreed.extend_from_slice(&now[self.agreed.len()..common]);
         }
         self.last = now;
-        grew.then(|| self.agreed.join(" "))
+        grew.then(|| join(self.agreed.iter().map(String::as_str)))
     }
 }
 
@@ -107,6 +120,8 @@ mod tests {
     fn tokens_become_words_in_any_script() {
         let token = |bytes: &[u8], at: i64| (bytes.to_vec(), at, at + 10, 0.5);
         let chinese = "查询".as_bytes();
+        let coffees = [token(b" caf", 0), token("é".as_bytes(), 10), token(b"s", 20)];
+        assert_eq!(spoken(gather(&coffees))[0].text, "cafés");
         let tokens = [
             token(b" bal", 0),
             token(b"ance", 10),
