@@ -81,7 +81,9 @@ lint:
 	scripts/check-links.sh
 	$(call say,Lints and the features that are off by default)
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --locked --workspace --all-targets --all-features --exclude antiphon-models-candle -- -D warnings
+	# Its features of cards want their makers' toolkits.
+	cargo clippy --locked --package antiphon-models-candle --all-targets --features cpu -- -D warnings
 	$(call say,API documentation)
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
@@ -103,7 +105,7 @@ test-doc:
 .PHONY: bench-once
 bench-once:
 	$(call say,Benches run once as tests)
-	cargo test --locked --workspace --bench '*' --features antiphon-models-onnx/rten
+	cargo test --locked --workspace --bench '*' --features antiphon-models-onnx/rten,antiphon-models-candle/cpu
 
 .PHONY: test-features
 test-features:
@@ -111,6 +113,8 @@ test-features:
 	cargo nextest run --locked --package antiphon-models-backends --all-features
 	$(call say,Tests of the ONNX models against what sherpa-onnx says)
 	cargo nextest run --locked --package antiphon-models-onnx --features rten
+	$(call say,Tests of Whisper on candle against what transformers says)
+	cargo nextest run --locked --package antiphon-models-candle --features cpu
 	$(call say,Tests of the codecs with G.729 among them)
 	cargo nextest run --locked --package antiphon-media-codec --features g729
 

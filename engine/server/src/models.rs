@@ -18,6 +18,7 @@ const FED: &[(&str, &str)] = &[
     ("transducer", "transducer"),
     ("paraformer", "paraformer"),
     ("sensevoice", "paraformer"),
+    ("candle", "candle"),
 ];
 
 /// The folder of models: the configured one, or this user's.
@@ -84,6 +85,17 @@ struct Left {
     wants: String,
 }
 
+/// Puts the folder of a pulled model in the place of its name, where nothing else has that name.
+pub(crate) fn find(config: &mut Config) {
+    let wanted = &config.recognizer.candle.model;
+    let Some(name) = wanted.to_str().filter(|_| wanted.components().count() == 1 && !wanted.exists()) else {
+        return;
+    };
+    if let Some(model) = Catalog::built_in().find(name).filter(|model| model.engine == "candle") {
+        config.recognizer.candle.model = store(config).folder(model);
+    }
+}
+
 fn settle_among(
     config: &mut Config,
     catalog: &Catalog,
@@ -144,6 +156,7 @@ fn feed(config: &mut Config, present: &Present<'_>) {
             section.paraformer.model.clone_from(&present.folder);
             section.paraformer.languages = languages;
         }
+        "candle" => section.candle.model.clone_from(&present.folder),
         _ => return,
     }
     engine.clone_into(&mut section.engine);
@@ -263,6 +276,29 @@ mod tests {
         let catalog = Catalog::built_in();
         let moonshine = wants_among(catalog.find("moonshine-tiny-en").unwrap(), &ALL).unwrap();
         assert!(moonshine.contains("no build has an engine moonshine"), "{moonshine}");
+    }
+
+    #[test]
+    fn candle_takes_a_pulled_model_by_name_or_as_the_best_there_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::built_in();
+        let name = "whisper-base-safetensors";
+        let pulled = folder.path().join(name);
+        fs::create_dir(&pulled).unwrap();
+        for file in &catalog.find(name).unwrap().expected {
+            fs::write(pulled.join(file), "x").unwrap();
+        }
+        let mut config = config(&folder);
+        settle_among(&mut config, &catalog, &["whisper", "candle"], &["de".into()]).unwrap();
+        assert_eq!((config.recognizer.engine.as_str(), &config.recognizer.candle.model), ("candle", &pulled));
+        config.recognizer.candle.model = name.into();
+        find(&mut config);
+        assert_eq!(config.recognizer.candle.model, pulled);
+        for other in ["./whisper-base-safetensors", "whisper-base", "src"] {
+            config.recognizer.candle.model = other.into();
+            find(&mut config);
+            assert_eq!(config.recognizer.candle.model, PathBuf::from(other));
+        }
     }
 
     #[test]

@@ -284,6 +284,7 @@ pub(crate) fn recognizers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>
     }
     let mut config = config.clone();
     models::settle(&mut config, &[])?;
+    models::find(&mut config);
     let settings = EngineSettings {
         scripted: config.recognizer.scripted.clone(),
         pocketsphinx: config.recognizer.pocketsphinx.clone(),
@@ -291,6 +292,7 @@ pub(crate) fn recognizers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>
         remote: config.recognizer.remote.clone(),
         transducer: config.recognizer.transducer.clone(),
         paraformer: config.recognizer.paraformer.clone(),
+        candle: config.recognizer.candle.clone(),
     };
     let names = std::iter::once(&config.recognizer.engine).chain(&config.recognizer.fallback);
     names.map(|name| Ok(open_engine(name, &settings)?)).collect()

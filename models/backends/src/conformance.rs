@@ -35,6 +35,7 @@ fn cases() -> Vec<Case> {
     cases.extend(pocketsphinx());
     cases.extend(mandarin());
     cases.extend(onnx());
+    cases.extend(candle());
     cases
 }
 
@@ -80,6 +81,33 @@ fn onnx() -> Vec<Case> {
 #[cfg(not(all(feature = "transducer", feature = "paraformer")))]
 fn onnx() -> Vec<Case> {
     Vec::new()
+}
+
+/// The tiny Whisper of `models/candle`, which its own tests compare with transformers'. A prompt would change what it hears.
+#[cfg(feature = "candle")]
+fn candle() -> Option<Case> {
+    use crate::{CandleSettings, EngineSettings};
+
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let bytes = std::fs::read(fixtures.join("onnx/fixtures/audio.wav")).expect("a fixture");
+    let model = fixtures.join("candle/fixtures/multilingual");
+    let candle = CandleSettings { model, prompt_tokens: 0, retries: 0, ..CandleSettings::default() };
+    let settings = EngineSettings { candle, ..EngineSettings::default() };
+    let mut case = Case {
+        engine: crate::open_engine("candle", &settings).expect("a model"),
+        language: "zh",
+        said: String::new(),
+        speech: bytes[44..].chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect(),
+    };
+    let mut stream = case.open();
+    push(&mut *stream, &case.speech, AT);
+    case.said = flush(&mut *stream).remove(0).text;
+    Some(case)
+}
+
+#[cfg(not(feature = "candle"))]
+fn candle() -> Option<Case> {
+    None
 }
 
 #[cfg(all(feature = "pocketsphinx", feature = "flite"))]

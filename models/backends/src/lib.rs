@@ -8,12 +8,15 @@
 //! | `remote` | `remote` | services in the shapes of Deepgram, OpenAI, FunASR, vosk |
 //! | `transducer` | `transducer` | streaming zipformers and conformers, CTC: any k2 or sherpa folder |
 //! | `paraformer` | `paraformer` | Paraformer and SenseVoice: any sherpa folder |
+//! | `candle` | `candle` | Whisper from safetensors and GGUF: any folder of the Hugging Face hub |
 //! | `flite` | `flite` | English voices, linked |
 //! | `espeak` | `espeak` | a hundred languages, as a subprocess |
 //!
 //! [`open_engine`] and [`open_voice`] open them by name; [`cache::CachedSynthesizer`] keeps what any voice said.
 
 pub mod cache;
+#[cfg(feature = "candle")]
+mod candle;
 #[cfg(test)]
 mod conformance;
 #[cfg(feature = "espeak")]
@@ -36,6 +39,7 @@ pub mod whisper;
 pub use registry::{engine_names, open_engine, open_voice, voice_names};
 pub use scripted::Script;
 pub use settings::{
-    CacheSettings, EngineSettings, Key, ParaformerSettings, PocketSphinxSettings, RemoteSettings,
-    RemoteShape, SphinxModel, TransducerSettings, VoiceSettings, WhisperSettings,
+    CacheSettings, CandleDevice, CandleSettings, EngineSettings, Key, ParaformerSettings,
+    PocketSphinxSettings, RemoteSettings, RemoteShape, SphinxModel, TransducerSettings, VoiceSettings,
+    WhisperSettings,
 };

@@ -9,13 +9,14 @@ use crate::scripted::Scripted;
 use crate::settings::{EngineSettings, VoiceSettings};
 
 /// Every recogniser there is, and whether this build has it.
-const ENGINES: [(&str, bool); 6] = [
+const ENGINES: [(&str, bool); 7] = [
     ("scripted", true),
     ("pocketsphinx", cfg!(feature = "pocketsphinx")),
     ("whisper", cfg!(feature = "whisper")),
     ("remote", cfg!(feature = "remote")),
     ("transducer", cfg!(feature = "transducer")),
     ("paraformer", cfg!(feature = "paraformer")),
+    ("candle", cfg!(feature = "candle")),
 ];
 
 /// Every voice there is, and whether this build has it.
@@ -50,6 +51,8 @@ pub fn open_engine(name: &str, settings: &EngineSettings) -> Result<Arc<dyn Engi
         "transducer" => crate::onnx::transducer(&settings.transducer),
         #[cfg(feature = "paraformer")]
         "paraformer" => crate::onnx::paraformer(&settings.paraformer),
+        #[cfg(feature = "candle")]
+        "candle" => crate::candle::open(&settings.candle),
         _ => Err(RecognizeError::Engine { engine: "engines", message: unknown(name, &ENGINES) }),
     }
 }

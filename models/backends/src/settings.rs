@@ -23,6 +23,8 @@ pub struct EngineSettings {
     pub transducer: TransducerSettings,
     /// Model and limits of Paraformer or SenseVoice.
     pub paraformer: ParaformerSettings,
+    /// Model and limits of Whisper on candle.
+    pub candle: CandleSettings,
 }
 
 /// A secret: shown by nothing, written by nobody.
@@ -255,6 +257,65 @@ impl Default for ParaformerSettings {
             rows: 8,
             threads: 1,
             onnxruntime: None,
+        }
+    }
+}
+
+/// What candle computes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CandleDevice {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// A card of NVIDIA's.
+    Cuda,
+    /// Apple's card.
+    Metal,
+}
+
+/// Settings of Whisper on candle.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CandleSettings {
+    /// The folder of a published model, a GGUF file with config and tokenizer beside it, or the name of a pulled model.
+    pub model: PathBuf,
+    /// What computes.
+    pub device: CandleDevice,
+    /// Which card, where there are several.
+    pub card: usize,
+    /// Whether a card computes in 16-bit floats.
+    pub half: bool,
+    /// The languages it speaks, by primary subtag; empty: all that the model has.
+    pub languages: Vec<String>,
+    /// Whether the language of each utterance is recognised instead of taken from the flow.
+    pub detect: bool,
+    /// How much more must be said until interim words are computed; 0: none.
+    pub partial_ms: u32,
+    /// How often final words that repeat themselves or are unsure are tried again.
+    pub retries: usize,
+    /// Tokens of what a flow expects that the model is told; 0: none.
+    pub prompt_tokens: usize,
+    /// The most streams computed in one step.
+    pub rows: usize,
+    /// Threads of one step, on a processor.
+    pub threads: usize,
+}
+
+impl Default for CandleSettings {
+    fn default() -> Self {
+        Self {
+            model: PathBuf::new(),
+            device: CandleDevice::Cpu,
+            card: 0,
+            half: false,
+            languages: Vec::new(),
+            detect: false,
+            partial_ms: 1_000,
+            retries: 2,
+            prompt_tokens: 200,
+            rows: 8,
+            threads: 2,
         }
     }
 }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use antiphon_models_backends::{
-    ParaformerSettings, PocketSphinxSettings, RemoteSettings, Script, TransducerSettings, WhisperSettings,
+    CandleSettings, ParaformerSettings, PocketSphinxSettings, RemoteSettings, Script, TransducerSettings,
+    WhisperSettings,
 };
 use antiphon_models_text::Category;
 use serde::{Deserialize, Serialize};
@@ -82,7 +83,7 @@ pub(crate) struct CallSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RecognizerSection {
-    /// `auto`, `pocketsphinx`, `whisper`, `transducer`, `paraformer` or `scripted`.
+    /// `auto`, `pocketsphinx`, `whisper`, `transducer`, `paraformer`, `candle` or `scripted`.
     pub(crate) engine: String,
     /// Engines that take over where the first one fails, in this order.
     pub(crate) fallback: Vec<String>,
@@ -113,6 +114,9 @@ pub(crate) struct RecognizerSection {
     /// Model and limits of Paraformer or SenseVoice.
     #[serde(skip_serializing)]
     pub(crate) paraformer: ParaformerSettings,
+    /// Model and limits of Whisper on candle.
+    #[serde(skip_serializing)]
+    pub(crate) candle: CandleSettings,
     /// What the scripted recogniser hears.
     #[serde(skip_serializing)]
     pub(crate) scripted: Script,
@@ -241,6 +245,7 @@ impl Default for RecognizerSection {
             remote: RemoteSettings::default(),
             transducer: TransducerSettings::default(),
             paraformer: ParaformerSettings::default(),
+            candle: CandleSettings::default(),
             scripted: Script::default(),
         }
     }
