@@ -31,8 +31,8 @@ pub(crate) use records::{CdrSection, StoreSection, Webhook};
 pub(crate) use route::{Route, Whence};
 pub(crate) use secret::Secret;
 pub(crate) use sections::{
-    CallSection, FlowSection, Http, LogSection, Media, ModelsSection, RecognizerSection, Sip, Supervision,
-    VoiceSection,
+    CallSection, FlowSection, Http, LogSection, Media, ModelsSection, MrcpSection, RecognizerSection, Sip,
+    Supervision, VoiceSection,
 };
 pub(crate) use template::Template;
 pub(crate) use trunk::{Dtmf, Nat, Register, Srtp, Trunk};
@@ -58,6 +58,7 @@ pub(crate) struct Config {
     pub(crate) log: LogSection,
     pub(crate) registrar: Registrar,
     pub(crate) supervision: Supervision,
+    pub(crate) mrcp: MrcpSection,
     pub(crate) security: Security,
     pub(crate) tls: Tls,
     pub(crate) ws: Ws,
@@ -101,6 +102,7 @@ impl Default for Config {
             log: LogSection::default(),
             registrar: Registrar::default(),
             supervision: Supervision::default(),
+            mrcp: MrcpSection::default(),
             security: Security::default(),
             tls: Tls::default(),
             ws: Ws::default(),
@@ -191,6 +193,7 @@ impl Config {
             ));
         }
         self.pool.check()?;
+        self.mrcp.check()?;
         self.tenants.iter().try_for_each(TenantSection::check)?;
         unique("tenant", self.tenants.iter().map(|tenant| &tenant.name))?;
         if !(40..=2_000).contains(&self.media.barge_in.0.as_millis()) {
@@ -224,6 +227,14 @@ impl Config {
         self.webhooks.iter().try_for_each(Webhook::check)?;
         let of_tokens = self.tokens.iter().map(|token| ("token", &token.name, &token.tenant));
         let of_trunks = self.trunks.iter().map(|trunk| ("trunk", &trunk.name, &trunk.tenant));
+        if let Some(tenant) = &self.mrcp.tenant
+            && !self.tenants.iter().any(|known| known.name == *tenant)
+        {
+            return Err(anyhow::anyhow!(
+                "configuration: mrcp.tenant: there is no [[tenant]] of the name {}",
+                tenant.escape_debug()
+            ));
+        }
         for (section, name, tenant) in of_tokens.chain(of_trunks) {
             if let Some(tenant) = tenant
                 && !self.tenants.iter().any(|known| known.name == *tenant)
@@ -325,6 +336,9 @@ mod tests {
             ("[[pool.period]]\nfrom = \"24:00\"\nto = \"07:00\"", "no time of the day"),
             ("[[pool.period]]\nfrom = \"07:00\"\nto = \"07:00\"", "begins when it ends"),
             ("[[tenant]]\nname = \"a\"\nweight = 0.0", "tenant.a.weight"),
+            ("[mrcp]\nlisten = \"127.0.0.1:1544\"", "mrcp.allow names nobody"),
+            ("[mrcp]\nsessions = 0", "mrcp.sessions is 1 to 10000"),
+            ("[mrcp]\ntenant = \"nobody\"", "mrcp.tenant: there is no [[tenant]]"),
             (
                 "[recognizer]\nengine = \"pocketsphinx\"\nfallback = [\"pocketsphinx\"]",
                 "names pocketsphinx again",

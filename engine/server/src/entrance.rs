@@ -381,6 +381,13 @@ impl Refusal {
         Self::of(error.cause())
     }
 
+    /// Tells the caller, where nothing is recorded.
+    pub(crate) fn tell_quietly(&self, incoming: IncomingCall) {
+        if let Err(error) = incoming.reject(self.status, "", &self.warning) {
+            tracing::debug!(%error, "a call could not be refused");
+        }
+    }
+
     /// Tells the caller, and the record.
     pub(crate) fn tell(&self, incoming: IncomingCall, leg: &mut LegRecord) {
         // Where the caller gave up there is nobody to refuse.
@@ -419,9 +426,15 @@ impl From<SdpError> for Refusal {
     }
 }
 
-type Terms = (String, Option<Negotiated>, LocalMedia, SocketPair);
+/// Our answer, what is agreed where there was an offer, our side of it, and the ports.
+pub(crate) type Terms = (String, Option<Negotiated>, LocalMedia, SocketPair);
 
-async fn negotiate(shared: &Shared, incoming: &IncomingCall, profile: &Profile) -> Result<Terms, Refusal> {
+/// Agrees on the media of a call and takes the ports for it.
+pub(crate) async fn negotiate(
+    shared: &Shared,
+    incoming: &IncomingCall,
+    profile: &Profile,
+) -> Result<Terms, Refusal> {
     let offer = incoming.offer().map(Offer::parse).transpose()?;
     let address = shared.media_address(incoming.source()).map_err(|error| {
         tracing::error!(%error, "no media address for a call");

@@ -16,6 +16,7 @@ use crate::conversation::{Command, Happening, Leaving};
 use crate::dial;
 use crate::entrance::{Entrance, Impatience, OPENING, Refusal, Stopped, refuse};
 use crate::line::{self, Profile};
+use crate::mrcp;
 use crate::patience::Patience;
 use crate::quiet::Quiet;
 use crate::ringing::News;
@@ -66,6 +67,7 @@ struct Arrival {
 
 /// Handles one call from its INVITE to its end.
 async fn take(shared: Arc<Shared>, incoming: IncomingCall) {
+    let Some(incoming) = mrcp::take(&shared, incoming).await else { return };
     if let Some(replaces) = incoming.replaces().cloned() {
         return replace(&shared, incoming, &replaces);
     }

@@ -24,6 +24,7 @@ mod line;
 mod media_address;
 mod models;
 mod mouth;
+mod mrcp;
 mod patience;
 mod place;
 mod preview;

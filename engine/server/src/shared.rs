@@ -28,6 +28,7 @@ use crate::ears;
 use crate::line::Dialogs;
 use crate::models;
 use crate::mouth::Mouth;
+use crate::mrcp::Mrcp;
 use crate::renegotiate::format_of;
 use crate::setup::Door;
 use crate::sip;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) switch: Switch,
     /// Calls by their SIP dialogs.
     pub(crate) dialogs: Dialogs,
+    /// Sessions of MRCPv2.
+    pub(crate) mrcp: Mrcp,
     /// What web pages hold open.
     pub(crate) web: Sessions,
     /// Our certificate for DTLS, made at the start.
@@ -150,6 +153,7 @@ impl Shared {
             registrar: sip::registrar(&config),
             switch: Switch::default(),
             dialogs: Dialogs::default(),
+            mrcp: Mrcp::new(&config.mrcp),
             web: Sessions::default(),
             identity: Arc::new(Identity::generate().context("cannot make a certificate for DTLS")?),
             certificate: sip::certificate(&config.tls)?,

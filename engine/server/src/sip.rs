@@ -169,6 +169,8 @@ impl Access for Policy {
         }
         match trunk {
             Some(trunk) => Decision::Accept(Peer::Trunk(trunk.name.clone())),
+            // For sessions of MRCPv2 alone: whatever else comes from there is refused when its offer is seen.
+            None if self.shared.config.mrcp.serves(source) => Decision::Accept(Peer::Anonymous),
             None if self.shared.config.security.anonymous || facts.method == "OPTIONS" => {
                 Decision::Accept(Peer::Anonymous)
             }

@@ -16,7 +16,7 @@ use crate::cdr::Records;
 use crate::config::{Config, Overrides};
 use crate::shared::Shared;
 use crate::web::relay;
-use crate::{api, ears, inbound, sip, telemetry};
+use crate::{api, ears, inbound, mrcp, sip, telemetry};
 
 /// How long taking back our registrations may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -82,6 +82,12 @@ impl Server {
         // Not before the ports are ours: a second server on the same folder must not touch what the first one writes.
         repair(config);
         shared.calls.keep_records(Records::start(config).await?);
+        if let Some(listen) = config.mrcp.listen {
+            let listener = TcpListener::bind(listen)
+                .await
+                .with_context(|| format!("cannot listen on mrcp.listen {listen}"))?;
+            tokio::spawn(mrcp::accept(Arc::clone(&shared), listener));
+        }
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
         tokio::spawn(ears::keep_time(Arc::clone(&shared)));
         tokio::spawn(relay::try_all(config.ice_servers.clone()));
@@ -107,8 +113,11 @@ impl Server {
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.shared.calls.end_all(Cause::SHUTDOWN);
+        self.shared.mrcp.end_all();
         let deadline = tokio::time::Instant::now() + DRAIN;
-        while self.shared.calls.active() > 0 && tokio::time::Instant::now() < deadline {
+        while self.shared.calls.active() + self.shared.mrcp.active() > 0
+            && tokio::time::Instant::now() < deadline
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let farewells = futures_util::future::join_all(self.kept);

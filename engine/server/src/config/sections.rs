@@ -11,7 +11,7 @@ use antiphon_models_backends::{
 use antiphon_models_text::Category;
 use serde::{Deserialize, Serialize};
 
-use super::{Length, Secret};
+use super::{Length, Network, Secret};
 
 /// `[sip]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -261,5 +261,44 @@ impl Default for VoiceSection {
 impl Default for LogSection {
     fn default() -> Self {
         Self { level: "info".into() }
+    }
+}
+
+/// `[mrcp]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct MrcpSection {
+    /// Where control channels are taken; MRCPv2 is not served where there is nothing.
+    pub(crate) listen: Option<SocketAddr>,
+    /// Who may open sessions and control channels.
+    pub(crate) allow: Vec<Network>,
+    /// Whose streams of the recogniser pool sessions take.
+    pub(crate) tenant: Option<String>,
+    /// Sessions at once.
+    pub(crate) sessions: usize,
+    /// Connections of control channels at once.
+    pub(crate) connections: usize,
+}
+
+impl Default for MrcpSection {
+    fn default() -> Self {
+        Self { listen: None, allow: Vec::new(), tenant: None, sessions: 50, connections: 50 }
+    }
+}
+
+impl MrcpSection {
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        if self.listen.is_some() && self.allow.is_empty() {
+            anyhow::bail!("configuration: mrcp.allow names nobody, so nobody could use mrcp.listen");
+        }
+        for (key, count) in [("mrcp.sessions", self.sessions), ("mrcp.connections", self.connections)] {
+            anyhow::ensure!((1..=10_000).contains(&count), "configuration: {key} is 1 to 10000");
+        }
+        Ok(())
+    }
+
+    /// Whether somebody there is served.
+    pub(crate) fn serves(&self, source: IpAddr) -> bool {
+        self.listen.is_some() && self.allow.iter().any(|network| network.contains(source))
     }
 }
