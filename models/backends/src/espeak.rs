@@ -15,6 +15,11 @@ use antiphon_models_speech::{SpeechRequest, SpeechStream, SynthesizeError, Synth
 
 use crate::wav;
 
+#[cfg(feature = "piper")]
+mod phonemes;
+#[cfg(feature = "piper")]
+pub(crate) use phonemes::Phonemizer;
+
 const NAME: &str = "espeak";
 const PROGRAM: &str = "espeak-ng";
 const ADVICE: &str = "apt-get install espeak-ng";
@@ -41,14 +46,7 @@ impl Espeak {
     /// # Errors
     /// [`SynthesizeError::Missing`] with what to install; [`SynthesizeError::Voice`] for a name no voice can have.
     pub fn open(voice: Option<&str>) -> Result<Self, SynthesizeError> {
-        let folders = std::env::var_os("PATH").unwrap_or_default();
-        let program =
-            std::env::split_paths(&folders).map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
-        let program = program.ok_or_else(|| SynthesizeError::Missing {
-            engine: NAME,
-            what: format!("program {PROGRAM}"),
-            advice: ADVICE.to_owned(),
-        })?;
+        let program = program()?;
         let voice = voice.map(checked).transpose()?.map(str::to_owned);
         Ok(Self { program, voice })
     }
@@ -106,6 +104,17 @@ impl Synthesizer for Espeak {
         }
         Ok(Box::new(stream))
     }
+}
+
+fn program() -> Result<PathBuf, SynthesizeError> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let program =
+        std::env::split_paths(&folders).map(|folder| folder.join(PROGRAM)).find(|path| path.is_file());
+    program.ok_or_else(|| SynthesizeError::Missing {
+        engine: NAME,
+        what: format!("program {PROGRAM}"),
+        advice: ADVICE.to_owned(),
+    })
 }
 
 /// Names that can stand on a command line and in espeak's own variants: `cmn`, `en-us+f3`, `gmw/en`.

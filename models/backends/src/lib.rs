@@ -11,6 +11,8 @@
 //! | `candle` | `candle` | Whisper from safetensors and GGUF: any folder of the Hugging Face hub |
 //! | `flite` | `flite` | English voices, linked |
 //! | `espeak` | `espeak` | a hundred languages, as a subprocess |
+//! | `piper` | `piper` | voices of Piper: any `NAME.onnx` with its `NAME.onnx.json` |
+//! | `remote` (voice) | `remote` | services in the shape of OpenAI's speech |
 //!
 //! [`open_engine`] and [`open_voice`] open them by name; [`cache::CachedSynthesizer`] keeps what any voice said.
 
@@ -23,8 +25,10 @@ mod conformance;
 pub mod espeak;
 #[cfg(feature = "flite")]
 pub mod flite;
-#[cfg(any(feature = "transducer", feature = "paraformer"))]
+#[cfg(any(feature = "transducer", feature = "paraformer", feature = "piper"))]
 mod onnx;
+#[cfg(feature = "piper")]
+mod piper;
 #[cfg(feature = "pocketsphinx")]
 pub mod pocketsphinx;
 mod registry;
@@ -32,6 +36,8 @@ mod registry;
 pub mod remote;
 pub mod scripted;
 mod settings;
+#[cfg(test)]
+mod spoken;
 mod wav;
 #[cfg(feature = "whisper")]
 pub mod whisper;
@@ -39,7 +45,7 @@ pub mod whisper;
 pub use registry::{engine_names, open_engine, open_voice, voice_names};
 pub use scripted::Script;
 pub use settings::{
-    CacheSettings, CandleDevice, CandleSettings, EngineSettings, Key, ParaformerSettings,
-    PocketSphinxSettings, RemoteSettings, RemoteShape, SphinxModel, TransducerSettings, VoiceSettings,
-    WhisperSettings,
+    CacheSettings, CandleDevice, CandleSettings, EngineSettings, Key, ParaformerSettings, PiperSettings, PocketSphinxSettings,
+    RemoteFormat, RemoteSettings, RemoteShape, RemoteVoiceSettings, SphinxModel, TransducerSettings,
+    VoiceSettings, WhisperSettings,
 };

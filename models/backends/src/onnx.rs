@@ -1,9 +1,17 @@
 //! Engines of published ONNX models, opened as they are configured.
 
-use std::path::{Path, PathBuf};
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
+use std::path::Path;
+use std::path::PathBuf;
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
 use std::sync::Arc;
 
-use antiphon_models_onnx::{LoadError, Precision, Runtime};
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
+use antiphon_models_onnx::LoadError;
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
+use antiphon_models_onnx::Precision;
+use antiphon_models_onnx::Runtime;
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
 use antiphon_models_speech::{Engine, RecognizeError};
 
 #[cfg(feature = "transducer")]
@@ -42,14 +50,16 @@ pub(crate) fn paraformer(settings: &crate::ParaformerSettings) -> Result<Arc<dyn
     Ok(Arc::new(engine.map_err(|e| refused("paraformer", &settings.model, &e))?))
 }
 
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
 fn precision(int8: bool) -> Precision {
     if int8 { Precision::Int8 } else { Precision::Float }
 }
 
-fn runtime(library: Option<&PathBuf>) -> Runtime {
+pub(crate) fn runtime(library: Option<&PathBuf>) -> Runtime {
     library.map_or(Runtime::Rten, |library| Runtime::Ort { library: library.clone() })
 }
 
+#[cfg(any(feature = "transducer", feature = "paraformer"))]
 fn refused(engine: &'static str, folder: &Path, error: &LoadError) -> RecognizeError {
     match error {
         LoadError::Missing { .. } | LoadError::File { .. } => RecognizeError::MissingModel {

@@ -20,7 +20,12 @@ const ENGINES: [(&str, bool); 7] = [
 ];
 
 /// Every voice there is, and whether this build has it.
-const VOICES: [(&str, bool); 2] = [("flite", cfg!(feature = "flite")), ("espeak", cfg!(feature = "espeak"))];
+const VOICES: [(&str, bool); 4] = [
+    ("flite", cfg!(feature = "flite")),
+    ("espeak", cfg!(feature = "espeak")),
+    ("piper", cfg!(feature = "piper")),
+    ("remote", cfg!(feature = "remote")),
+];
 
 /// The recognisers of this build.
 #[must_use]
@@ -63,24 +68,39 @@ pub fn open_engine(name: &str, settings: &EngineSettings) -> Result<Arc<dyn Engi
 /// An unknown name, a voice left out of this build (both say what there is), a program that is not installed, or a
 /// cache folder that cannot be made.
 pub fn open_voice(name: &str, settings: &VoiceSettings) -> Result<Arc<dyn Synthesizer>, SynthesizeError> {
-    let voice = bare_voice(name, settings.voice.as_deref())?;
+    let voice = bare_voice(name, settings)?;
     match &settings.cache {
-        Some(cache) => {
-            let variant =
-                format!("{} {}", env!("CARGO_PKG_VERSION"), settings.voice.as_deref().unwrap_or_default());
-            Ok(Arc::new(CachedSynthesizer::new(voice, &variant, cache)?))
-        }
+        Some(cache) => Ok(Arc::new(CachedSynthesizer::new(voice, &variant(name, settings), cache)?)),
         None => Ok(voice),
     }
 }
 
-/// The default voice goes unread where no voice is compiled in.
-fn bare_voice(name: &str, _default: Option<&str>) -> Result<Arc<dyn Synthesizer>, SynthesizeError> {
+/// What the sound depends on beside the request.
+fn variant(name: &str, settings: &VoiceSettings) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match name {
+        "piper" => {
+            // Another voice may have been put in the same place.
+            let made = std::fs::metadata(&settings.piper.model).and_then(|meta| meta.modified()).ok();
+            format!("{version} {:?} {made:?}", settings.piper)
+        }
+        // Keys show nothing of themselves.
+        "remote" => format!("{version} {:?}", settings.remote),
+        _ => format!("{version} {}", settings.voice.as_deref().unwrap_or_default()),
+    }
+}
+
+/// The settings go unread where no voice is compiled in.
+fn bare_voice(name: &str, _settings: &VoiceSettings) -> Result<Arc<dyn Synthesizer>, SynthesizeError> {
     match name {
         #[cfg(feature = "flite")]
-        "flite" => Ok(Arc::new(crate::flite::Flite::open(_default)?)),
+        "flite" => Ok(Arc::new(crate::flite::Flite::open(_settings.voice.as_deref())?)),
         #[cfg(feature = "espeak")]
-        "espeak" => Ok(Arc::new(crate::espeak::Espeak::open(_default)?)),
+        "espeak" => Ok(Arc::new(crate::espeak::Espeak::open(_settings.voice.as_deref())?)),
+        #[cfg(feature = "piper")]
+        "piper" => Ok(Arc::new(crate::piper::Piper::open(&_settings.piper)?)),
+        #[cfg(feature = "remote")]
+        "remote" => Ok(Arc::new(crate::remote::RemoteVoice::open(&_settings.remote)?)),
         _ => Err(SynthesizeError::Engine { engine: "voices", message: unknown(name, &VOICES) }),
     }
 }

@@ -1,4 +1,5 @@
-//! Recognisers elsewhere: services in the shapes of Deepgram, OpenAI, FunASR and vosk, our own among them.
+//! Recognisers elsewhere: services in the shapes of Deepgram, OpenAI, FunASR and vosk, our own among them; and voices
+//! elsewhere, in the shape of OpenAI ([`RemoteVoice`]).
 //!
 //! Each utterance is a request of its own: its connection opens with the first sound and is ready long before the last. Its
 //! sound is kept until the words are there; a connection that breaks is opened again and given everything once more, so
@@ -12,6 +13,7 @@ mod figures;
 mod post;
 mod shape;
 mod socket;
+mod voice;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use tokio::sync::mpsc;
 
 use crate::settings::{RemoteSettings, RemoteShape};
 pub use figures::{RemoteFigures, figures};
+pub use voice::RemoteVoice;
 
 const NAME: &str = "remote";
 /// Sound of one message.

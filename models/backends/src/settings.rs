@@ -320,14 +320,123 @@ impl Default for CandleSettings {
     }
 }
 
-/// Settings of every voice.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Settings of every voice; each reads its own part.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VoiceSettings {
     /// The voice where a request names none: `slt` for flite, `cmn` for espeak. `None` leaves it to the engine.
     pub voice: Option<String>,
     /// Where spoken prompts are kept; `None` keeps none.
     pub cache: Option<CacheSettings>,
+    /// Model and manner of Piper.
+    pub piper: PiperSettings,
+    /// A service elsewhere.
+    pub remote: RemoteVoiceSettings,
+}
+
+/// Settings of a voice of Piper.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PiperSettings {
+    /// The voice as published, `NAME.onnx` with `NAME.onnx.json` beside it; or a folder that holds one.
+    pub model: PathBuf,
+    /// The speaker where a request names none, by name or number; the publisher's choice where it is not set.
+    pub speaker: Option<String>,
+    /// How fast it speaks: 2 is twice as fast as its publisher meant; 0.25 to 4.
+    pub speed: f32,
+    /// How much the sound varies by chance, 0 to 2; the publisher's choice where it is not set.
+    pub noise: Option<f32>,
+    /// How much the lengths of phonemes vary by chance, 0 to 2; the publisher's choice where it is not set.
+    pub width_noise: Option<f32>,
+    /// Silence between sentences, 0 to 5000.
+    pub pause_ms: u32,
+    /// Threads of one run.
+    pub threads: usize,
+    /// ONNX Runtime's shared library, to compute with it instead of in Rust; wants a build with the feature `ort`.
+    pub onnxruntime: Option<PathBuf>,
+}
+
+impl Default for PiperSettings {
+    fn default() -> Self {
+        Self {
+            model: PathBuf::new(),
+            speaker: None,
+            speed: 1.0,
+            noise: None,
+            width_noise: None,
+            pause_ms: 200,
+            threads: 1,
+            onnxruntime: None,
+        }
+    }
+}
+
+/// What a service that speaks is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RemoteFormat {
+    /// 16 bits, little-endian, mono, without a header.
+    #[default]
+    Pcm,
+    /// The same with a header that says its rate.
+    Wav,
+}
+
+/// Settings of a service elsewhere that speaks as OpenAI's does.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RemoteVoiceSettings {
+    /// Where: `https://api.openai.com/v1/audio/speech`, `http://127.0.0.1:8000/v1/audio/speech`.
+    pub url: String,
+    /// The key it wants.
+    pub key: Key,
+    /// The environment variable that holds the key.
+    pub key_env: Option<String>,
+    /// The model.
+    pub model: String,
+    /// Its voice where a request names none.
+    pub voice: String,
+    /// What it is asked for.
+    pub format: RemoteFormat,
+    /// The rate of `pcm`, 8000 to 48000.
+    pub rate_hz: u32,
+    /// Seconds for a connection, 0.1 to 60.
+    pub connect_s: f64,
+    /// Seconds for the first sound, and for more of it after a pause, 0.1 to 600.
+    pub answer_s: f64,
+    /// Requests made again where one failed before the first sound, at most 10.
+    pub retries: u32,
+}
+
+impl Default for RemoteVoiceSettings {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            key: Key::default(),
+            key_env: None,
+            model: "tts-1".to_owned(),
+            voice: "alloy".to_owned(),
+            format: RemoteFormat::default(),
+            rate_hz: 24_000,
+            connect_s: 5.0,
+            answer_s: 10.0,
+            retries: 1,
+        }
+    }
+}
+
+impl RemoteVoiceSettings {
+    /// The time for a connection, brought into range.
+    #[must_use]
+    pub fn connect(&self) -> antiphon_media_frame::Span {
+        span(self.connect_s, 60.0)
+    }
+
+    /// The time for an answer, brought into range.
+    #[must_use]
+    pub fn answer(&self) -> antiphon_media_frame::Span {
+        span(self.answer_s, 600.0)
+    }
 }
 
 /// Settings of the cache of spoken prompts.
