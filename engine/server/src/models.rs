@@ -1,14 +1,15 @@
 //! Pulled models: where they lie, and which one is taken where nobody chose.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use antiphon_media_frame::SampleRate;
-use antiphon_models_backends::engine_names;
-use antiphon_models_catalog::{Catalog, Model, Present, Store, StoreError, Task, Wanted};
+use antiphon_models_backends::{PiperSettings, engine_names, voice_names};
+use antiphon_models_catalog::{Catalog, Model, Present, State, Store, StoreError, Task, Wanted};
 
 use crate::config::Config;
 
-/// The recogniser's name that leaves the choice to us.
+/// The name of a recogniser or a voice that leaves the choice to us.
 pub(crate) const AUTO: &str = "auto";
 /// What needs no download.
 const BUILT_IN: &str = "pocketsphinx";
@@ -20,6 +21,10 @@ const FED: &[(&str, &str)] = &[
     ("sensevoice", "paraformer"),
     ("candle", "candle"),
 ];
+/// The voice that a pulled model is handed to.
+const PIPER: &str = "piper";
+/// Whatever language has no voice of its own.
+const REST: &str = "*";
 
 /// The folder of models: the configured one, or this user's.
 pub(crate) fn store(config: &Config) -> Store {
@@ -36,12 +41,16 @@ fn folder() -> PathBuf {
 
 /// The engine of ours that runs a model of the list; `None` where nothing here can.
 fn engine_of(model: &Model) -> Option<&'static str> {
+    if model.engine == PIPER {
+        return Some(PIPER);
+    }
     FED.iter().find(|(listed, _)| *listed == model.engine).map(|(_, engine)| *engine)
 }
 
-/// What has to be done so that a model can be heard with; `None` where this build hears with it.
+/// What has to be done so that a model can be heard or spoken with; `None` where this build does so.
 pub(crate) fn wants(model: &Model) -> Option<String> {
-    wants_among(model, &engine_names())
+    let there = if model.task == Task::Synthesis { voice_names() } else { engine_names() };
+    wants_among(model, &there)
 }
 
 fn wants_among(model: &Model, engines: &[&str]) -> Option<String> {
@@ -160,6 +169,117 @@ fn feed(config: &mut Config, present: &Present<'_>) {
         _ => return,
     }
     engine.clone_into(&mut section.engine);
+}
+
+/// A voice of a language, and what it is opened with.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Chosen {
+    pub(crate) engine: String,
+    pub(crate) piper: PiperSettings,
+}
+
+/// Why no voice could be chosen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VoiceError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("voice.piper.{language}.model: {name} is not here; `antiphon models pull {name}` brings it")]
+    NotPulled { language: String, name: String },
+    #[error(
+        "voice.engines.{language} is piper, but voice.piper.{language}.model names no voice and none of that language is \
+         pulled; `antiphon models list --engine piper` shows those that are published"
+    )]
+    NoPiper { language: String },
+}
+
+/// The voice of every configured language. `auto` is a pulled voice of Piper where there is one and the build can speak
+/// with it, or else what needs no download; `*` stands for all languages that have a pulled voice, too.
+///
+/// # Errors
+/// A voice that is not there; the record of the models is damaged.
+pub(crate) fn voices(config: &Config) -> Result<BTreeMap<String, Chosen>, VoiceError> {
+    voices_among(config, &Catalog::built_in(), &voice_names())
+}
+
+fn voices_among(
+    config: &Config,
+    catalog: &Catalog,
+    built: &[&str],
+) -> Result<BTreeMap<String, Chosen>, VoiceError> {
+    let store = store(config);
+    let mut voices = BTreeMap::new();
+    for (language, engine) in &config.voice.engines {
+        let own = config.voice.piper.get(language).cloned().unwrap_or_default();
+        let (engine, piper) = match engine.as_str() {
+            PIPER => {
+                let missing = || VoiceError::NoPiper { language: language.clone() };
+                (PIPER, named(catalog, &store, language, own)?.ok_or_else(missing)?)
+            }
+            AUTO if built.contains(&PIPER) => match named(catalog, &store, language, own.clone())? {
+                Some(piper) => (PIPER, piper),
+                None => (spoken_without(language, built), own),
+            },
+            AUTO => (spoken_without(language, built), own),
+            other => (other, own),
+        };
+        voices.insert(language.clone(), Chosen { engine: engine.to_owned(), piper });
+    }
+    let rest = config.voice.engines.get(REST).is_some_and(|engine| engine == AUTO);
+    if rest && built.contains(&PIPER) {
+        let known = catalog.models().iter().filter(|model| model.engine == PIPER);
+        for language in known.flat_map(|model| &model.languages).filter(|language| *language != REST) {
+            if voices.contains_key(language) {
+                continue;
+            }
+            if let Some(piper) = pulled(catalog, &store, language, PiperSettings::default())? {
+                voices.insert(language.clone(), Chosen { engine: PIPER.to_owned(), piper });
+            }
+        }
+    }
+    Ok(voices)
+}
+
+/// What speaks a language without a download.
+fn spoken_without(language: &str, built: &[&str]) -> &'static str {
+    if language == "en" && built.contains(&"flite") { "flite" } else { "espeak" }
+}
+
+/// The settings with the place of the model: a file or folder, the name of a pulled model, or the best one pulled.
+fn named(
+    catalog: &Catalog,
+    store: &Store,
+    language: &str,
+    own: PiperSettings,
+) -> Result<Option<PiperSettings>, VoiceError> {
+    if own.model.as_os_str().is_empty() {
+        return pulled(catalog, store, language, own);
+    }
+    let model = own.model.to_str().filter(|_| !own.model.exists()).and_then(|name| catalog.find(name));
+    let Some(model) = model else { return Ok(Some(own)) };
+    if store.state(model)? != State::Present {
+        return Err(VoiceError::NotPulled { language: language.to_owned(), name: model.name.clone() });
+    }
+    Ok(Some(PiperSettings { model: store.folder(model), ..own }))
+}
+
+fn pulled(
+    catalog: &Catalog,
+    store: &Store,
+    language: &str,
+    own: PiperSettings,
+) -> Result<Option<PiperSettings>, VoiceError> {
+    if language == REST {
+        return Ok(None);
+    }
+    let wanted = Wanted {
+        task: Task::Synthesis,
+        languages: &[language],
+        rate: SampleRate::HZ_8000,
+        streaming: false,
+        engines: &[PIPER],
+    };
+    let best = catalog.best(store, &wanted)?;
+    Ok(best.map(|present| PiperSettings { model: present.folder, ..own }))
 }
 
 #[cfg(test)]
@@ -308,5 +428,59 @@ mod tests {
         config.recognizer.engine = "scripted".into();
         settle(&mut config, &[]).unwrap();
         assert_eq!(config.recognizer.engine, "scripted");
+    }
+
+    fn pull(folder: &tempfile::TempDir, name: &str) {
+        let folder = folder.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("voice.onnx"), "x").unwrap();
+        fs::write(folder.join("voice.onnx.json"), "x").unwrap();
+    }
+
+    /// Language and engine of every voice.
+    fn chosen(config: &Config, built: &[&str]) -> Vec<(String, String)> {
+        let voices = voices_among(config, &Catalog::built_in(), built).unwrap();
+        voices.into_iter().map(|(language, chosen)| (language, chosen.engine)).collect()
+    }
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(language, engine)| ((*language).to_owned(), (*engine).to_owned())).collect()
+    }
+
+    #[test]
+    fn voices_need_no_download_and_a_pulled_one_goes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = config(&folder);
+        let all = ["flite", "espeak", "piper"];
+        assert_eq!(chosen(&config, &all), pairs(&[("*", "espeak"), ("en", "flite")]), "the default");
+        assert_eq!(chosen(&config, &["espeak"]), pairs(&[("*", "espeak"), ("en", "espeak")]));
+        pull(&folder, "piper-zh-cn-huayan-medium");
+        assert_eq!(chosen(&config, &all), pairs(&[("*", "espeak"), ("en", "flite"), ("zh", "piper")]));
+        pull(&folder, "piper-en-us-lessac-medium");
+        let voices = voices_among(&config, &Catalog::built_in(), &all).unwrap();
+        assert_eq!(voices["en"].piper.model, folder.path().join("piper-en-us-lessac-medium"));
+        assert_eq!(voices["zh"].piper.model, folder.path().join("piper-zh-cn-huayan-medium"));
+        let without = pairs(&[("*", "espeak"), ("en", "flite")]);
+        assert_eq!(chosen(&config, &["flite", "espeak"]), without, "a build that cannot speak with them");
+    }
+
+    #[test]
+    fn a_voice_is_named_by_its_file_or_by_its_name_in_the_list() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(&folder);
+        config.voice.engines = [("en".to_owned(), "piper".to_owned())].into();
+        let voices = |config: &Config| voices_among(config, &Catalog::built_in(), &["piper"]);
+        let refused = voices(&config).unwrap_err().to_string();
+        assert!(refused.contains("antiphon models list --engine piper"), "{refused}");
+        let own = |model: PathBuf| PiperSettings { model, speed: 1.5, ..PiperSettings::default() };
+        config.voice.piper = [("en".to_owned(), own("piper-en-us-amy-medium".into()))].into();
+        let refused = voices(&config).unwrap_err().to_string();
+        assert!(refused.contains("antiphon models pull piper-en-us-amy-medium"), "{refused}");
+        pull(&folder, "piper-en-us-amy-medium");
+        let expected = own(folder.path().join("piper-en-us-amy-medium"));
+        assert_eq!(voices(&config).unwrap()["en"].piper, expected);
+        let elsewhere = own("/somewhere/voice.onnx".into());
+        config.voice.piper = [("en".to_owned(), elsewhere.clone())].into();
+        assert_eq!(voices(&config).unwrap()["en"].piper, elsewhere, "opening it says what is wrong");
     }
 }

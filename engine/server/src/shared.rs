@@ -322,11 +322,17 @@ fn warm_up(engine: &dyn Engine, flows: &Flows) {
 pub(crate) fn voices(config: &Config) -> anyhow::Result<BTreeMap<String, Arc<dyn Synthesizer>>> {
     let mut cache = CacheSettings::new(config.data.join("prompts"));
     cache.bytes = config.voice.cache_mib.saturating_mul(1 << 20);
-    let settings = VoiceSettings { voice: None, cache: Some(cache) };
     let mut voices: BTreeMap<String, Arc<dyn Synthesizer>> = BTreeMap::new();
-    for (language, name) in &config.voice.engines {
-        let voice = open_voice(name, &settings).with_context(|| format!("voice.engines.{language}"))?;
-        voices.insert(language.clone(), voice);
+    for (language, chosen) in models::voices(config)? {
+        let settings = VoiceSettings {
+            voice: None,
+            cache: Some(cache.clone()),
+            piper: chosen.piper,
+            remote: config.voice.remote.clone(),
+        };
+        let voice =
+            open_voice(&chosen.engine, &settings).with_context(|| format!("voice.engines.{language}"))?;
+        voices.insert(language, voice);
     }
     Ok(voices)
 }

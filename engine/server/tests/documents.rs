@@ -56,7 +56,9 @@ fn keys(text: &str) -> BTreeSet<String> {
         for (name, value) in table {
             let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
             match value {
-                toml::Value::Table(inner) if !["voice.engines", "flow.numbers"].contains(&key.as_str()) => {
+                toml::Value::Table(inner)
+                    if !["voice.engines", "voice.piper", "flow.numbers"].contains(&key.as_str()) =>
+                {
                     walk(inner, &key, keys);
                 }
                 _ => {

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use antiphon_models_backends::{
-    CandleSettings, ParaformerSettings, PocketSphinxSettings, RemoteSettings, Script, TransducerSettings,
-    WhisperSettings,
+    CandleSettings, ParaformerSettings, PiperSettings, PocketSphinxSettings, RemoteSettings, RemoteVoiceSettings, Script,
+    TransducerSettings, WhisperSettings,
 };
 use antiphon_models_text::Category;
 use serde::{Deserialize, Serialize};
@@ -138,10 +138,16 @@ pub(crate) struct ModelsSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct VoiceSection {
-    /// Synthesiser by primary language subtag; `*` for the rest.
+    /// Synthesiser by primary language subtag, `*` for the rest: `auto`, `flite`, `espeak`, `piper` or `remote`.
     pub(crate) engines: BTreeMap<String, String>,
     /// Limit of the prompt cache on disk, in MiB.
     pub(crate) cache_mib: u64,
+    /// Voices of Piper by primary language subtag; `*` for the rest.
+    #[serde(skip_serializing)]
+    pub(crate) piper: BTreeMap<String, PiperSettings>,
+    /// A service elsewhere.
+    #[serde(skip_serializing)]
+    pub(crate) remote: RemoteVoiceSettings,
 }
 
 /// `[supervision]`: what a user with `supervise = true` dials before another user's name to supervise that user's call.
@@ -253,8 +259,13 @@ impl Default for RecognizerSection {
 
 impl Default for VoiceSection {
     fn default() -> Self {
-        let engines = [("en", "flite"), ("*", "espeak")];
-        Self { engines: engines.map(|(k, v)| (k.into(), v.into())).into(), cache_mib: 512 }
+        let engines = ["en", "*"].map(|language| (language.into(), crate::models::AUTO.into()));
+        Self {
+            engines: engines.into(),
+            cache_mib: 512,
+            piper: BTreeMap::new(),
+            remote: RemoteVoiceSettings::default(),
+        }
     }
 }
 
