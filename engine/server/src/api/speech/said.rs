@@ -1,67 +1,78 @@
-//! Text to speech.
+//! Text to speech, sent while it is made.
 
+mod coder;
+mod flac;
+mod ogg_opus;
+
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use antiphon_engine_service::openai::{self, Audio, PCM_RATE, Speech};
-use antiphon_media_codec::resample;
-use antiphon_media_record::wav_mono;
-use antiphon_models_speech::SynthesizeError;
+use antiphon_engine_service::openai::{self, Audio, Speech};
+use antiphon_media_frame::AudioBuf;
+use antiphon_models_speech::{SpeechRequest, SpeechStream, SynthesizeError};
 use axum::Json;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::sync::{mpsc, oneshot};
 
 use super::super::Api;
 use crate::mouth::MouthError;
+use crate::shared::Shared;
+use coder::Coder;
+
+/// Pieces of sound that wait for the client.
+const PIECES: usize = 8;
+/// A client that takes nothing for this long is gone.
+const STALL: Duration = Duration::from_secs(30);
 
 /// `POST /v1/audio/speech`
 pub(in super::super) async fn speech(State(api): State<Arc<Api>>, body: Bytes) -> Response {
-    let refuse = |message: &str, param: Option<&str>| {
-        let body = openai::error("invalid_request_error", message, param, None);
-        (StatusCode::BAD_REQUEST, Json(body)).into_response()
-    };
     let asked = match Speech::read(&body) {
         Ok(asked) => asked,
         Err(refusal) => return refuse(&refusal.to_string(), None),
     };
-    if !matches!(asked.response_format, Audio::Wav | Audio::Pcm) {
-        return refuse(
-            "response_format must be wav or pcm: this server codes no others",
-            Some("response_format"),
-        );
+    let format = asked.response_format;
+    if matches!(format, Audio::Mp3 | Audio::Aac) {
+        let message = "response_format must be wav, pcm, opus or flac: encoders of mp3 and aac come under licences that \
+                       this server does not take on";
+        return refuse(message, Some("response_format"));
     }
     let shared = match api.shared() {
         Ok(shared) => Arc::clone(shared),
         Err(problem) => return problem.into_response(),
     };
     let request = asked.request(&shared.language());
-    let made = tokio::task::spawn_blocking(move || {
-        let mut stream = shared.mouth.speak(&request)?;
-        let mut pcm = Vec::new();
-        while let Some(chunk) = stream.next_chunk()? {
-            pcm.extend(chunk.pcm);
+    let (begun, beginning) = oneshot::channel();
+    let (pieces, coded) = mpsc::channel(PIECES);
+    tokio::task::spawn_blocking(move || match begin(&shared, &request, format) {
+        Ok(speaking) => {
+            if begun.send(Ok(())).is_ok() {
+                speaking.run(&pieces);
+            }
         }
-        Ok::<_, MouthError>((pcm, stream.rate()))
+        Err(error) => drop(begun.send(Err(error))),
     });
-    let (pcm, rate) = match made.await {
-        Ok(Ok(made)) => made,
+    match beginning.await {
+        Ok(Ok(())) => {}
         Ok(Err(MouthError::Synthesize(
             error @ (SynthesizeError::Voice { .. } | SynthesizeError::Text { .. }),
         ))) => return refuse(&error.to_string(), Some("voice")),
         Ok(Err(error @ MouthError::NoVoice { .. })) => return refuse(&error.to_string(), None),
         Ok(Err(error)) => return failed(&error.to_string()),
         Err(_) => return failed("the voice broke down"),
-    };
-    let kind = HeaderValue::from_static(asked.response_format.media_type());
-    let octets = match asked.response_format {
-        Audio::Pcm => octets(&resample(&pcm, rate, PCM_RATE)),
-        _ => match wav_mono(&pcm, rate) {
-            Ok(octets) => octets,
-            Err(error) => return failed(&error.to_string()),
-        },
-    };
-    ([(header::CONTENT_TYPE, kind)], octets).into_response()
+    }
+    let kind = HeaderValue::from_static(format.media_type());
+    let pieces = stream::unfold(coded, async |mut coded| coded.recv().await.map(|piece| (piece, coded)));
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response()
+}
+
+fn refuse(message: &str, param: Option<&str>) -> Response {
+    let body = openai::error("invalid_request_error", message, param, None);
+    (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
 fn failed(message: &str) -> Response {
@@ -69,6 +80,53 @@ fn failed(message: &str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
 }
 
-fn octets(pcm: &[i16]) -> Vec<u8> {
-    pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect()
+/// Speech whose first sound is there.
+struct Speaking {
+    first: Option<AudioBuf>,
+    stream: Box<dyn SpeechStream>,
+    coder: Coder,
+}
+
+/// Waits for the first sound, so that what is known before it is answered with an error.
+fn begin(shared: &Shared, request: &SpeechRequest, format: Audio) -> Result<Speaking, MouthError> {
+    let mut stream = shared.mouth.speak(request)?;
+    let first = stream.next_chunk()?;
+    let coder = Coder::new(format, stream.rate())
+        .map_err(|message| SynthesizeError::Engine { engine: "coder", message })?;
+    Ok(Speaking { first, stream, coder })
+}
+
+impl Speaking {
+    /// Speaks until the end or until nobody listens any more.
+    fn run(mut self, pieces: &mpsc::Sender<Result<Bytes, io::Error>>) {
+        let runtime = tokio::runtime::Handle::current();
+        let send = |piece: Result<Bytes, io::Error>| {
+            runtime.block_on(async {
+                matches!(tokio::time::timeout(STALL, pieces.send(piece)).await, Ok(Ok(())))
+            })
+        };
+        let mut out = Vec::new();
+        let mut next: Result<_, SynthesizeError> = Ok(self.first.take());
+        let mut done = false;
+        while !done {
+            let coded = match next {
+                Ok(Some(chunk)) => self.coder.add(&chunk.pcm, &mut out),
+                Ok(None) => {
+                    done = true;
+                    self.coder.finish(&mut out)
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(error) = coded {
+                // The body ends without its end, by which the client knows.
+                tracing::warn!(%error, "speech broke off");
+                send(Err(io::Error::other(error)));
+                return;
+            }
+            if !out.is_empty() && !send(Ok(std::mem::take(&mut out).into())) {
+                return;
+            }
+            next = if done { Ok(None) } else { self.stream.next_chunk() };
+        }
+    }
 }
