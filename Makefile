@@ -111,7 +111,7 @@ bench-once:
 test-features:
 	$(call say,Tests of the speech engines with whisper among them)
 	cargo nextest run --locked --package antiphon-models-backends --all-features
-	$(call say,Tests of the ONNX models against what sherpa-onnx says)
+	$(call say,Tests of the ONNX models against what sherpa-onnx and Piper say)
 	cargo nextest run --locked --package antiphon-models-onnx --features rten
 	$(call say,Tests of Whisper on candle against what transformers says)
 	cargo nextest run --locked --package antiphon-models-candle --features cpu
