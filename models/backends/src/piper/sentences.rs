@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(shown("Hello, world. It is 10:30; isn't it?"), "Hello,|world.||It is 10:30;|isn't it?||");
         assert_eq!(
             shown("It costs $3.50, e.g. at 10 a.m. (or later)."),
-            "It costs $3.50,|e.g. at 10 a.m. (or later.||"
+            "It costs $3.50,|e.g. at 10 a.m. (or later).||"
         );
         assert_eq!(shown("\"Quoted,\" he said. Really?! Yes..."), "\"Quoted,|he said.||Really?||Yes,||");
         assert_eq!(shown("Dr. Smith and J. Doe. So am I. Yes"), "Dr. Smith and J. Doe.||So am I.||Yes||");

@@ -231,7 +231,7 @@ impl<R: Read + Send> SpeechStream for Stream<R> {
             let room = self.rate.samples(CHUNK).max(4) * 2;
             let room = self.left.map_or(room, |left| room.min(left.saturating_sub(begun)));
             self.rest.resize(begun + room, 0);
-            let count = read(&mut self.body, &mut self.rest[begun..])?;
+            let count = if room == 0 { 0 } else { read(&mut self.body, &mut self.rest[begun..])? };
             self.rest.truncate(begun + count);
             self.ended = count == 0;
             let whole = self.rest.len() / 2 * 2;
