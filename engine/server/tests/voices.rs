@@ -1,4 +1,5 @@
 //! Voices over HTTP: sent while they speak, and borrowed from another server.
+#![expect(clippy::disallowed_methods, reason = "the service of these tests has a thread of its own")]
 
 mod support;
 
@@ -16,14 +17,21 @@ const TEXT: &str = "Good morning. Your balance is forty two dollars.";
 
 /// A server whose voice is elsewhere.
 fn borrowing(url: &str, more: &str) -> Server {
-    let tables = format!("[voice]\nengines = {{ \"*\" = \"remote\" }}\n[voice.remote]\nurl = \"{url}\"\n{more}\n");
+    let tables =
+        format!("[voice]\nengines = {{ \"*\" = \"remote\" }}\n[voice.remote]\nurl = \"{url}\"\n{more}\n");
     Server::start(Options { tables: &tables, ..Options::default() })
 }
 
 fn ask(server: SocketAddr, format: &str) -> ureq::http::Response<ureq::Body> {
     let asked = json!({ "model": "tts-1", "voice": "alloy", "input": TEXT, "response_format": format });
     let request = ureq::post(format!("http://{server}/v1/audio/speech"));
-    request.config().timeout_global(Some(PATIENCE)).http_status_as_error(false).build().send_json(asked).expect("answered")
+    request
+        .config()
+        .timeout_global(Some(PATIENCE))
+        .http_status_as_error(false)
+        .build()
+        .send_json(asked)
+        .expect("answered")
 }
 
 fn spoken(server: SocketAddr, format: &str) -> (String, Vec<u8>) {
@@ -137,5 +145,8 @@ fn a_service_that_refuses_is_told_of() {
     let mut answer = ask(server.http(), "pcm");
     assert_eq!(answer.status(), 503);
     let body: Value = answer.body_mut().read_json().expect("JSON");
-    assert!(body["error"]["message"].as_str().is_some_and(|message| message.starts_with("remote: ")), "{body}");
+    assert!(
+        body["error"]["message"].as_str().is_some_and(|message| message.starts_with("remote: ")),
+        "{body}"
+    );
 }

@@ -45,7 +45,7 @@ pub mod whisper;
 pub use registry::{engine_names, open_engine, open_voice, voice_names};
 pub use scripted::Script;
 pub use settings::{
-    CacheSettings, CandleDevice, CandleSettings, EngineSettings, Key, ParaformerSettings, PiperSettings, PocketSphinxSettings,
-    RemoteFormat, RemoteSettings, RemoteShape, RemoteVoiceSettings, SphinxModel, TransducerSettings,
-    VoiceSettings, WhisperSettings,
+    CacheSettings, CandleDevice, CandleSettings, EngineSettings, Key, ParaformerSettings, PiperSettings,
+    PocketSphinxSettings, RemoteFormat, RemoteSettings, RemoteShape, RemoteVoiceSettings, SphinxModel,
+    TransducerSettings, VoiceSettings, WhisperSettings,
 };

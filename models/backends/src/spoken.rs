@@ -80,7 +80,8 @@ fn streams_at_once_leave_each_other_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     for (name, voice) in voices(folder.path()) {
         let alone = sound(&chunks(&*voice, &request(TEXT, None)).expect(&name));
-        let mut given_up = voice.speak(&request("Something else, which nobody hears to its end.", None)).expect(&name);
+        let mut given_up =
+            voice.speak(&request("Something else, which nobody hears to its end.", None)).expect(&name);
         given_up.next_chunk().expect(&name);
         let both = std::thread::scope(|scope| {
             let speak = || sound(&chunks(&*voice, &request(TEXT, None)).expect("speech"));

@@ -222,7 +222,9 @@ fn bring(catalog: &Catalog, args: &PullArgs) -> anyhow::Result<ExitCode> {
             Pulled::Already => eprintln!("{} is here: {}", model.name, folder.display()),
             Pulled::Now => eprintln!("{} came ({}): {}", model.name, model.licence, folder.display()),
         }
-        if let Some(wants) = models::wants(model).filter(|_| matches!(model.task, Task::Recognition | Task::Synthesis)) {
+        if let Some(wants) =
+            models::wants(model).filter(|_| matches!(model.task, Task::Recognition | Task::Synthesis))
+        {
             eprintln!("  {wants}");
         }
     }

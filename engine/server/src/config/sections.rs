@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use antiphon_models_backends::{
-    CandleSettings, ParaformerSettings, PiperSettings, PocketSphinxSettings, RemoteSettings, RemoteVoiceSettings, Script,
-    TransducerSettings, WhisperSettings,
+    CandleSettings, ParaformerSettings, PiperSettings, PocketSphinxSettings, RemoteSettings,
+    RemoteVoiceSettings, Script, TransducerSettings, WhisperSettings,
 };
 use antiphon_models_text::Category;
 use serde::{Deserialize, Serialize};

@@ -158,6 +158,24 @@ fn other_models_and_missing_files_are_refused() {
 }
 
 #[test]
+fn an_operator_that_the_runtime_lacks_is_named() {
+    let temporary = std::env::temp_dir().join(format!("antiphon-piper-operator-{}.onnx", std::process::id()));
+    let mut graph = fs::read(folder().join("tiny.onnx")).expect("a fixture");
+    let ours: Vec<usize> =
+        graph.windows(8).enumerate().filter(|(_, name)| name == b"Softplus").map(|(at, _)| at).collect();
+    assert!(!ours.is_empty());
+    ours.into_iter().for_each(|at| graph[at..at + 8].copy_from_slice(b"Softmore"));
+    fs::write(&temporary, graph).expect("a temporary folder");
+    let options = PiperOptions {
+        config: Some(folder().join("tiny.onnx.json")),
+        ..PiperOptions::new(temporary.clone())
+    };
+    let refused = PiperVoice::open(&options).map(|_| ()).expect_err("refused").to_string();
+    let _ = fs::remove_file(temporary);
+    assert!(refused.contains("rten") && refused.contains("Softmore"), "{refused}");
+}
+
+#[test]
 fn a_sentence_has_a_length() {
     let voice = voice(None).expect("a voice");
     for ids in [Vec::new(), vec![3; LONGEST + 1]] {

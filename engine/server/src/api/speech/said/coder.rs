@@ -3,12 +3,13 @@
 use antiphon_engine_service::openai::{Audio, PCM_RATE};
 use antiphon_media_codec::Resampler;
 use antiphon_media_frame::SampleRate;
+use antiphon_media_record::wav_mono;
 
 use super::flac::Flac;
 use super::ogg_opus::OggOpus;
 
-/// What a size says that is not known yet, as other makers of speech write it.
-const UNKNOWN: u32 = u32::MAX;
+/// The octets of a size that is not known yet, as other makers of speech write it.
+const UNKNOWN: u8 = 0xff;
 
 /// One coding of one stretch of speech.
 pub(super) enum Coder {
@@ -64,7 +65,11 @@ impl Coder {
             Self::Pcm(paced) => put(paced.add(pcm), out),
             Self::Wav(rate, begun) => {
                 if !std::mem::replace(begun, true) {
-                    riff(*rate, out);
+                    let mut header = wav_mono(&[], *rate).map_err(|error| error.to_string())?;
+                    // Both lengths: of the file and of the sound.
+                    header[4..8].fill(UNKNOWN);
+                    header[40..44].fill(UNKNOWN);
+                    out.append(&mut header);
                 }
                 put(pcm, out);
             }
@@ -91,19 +96,6 @@ impl Coder {
 
 fn put(pcm: &[i16], out: &mut Vec<u8>) {
     out.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
-}
-
-/// The header of RIFF WAVE, PCM of 16 bits, mono, whose length nobody knows yet.
-fn riff(rate: SampleRate, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"RIFF");
-    out.extend_from_slice(&UNKNOWN.to_le_bytes());
-    out.extend_from_slice(b"WAVEfmt ");
-    out.extend_from_slice(&16u32.to_le_bytes());
-    for (value, width) in [(1, 2), (1, 2), (rate.hz(), 4), (rate.hz() * 2, 4), (2, 2), (16, 2)] {
-        out.extend_from_slice(&u32::to_le_bytes(value)[..width]);
-    }
-    out.extend_from_slice(b"data");
-    out.extend_from_slice(&UNKNOWN.to_le_bytes());
 }
 
 #[cfg(test)]
