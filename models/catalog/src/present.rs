@@ -38,7 +38,7 @@ impl Catalog {
     /// # Errors
     /// The store's record is damaged.
     pub fn best(&self, store: &Store, wanted: &Wanted<'_>) -> Result<Option<Present<'_>>, StoreError> {
-        let mut best: Option<((bool, bool, bool, u32), &Model)> = None;
+        let mut best = None;
         for model in self.models() {
             let fits = model.task == wanted.task
                 && wanted.languages.iter().all(|language| model.speaks(language))
@@ -50,7 +50,7 @@ impl Catalog {
             let named =
                 wanted.languages.iter().all(|language| model.languages.iter().any(|known| known == language));
             let score = (named, model.streaming, model.rates.contains(&wanted.rate), model.rank);
-            if best.is_none_or(|(best, _)| score > best) {
+            if best.is_none_or(|(highest, _)| score > highest) {
                 best = Some((score, model));
             }
         }
