@@ -430,13 +430,6 @@ mod tests {
         assert_eq!(config.recognizer.engine, "scripted");
     }
 
-    fn pull(folder: &tempfile::TempDir, name: &str) {
-        let folder = folder.path().join(name);
-        fs::create_dir(&folder).unwrap();
-        fs::write(folder.join("voice.onnx"), "x").unwrap();
-        fs::write(folder.join("voice.onnx.json"), "x").unwrap();
-    }
-
     /// Language and engine of every voice.
     fn chosen(config: &Config, built: &[&str]) -> Vec<(String, String)> {
         let voices = voices_among(config, &Catalog::built_in(), built).unwrap();
@@ -454,9 +447,9 @@ mod tests {
         let all = ["flite", "espeak", "piper"];
         assert_eq!(chosen(&config, &all), pairs(&[("*", "espeak"), ("en", "flite")]), "the default");
         assert_eq!(chosen(&config, &["espeak"]), pairs(&[("*", "espeak"), ("en", "espeak")]));
-        pull(&folder, "piper-zh-cn-huayan-medium");
+        pull(&config, "piper-zh-cn-huayan-medium");
         assert_eq!(chosen(&config, &all), pairs(&[("*", "espeak"), ("en", "flite"), ("zh", "piper")]));
-        pull(&folder, "piper-en-us-lessac-medium");
+        pull(&config, "piper-en-us-lessac-medium");
         let voices = voices_among(&config, &Catalog::built_in(), &all).unwrap();
         assert_eq!(voices["en"].piper.model, folder.path().join("piper-en-us-lessac-medium"));
         assert_eq!(voices["zh"].piper.model, folder.path().join("piper-zh-cn-huayan-medium"));
@@ -476,7 +469,7 @@ mod tests {
         config.voice.piper = [("en".to_owned(), own("piper-en-us-amy-medium".into()))].into();
         let refused = voices(&config).unwrap_err().to_string();
         assert!(refused.contains("antiphon models pull piper-en-us-amy-medium"), "{refused}");
-        pull(&folder, "piper-en-us-amy-medium");
+        pull(&config, "piper-en-us-amy-medium");
         let expected = own(folder.path().join("piper-en-us-amy-medium"));
         assert_eq!(voices(&config).unwrap()["en"].piper, expected);
         let elsewhere = own("/somewhere/voice.onnx".into());
