@@ -53,7 +53,7 @@ pub fn gather(tokens: &[(Vec<u8>, i64, i64, f32)]) -> Vec<Heard> {
     out.into_iter().map(whole).collect()
 }
 
-/// Leaves out what is not speech: punctuation, remarks in brackets ("[Music]"), words said in a circle.
+/// Leaves out what is not speech: punctuation, remarks in brackets (`[Music]`), words said in a circle.
 #[must_use]
 pub fn spoken(words: Vec<Heard>) -> Vec<Heard> {
     let mut out: Vec<Heard> = Vec::new();
