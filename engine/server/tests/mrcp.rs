@@ -378,6 +378,8 @@ fn an_ivr_speaks_and_understands() {
     let digits = client
         .ask("speechrecog", "RECOGNIZE", |m| m.with_body("text/uri-list", "builtin:grammar/digits?length=4"));
     client.begun(digits);
+    // A new ear has to know the line for the soft beginning of a "four".
+    thread::sleep(Duration::from_millis(500));
     client.phone.say(&spoken(&server, "four two seven one"));
     client.event("START-OF-INPUT", digits);
     let (cause, result) = client.event("RECOGNITION-COMPLETE", digits);
