@@ -46,7 +46,9 @@ fn paraformer_says_what_sherpa_says() {
 fn sense_voice_says_what_sherpa_says() {
     for (tag, written, expected) in [("fr", false, "sense-voice-auto"), ("en", true, "sense-voice-en")] {
         let engine = engine("sense-voice", written);
-        let heard = heard_by(&engine, tag, &fixtures::audio());
+        let mut heard = heard_by(&engine, tag, &fixtures::audio());
+        // The language's own token, which no word is made of; sherpa leaves it out.
+        heard.retain(|heard| !engine.model.tokens.text(heard.token).starts_with("<|"));
         let expected = &fixtures::expected()[expected];
         assert_eq!(texts(&engine, &heard), fixtures::strings(&expected["tokens"]), "{tag}");
         for (heard, time) in heard.iter().zip(fixtures::numbers(&expected["times"])) {
