@@ -10,7 +10,7 @@ use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 use antiphon_models_speech::agree::{Agreement, Heard, gather, spoken};
 use antiphon_models_speech::{
     Axis, Engine, Hints, Hypothesis, Language, Partials, Recognition, RecognizeError, Recognizer,
-    StreamConfig, Utterance, Word, join,
+    StreamConfig, Utterance, Word,
 };
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState, get_lang_id,
@@ -215,12 +215,8 @@ impl Stream {
     fn push_inner(&mut self, frame: &AudioFrame<'_>) -> Result<(), RecognizeError> {
         self.axis.push(frame);
         self.pcm.extend(frame.pcm.iter().map(|s| f32::from(*s) / 32_768.0));
-        let every = match self.partials {
-            Partials::Normal => Some(PARTIAL),
-            Partials::Thinned => Some(THINNED),
-            Partials::Off => None,
-        };
-        if every.is_some_and(|every| self.axis.samples() - self.looked >= RATE.samples(every)) {
+        let every = self.partials.every(PARTIAL, THINNED);
+        if every > Span::ZERO && self.axis.samples() - self.looked >= RATE.samples(every) {
             self.looked = self.axis.samples();
             let heard = self.decode()?;
             if let Some(text) = self.agreement.add(&heard) {
@@ -253,17 +249,7 @@ impl Stream {
             last = end;
             words.push(Word { text: word.text.clone(), start, end, confidence: word.confidence });
         }
-        let (start, end) = (words.first()?.start, words.last()?.end);
-        let text = join(words.iter().map(|w| w.text.as_str()));
-        let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
-        Some(Utterance {
-            text,
-            words,
-            start,
-            end,
-            confidence,
-            language: self.identified.and_then(Language::parse),
-        })
+        Utterance::of(words, self.identified.and_then(Language::parse))
     }
 
     fn clear(&mut self) {

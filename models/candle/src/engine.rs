@@ -1,16 +1,16 @@
 //! The engine `candle`.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use antiphon_media_frame::{SampleRate, Span};
+use antiphon_models_speech::batch::streams_of;
 use antiphon_models_speech::{Engine, Pace, RecognizeError, Recognizer, StreamConfig};
 
 use crate::error::{LoadError, RunError};
 use crate::model::{CandleOptions, Model};
 use crate::stream::Stream;
 
-const NAME: &str = "candle";
+pub(crate) const NAME: &str = "candle";
 pub(crate) const RATE: SampleRate = SampleRate::HZ_16000;
 
 /// Whisper on candle; one loaded model for all streams, computed many at a time.
@@ -110,14 +110,8 @@ impl Engine for CandleEngine {
     }
 
     fn step(&self, rows: &mut [&mut dyn Recognizer]) -> Result<(), RecognizeError> {
-        let mut streams = Vec::with_capacity(rows.len());
-        for row in rows {
-            let any: &mut dyn Any = &mut **row;
-            match any.downcast_mut::<Stream>() {
-                Some(stream) if Arc::ptr_eq(stream.model(), &self.model) => streams.push(stream),
-                _ => return Err(failed(&"a row is no stream of this engine")),
-            }
-        }
+        let ours = |stream: &Stream| Arc::ptr_eq(stream.model(), &self.model);
+        let mut streams = streams_of(NAME, rows, ours)?;
         step(&self.model, &mut streams)
     }
 }

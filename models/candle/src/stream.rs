@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 use antiphon_models_speech::agree::{Agreement, Heard};
+use antiphon_models_speech::batch::Said;
 use antiphon_models_speech::{
-    Axis, Hints, Hypothesis, Partials, Recognition, RecognizeError, Recognizer, Utterance, Word, join,
+    Axis, Hints, Hypothesis, Partials, Recognition, RecognizeError, Recognizer, Utterance, Word,
 };
 
-use crate::engine::{RATE, failed};
+use crate::engine::{NAME, RATE};
 use crate::mel::RATE_HZ;
 use crate::model::{Model, Request};
 
@@ -46,9 +47,7 @@ pub(crate) struct Stream {
     before: Vec<u32>,
     partials: Partials,
     segments: VecDeque<Segment>,
-    partial: Option<Hypothesis>,
-    finals: VecDeque<Utterance>,
-    failed: bool,
+    said: Said,
 }
 
 impl Stream {
@@ -61,9 +60,7 @@ impl Stream {
             before,
             partials: Partials::Normal,
             segments: VecDeque::new(),
-            partial: None,
-            finals: VecDeque::new(),
-            failed: false,
+            said: Said::default(),
         }
     }
 
@@ -86,26 +83,21 @@ impl Stream {
     pub(crate) fn commit(&mut self, heard: &[Heard]) {
         let Some(front) = self.segments.front_mut() else { return };
         if front.over {
-            self.finals.extend(utterance(heard, &front.axis));
-            self.partial = None;
+            self.said.last(utterance(heard, &front.axis));
             self.segments.pop_front();
             return;
         }
         front.looked = front.axis.samples();
         if let Some(text) = front.agreement.add(heard) {
             front.revision += 1;
-            self.partial = Some(Hypothesis { revision: front.revision, text, start: front.axis.start() });
+            let (revision, start) = (front.revision, front.axis.start());
+            self.said.interim(Some(Hypothesis { revision, text, start }));
         }
     }
 
     /// New sound between two computations of the growing utterance; zero: none.
     fn every(&self) -> Span {
-        let every = self.model.options.partial_every;
-        match self.partials {
-            Partials::Thinned if every > Span::ZERO => every.max(THINNED),
-            Partials::Off => Span::ZERO,
-            _ => every,
-        }
+        self.partials.every(self.model.options.partial_every, THINNED)
     }
 
     fn end_segment(&mut self) {
@@ -115,10 +107,6 @@ impl Stream {
                 self.segments.pop_back();
             }
         }
-    }
-
-    fn behind(&self) -> RecognizeError {
-        failed(&"its sound was not computed in time; reset the stream")
     }
 }
 
@@ -152,10 +140,7 @@ fn utterance(heard: &[Heard], axis: &Axis) -> Option<Utterance> {
             confidence: word.confidence.clamp(0.0, 1.0),
         });
     }
-    let (start, end) = (words.first()?.start, words.last()?.end);
-    let text = join(words.iter().map(|w| w.text.as_str()));
-    let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
-    Some(Utterance { text, words, start, end, confidence, language: None })
+    Utterance::of(words, None)
 }
 
 impl Segment {
@@ -187,13 +172,7 @@ impl Recognizer for Stream {
     }
 
     fn push(&mut self, frame: AudioFrame<'_>) -> Result<(), RecognizeError> {
-        if frame.rate != RATE {
-            return Err(RecognizeError::Rate { expected: RATE, found: frame.rate });
-        }
-        if self.failed || self.segments.len() > BEHIND {
-            self.failed = true;
-            return Err(self.behind());
-        }
+        self.said.admit(NAME, RATE, &frame, self.segments.len() > BEHIND)?;
         if frame.pcm.is_empty() {
             return Ok(());
         }
@@ -212,10 +191,7 @@ impl Recognizer for Stream {
     }
 
     fn poll(&mut self) -> Option<Recognition> {
-        if let Some(utterance) = self.finals.pop_front() {
-            return Some(Recognition::Final(utterance));
-        }
-        self.partial.take().map(Recognition::Partial)
+        self.said.poll()
     }
 
     fn hint(&mut self, hints: &Hints) -> Result<(), RecognizeError> {
@@ -228,18 +204,14 @@ impl Recognizer for Stream {
     }
 
     fn flush(&mut self) -> Result<(), RecognizeError> {
-        if self.failed {
-            return Err(self.behind());
-        }
+        self.said.stands(NAME)?;
         self.end_segment();
         Ok(())
     }
 
     fn reset(&mut self) {
         self.segments.clear();
-        self.partial = None;
-        self.finals.clear();
-        self.failed = false;
+        self.said.clear();
     }
 
     fn owed(&self) -> usize {

@@ -1,14 +1,11 @@
-//! What streams of both engines do with sound and with words: an utterance's features as they come, and what was said
-//! until somebody asks for it.
+//! What streams of both engines do with an utterance: its features as they come, and the words of its tokens.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
-use antiphon_models_speech::{Axis, Hypothesis, Recognition, RecognizeError, Utterance, join};
+use antiphon_models_speech::{Axis, Hypothesis, Utterance, join};
 
 use crate::bank::{Bank, BankStream};
-use crate::engine::failed;
 use crate::tokens::{Heard, Tokens};
 use crate::utterance::utterance;
 
@@ -80,61 +77,5 @@ impl Intake {
     /// All its words; `stride` feature frames make one output frame.
     pub(crate) fn utterance(&self, tokens: &Tokens, heard: &[Heard], stride: usize) -> Option<Utterance> {
         utterance(tokens, heard, stride, &self.axis)
-    }
-}
-
-/// What a stream has said, until it is asked for, and whether it can say more.
-#[derive(Default)]
-pub(crate) struct Said {
-    partial: Option<Hypothesis>,
-    finals: VecDeque<Utterance>,
-    failed: bool,
-}
-
-impl Said {
-    /// Checks a frame before it is taken in. A stream that is too far `behind` takes nothing more until it is reset.
-    pub(crate) fn admit(
-        &mut self,
-        engine: &'static str,
-        frame: &AudioFrame<'_>,
-        behind: bool,
-    ) -> Result<(), RecognizeError> {
-        if frame.rate != RATE {
-            return Err(RecognizeError::Rate { expected: RATE, found: frame.rate });
-        }
-        self.failed |= behind;
-        self.stands(engine)
-    }
-
-    /// Refuses where it takes nothing more.
-    pub(crate) fn stands(&self, engine: &'static str) -> Result<(), RecognizeError> {
-        if self.failed {
-            return Err(failed(engine, &"its sound was not computed in time; reset the stream"));
-        }
-        Ok(())
-    }
-
-    /// Takes interim words, which replace those before.
-    pub(crate) fn interim(&mut self, words: Option<Hypothesis>) {
-        if words.is_some() {
-            self.partial = words;
-        }
-    }
-
-    /// Takes an utterance's last words; interim words of it are of no use any more.
-    pub(crate) fn last(&mut self, words: Option<Utterance>) {
-        self.finals.extend(words);
-        self.partial = None;
-    }
-
-    pub(crate) fn poll(&mut self) -> Option<Recognition> {
-        if let Some(utterance) = self.finals.pop_front() {
-            return Some(Recognition::Final(utterance));
-        }
-        self.partial.take().map(Recognition::Partial)
-    }
-
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
     }
 }

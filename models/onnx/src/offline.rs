@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use antiphon_media_frame::{SampleRate, Span};
+use antiphon_models_speech::batch::streams_of;
 use antiphon_models_speech::{Engine, Pace, RecognizeError, Recognizer, StreamConfig};
 
 use crate::LoadError;
 use crate::bank::Bank;
-use crate::engine::{failed, speaks, streams_of};
+use crate::engine::{failed, speaks};
 use crate::folder::{self, Precision};
 use crate::intake::RATE;
 use crate::runtime::{Loader, Runtime};

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use antiphon_media_frame::{SampleRate, Span};
+use antiphon_models_speech::batch::streams_of;
 use antiphon_models_speech::{Engine, Hints, Pace, RecognizeError, Recognizer, StreamConfig};
 
 use crate::bank::{Bank, BankOptions, Taper};
 use crate::context::Contexts;
 use crate::encoder::Encoder;
-use crate::engine::{failed, speaks, streams_of};
+use crate::engine::{failed, speaks};
 use crate::folder::{self, Precision};
 use crate::intake::RATE;
 use crate::pieces::Pieces;

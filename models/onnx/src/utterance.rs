@@ -1,6 +1,6 @@
 //! Words on the call's clock, made of tokens in output frames.
 
-use antiphon_models_speech::{Axis, Language, Utterance, Word, join};
+use antiphon_models_speech::{Axis, Language, Utterance, Word};
 
 use crate::bank::SHIFT;
 use crate::tokens::{Heard, Tokens};
@@ -28,12 +28,8 @@ pub(crate) fn utterance(tokens: &Tokens, heard: &[Heard], stride: usize, axis: &
             confidence: word.surety,
         });
     }
-    let (start, end) = (words.first()?.start, words.last()?.end);
-    let text = join(words.iter().map(|w| w.text.as_str()));
-    let confidence = words.iter().map(|w| w.confidence).sum::<f32>() / words.len() as f32;
     let tag = heard.first().and_then(|first| tokens.text(first.token).strip_prefix("<|")?.strip_suffix("|>"));
-    let language = tag.and_then(Language::parse);
-    Some(Utterance { text, words, start, end, confidence, language })
+    Utterance::of(words, tag.and_then(Language::parse))
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 pub mod agree;
 mod axis;
+pub mod batch;
 mod recognizer;
 mod spaces;
 mod synthesizer;

@@ -74,6 +74,19 @@ pub enum Partials {
     Off,
 }
 
+impl Partials {
+    /// How much new sound lies between two computations of interim words, of an engine that makes them `every` so often, or
+    /// `thinned` where they matter less. Zero: none are made.
+    #[must_use]
+    pub fn every(self, every: Span, thinned: Span) -> Span {
+        match self {
+            Self::Normal => every,
+            Self::Thinned if every > Span::ZERO => every.max(thinned),
+            Self::Thinned | Self::Off => Span::ZERO,
+        }
+    }
+}
+
 /// Why an engine could not go on or be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum RecognizeError {

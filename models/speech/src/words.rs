@@ -1,5 +1,6 @@
 //! What a recogniser says: words, hypotheses, utterances.
 
+use crate::join;
 use antiphon_media_frame::{MediaTime, Span};
 use serde::{Serialize, Serializer};
 
@@ -115,6 +116,15 @@ pub fn append(text: &mut String, more: &str) {
 }
 
 impl Utterance {
+    /// Words as an utterance: their texts put together by [`join`], the mean of their confidences. `None` without words.
+    #[must_use]
+    pub fn of(words: Vec<Word>, language: Option<Language>) -> Option<Self> {
+        let (start, end) = (words.first()?.start, words.last()?.end);
+        let text = join(words.iter().map(|word| word.text.as_str()));
+        let confidence = words.iter().map(|word| word.confidence).sum::<f32>() / words.len() as f32;
+        Some(Self { text, words, start, end, confidence, language })
+    }
+
     /// Utterances as one text, put together by [`append`].
     #[must_use]
     pub fn joined(said: &[Self]) -> String {

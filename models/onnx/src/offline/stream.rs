@@ -4,14 +4,17 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
+use antiphon_models_speech::batch::Said;
 use antiphon_models_speech::{Hints, Language, Partials, Recognition, RecognizeError, Recognizer};
 
 use super::{Model, NAME};
-use crate::intake::{Intake, RATE, Said};
+use crate::intake::{Intake, RATE};
 use crate::tokens::Heard;
 
 /// Silence wanted after the last sound: two input frames that hear the last one's end.
 const TAIL: Span = Span::from_millis(120);
+/// New sound between two computations of interim words where they are thinned.
+const THINNED: Span = Span::from_secs(1);
 /// A longer utterance is cut in two: the cost of self-attention grows with its square.
 const LONGEST: Span = Span::from_secs(30);
 /// Utterances over and not computed; a worker so far behind has lost its caller.
@@ -96,7 +99,7 @@ impl Recognizer for Stream {
     }
 
     fn push(&mut self, frame: AudioFrame<'_>) -> Result<(), RecognizeError> {
-        self.said.admit(NAME, &frame, self.segments.len() > BEHIND)?;
+        self.said.admit(NAME, RATE, &frame, self.segments.len() > BEHIND)?;
         if frame.pcm.is_empty() {
             return Ok(());
         }
@@ -122,12 +125,7 @@ impl Recognizer for Stream {
     }
 
     fn partials(&mut self, wanted: Partials) {
-        let every = self.model.options.partial_every;
-        self.every = match wanted {
-            Partials::Normal => every,
-            Partials::Thinned if every > Span::ZERO => every.max(Span::from_secs(1)),
-            Partials::Thinned | Partials::Off => Span::ZERO,
-        };
+        self.every = wanted.every(self.model.options.partial_every, THINNED);
     }
 
     fn flush(&mut self) -> Result<(), RecognizeError> {

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use antiphon_media_frame::{AudioFrame, SampleRate, Span};
+use antiphon_models_speech::batch::Said;
 use antiphon_models_speech::{Hints, Recognition, RecognizeError, Recognizer};
 
 use super::{Head, Model, NAME};
 use crate::context::Contexts;
 use crate::ctc::Ctc;
 use crate::encoder::State;
-use crate::intake::{Intake, RATE, Said};
+use crate::intake::{Intake, RATE};
 use crate::tokens::Heard;
 use crate::transducer::Beam;
 
@@ -188,7 +189,7 @@ impl Recognizer for Stream {
 
     fn push(&mut self, frame: AudioFrame<'_>) -> Result<(), RecognizeError> {
         let behind = self.owed() > BEHIND;
-        self.said.admit(NAME, &frame, behind)?;
+        self.said.admit(NAME, RATE, &frame, behind)?;
         if frame.pcm.is_empty() {
             return Ok(());
         }
