@@ -202,6 +202,11 @@ fn callee(server: &Server, scenario: &str, port: u16, rtp: &Rtp, values: &[(&str
     Sipp { scenario, host: CARRIER, port, rtp, values, limit: LIMIT, ..Sipp::default() }.start(server)
 }
 
+/// Somebody who dials the number that leads to the carrier.
+fn dials<'a>(scenario: &'a str, rtp: &Rtp, values: &'a [(&'a str, &'a str)]) -> Sipp<'a> {
+    Sipp { scenario, service: "9555", rtp: rtp.port(), values, limit: LIMIT, ..Sipp::default() }
+}
+
 fn hears(what: &str, rtp: &Rtp, expected: u16) {
     wait_heard(what, &TONES, &[f64::from(expected)], || (rtp.heard_last(0.7), 8_000));
 }
@@ -218,15 +223,7 @@ fn the_called_side_is_heard_before_it_answers() {
     let (one, other) = (Rtp::bind(Answer::sine(CALLER_HZ)), Rtp::bind(Answer::sine(CALLEE_HZ)));
     let called = callee(&server, "callee_early.xml", port, &other, PROGRESS);
     let values: Vec<_> = PLAIN.iter().copied().chain([("@HOLD@", "2500")]).collect();
-    let sipp = Sipp {
-        scenario: "early.xml",
-        service: "9555",
-        rtp: one.port(),
-        values: &values,
-        limit: LIMIT,
-        ..Sipp::default()
-    };
-    let calling = sipp.start(&server);
+    let calling = dials("early.xml", &one, &values).start(&server);
     hears("before the answer", &one, CALLEE_HZ);
     assert!(server.of_type("call.answered").is_empty(), "not answered yet");
     hears("before the answer, the called one", &other, CALLER_HZ);
@@ -308,15 +305,7 @@ fn a_caller_without_an_offer_hears_us_early_and_so_do_called_sides() {
     let (one, other) = (Rtp::bind(Answer::sine(CALLER_HZ)), Rtp::bind(Answer::sine(CALLEE_HZ)));
     let called = callee(&server, "callee_early.xml", port, &other, PROGRESS);
     let values = [("@HOLD@", "2500")];
-    let sipp = Sipp {
-        scenario: "early_delayed.xml",
-        service: "9555",
-        rtp: one.port(),
-        values: &values,
-        limit: LIMIT,
-        ..Sipp::default()
-    };
-    let calling = sipp.start(&server);
+    let calling = dials("early_delayed.xml", &one, &values).start(&server);
     hears("before the answer", &one, CALLEE_HZ);
     hears("before the answer, the called one", &other, CALLER_HZ);
     assert!(server.of_type("call.answered").is_empty(), "not answered yet");
@@ -368,15 +357,7 @@ fn of_several_telephones_the_newest_that_sounds_is_heard_and_the_one_that_answer
     let values = [("@RING@", "3500"), ("@OTHER@", other.as_str())];
     let called = callee(&server, "callee_early_forks.xml", port, &left, &values);
     let values: Vec<_> = PLAIN.iter().copied().chain([("@HOLD@", "3500")]).collect();
-    let sipp = Sipp {
-        scenario: "early.xml",
-        service: "9555",
-        rtp: one.port(),
-        values: &values,
-        limit: LIMIT,
-        ..Sipp::default()
-    };
-    let calling = sipp.start(&server);
+    let calling = dials("early.xml", &one, &values).start(&server);
     hears("the first", &one, CALLEE_HZ);
     hears("the newest", &one, OTHER_HZ);
     assert!(server.of_type("call.answered").is_empty(), "not answered yet");
