@@ -1,0 +1,1 @@
+//! What the house knows: documents and answers, found in milliseconds.

@@ -1,0 +1,1 @@
+//! Rules by which conversations are judged, and scorecards that weigh them. No I/O.
