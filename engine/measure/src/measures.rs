@@ -26,8 +26,12 @@ pub enum SilenceCause {
 pub struct Silence {
     /// When. A silence that is going on ends where the conversation has been heard to.
     pub at: Stretch,
-    /// Why.
+    /// Why, as far as is known when it has been heard to its end: [`SilenceCause::Owed`] while it goes on.
     pub cause: SilenceCause,
+    /// Who should have said something, by what had been said before alone: the other one, or who had asked to wait.
+    /// It does not change once the silence has begun, so that what listens to a call and what reads its recording
+    /// blame the same one. `None` on hold and before anybody spoke.
+    pub owed: Option<Role>,
 }
 
 /// One speaks while another does.
@@ -39,8 +43,10 @@ pub struct Interruption {
     pub of: usize,
     /// How long the other had been speaking when it began.
     pub speaking: Span,
-    /// While both spoke.
+    /// From the first to the last instant at which both spoke.
     pub overlap: Stretch,
+    /// How long both spoke: the overlap without the pauses in it. To the millisecond.
+    pub both: Span,
     /// Whether the other one stopped while this one went on.
     pub took_over: bool,
     /// Index of the interrupting turn, where it has words.
