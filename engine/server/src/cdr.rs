@@ -21,12 +21,12 @@ use std::time::Duration;
 use antiphon_engine_call::Event;
 use anyhow::Context;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::Config;
-use crate::store::{NewDelivery, Store, StoreError};
+use antiphon_engine_store::{NewDelivery, Store, StoreError};
 pub(crate) use attempts::{Attempt, Attempts};
 use hooks::Hook;
 use journal::Journal;
@@ -103,8 +103,10 @@ impl Records {
         let folder = config.cdr.folder.clone().unwrap_or_else(|| config.data.join("cdr"));
         let journal = Journal::open(&folder, config.cdr.sync)
             .with_context(|| format!("cdr.folder: cannot make the folder {}", folder.display()))?;
-        let store = Arc::new(Store::open(&store_path(config)).await.context("store.file")?);
-        let hooks: Arc<[Arc<Hook>]> = config.webhooks.iter().filter_map(Hook::new).map(Arc::new).collect();
+        let store = Arc::new(open(config).await?);
+        let callbacks = Hook::callbacks(&config.qa);
+        let hooks: Arc<[Arc<Hook>]> =
+            config.webhooks.iter().filter_map(Hook::new).chain(callbacks).map(Arc::new).collect();
         let figures = Arc::new(Figures::default());
         let (wake, written) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (stop, stopping) = watch::channel(false);
@@ -201,12 +203,32 @@ impl Records {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
-    pub(crate) fn store(&self) -> &Store {
+    pub(crate) fn store(&self) -> &Arc<Store> {
         &self.store
     }
 
+    /// What those webhooks are to be told that want this, and where the news goes besides.
+    pub(crate) fn news_of(&self, id: &str, event: &str, data: &Value, url: Option<&str>) -> Vec<NewDelivery> {
+        let now = Timestamp::now();
+        let wanting = self.hooks.iter().filter(|hook| hook.wants(event));
+        let mut news: Vec<_> = wanting.map(|hook| hook.news(id, event, now, data)).collect();
+        let callback = self.hooks.iter().find(|hook| hook.name == hooks::CALLBACK);
+        if let (Some(url), Some(hook)) = (url, callback) {
+            news.push(NewDelivery { url: Some(url.to_owned()), ..hook.news(id, event, now, data) });
+        }
+        news
+    }
+
+    /// News was put into the store.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_waiters();
+    }
+
     /// Tries a delivery again. `None` where there is no such delivery.
-    pub(crate) async fn retry(&self, id: &str) -> Result<Option<crate::store::Delivery>, StoreError> {
+    pub(crate) async fn retry(
+        &self,
+        id: &str,
+    ) -> Result<Option<antiphon_engine_store::Delivery>, StoreError> {
         let delivery = self.store.retry(id, Timestamp::now().as_millisecond()).await?;
         self.wake.notify_waiters();
         Ok(delivery)
@@ -255,6 +277,14 @@ impl Records {
 }
 
 /// Where the store lies.
+/// Opens the store that is configured.
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    match &config.store.url {
+        Some(url) => Store::open_url(url.expose()).await.context("store.url"),
+        None => Store::open(&store_path(config)).await.context("store.file"),
+    }
+}
+
 pub(crate) fn store_path(config: &Config) -> PathBuf {
     config.store.file.clone().unwrap_or_else(|| config.data.join("antiphon.db"))
 }
@@ -331,7 +361,9 @@ impl Intake {
                     tracing::warn!(broken, file = name, "lines that are no call records were passed over");
                 }
                 let news = self.news(&batch.records);
-                let refused = self.store.take(name, batch.end, &batch.records, &news).await?;
+                let records =
+                    batch.records.iter().map(CallRecord::stored).collect::<serde_json::Result<Vec<_>>>()?;
+                let refused = self.store.take(name, batch.end, &records, &news).await?;
                 refuse(&self.figures, refused);
                 self.figures.stored.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
                 if !news.is_empty() {
@@ -402,6 +434,9 @@ async fn clean(store: Arc<Store>, keep: Duration, hooks: Vec<String>) {
 
 /// Reads a store beside the server that fills it.
 pub(crate) async fn look(config: &Config) -> anyhow::Result<Store> {
+    if let Some(url) = &config.store.url {
+        return Ok(Store::open_url(url.expose()).await?);
+    }
     let path = store_path(config);
     let missing = |path: &Path| {
         format!(

@@ -13,6 +13,7 @@ mod length;
 mod overrides;
 mod pattern;
 mod pool;
+mod qa;
 mod records;
 mod route;
 mod secret;
@@ -27,6 +28,7 @@ pub(crate) use length::{Length, parse_length};
 pub(crate) use overrides::Overrides;
 pub(crate) use pattern::{Pattern, Rewrite};
 pub(crate) use pool::{PoolSection, TenantSection};
+pub(crate) use qa::QaSection;
 pub(crate) use records::{CdrSection, StoreSection, Webhook};
 pub(crate) use route::{Route, Whence};
 pub(crate) use secret::Secret;
@@ -63,6 +65,7 @@ pub(crate) struct Config {
     pub(crate) tls: Tls,
     pub(crate) ws: Ws,
     pub(crate) cdr: CdrSection,
+    pub(crate) qa: QaSection,
     pub(crate) store: StoreSection,
     /// Carriers and exchanges.
     #[serde(rename = "trunk")]
@@ -107,6 +110,7 @@ impl Default for Config {
             tls: Tls::default(),
             ws: Ws::default(),
             cdr: CdrSection::default(),
+            qa: QaSection::default(),
             store: StoreSection::default(),
             trunks: Vec::new(),
             routes: Vec::new(),
@@ -159,6 +163,8 @@ impl Config {
         self.users.iter_mut().try_for_each(User::reveal)?;
         self.tokens.iter_mut().try_for_each(Token::reveal)?;
         self.ice_servers.iter_mut().try_for_each(IceServer::reveal)?;
+        self.store.reveal()?;
+        self.qa.reveal()?;
         self.webhooks.iter_mut().try_for_each(Webhook::reveal)
     }
 
@@ -194,6 +200,8 @@ impl Config {
         }
         self.pool.check()?;
         self.mrcp.check()?;
+        self.store.check()?;
+        self.qa.check()?;
         self.tenants.iter().try_for_each(TenantSection::check)?;
         unique("tenant", self.tenants.iter().map(|tenant| &tenant.name))?;
         if !(40..=2_000).contains(&self.media.barge_in.0.as_millis()) {

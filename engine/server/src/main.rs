@@ -36,7 +36,6 @@ mod setup;
 mod shared;
 mod sidecar;
 mod sip;
-mod store;
 mod switch;
 mod telemetry;
 mod trunks;

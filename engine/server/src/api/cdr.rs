@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::Api;
 use super::problem::{Kind, Problem, catalogue};
 use crate::cdr::{Direction, Records};
-use crate::store::{CallFilter, Delivery, DeliveryState, StoreError};
+use antiphon_engine_store::{CallFilter, Delivery, DeliveryState, StoreError};
 
 /// Entries of a page where the client does not say.
 const PAGE: usize = 100;
@@ -56,7 +56,7 @@ pub(super) async fn list(
     let wanted = CallFilter {
         since_ms: filter.since.map(Timestamp::as_millisecond),
         until_ms: filter.until.map(Timestamp::as_millisecond),
-        direction: filter.direction,
+        direction: filter.direction.map(Direction::name),
         trunk: filter.trunk,
         user: filter.user,
         from: filter.from,

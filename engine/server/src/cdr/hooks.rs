@@ -13,8 +13,8 @@ use sha2::Sha256;
 use tokio::sync::{Notify, watch};
 
 use super::Figures;
-use crate::config::{Secret, Webhook};
-use crate::store::{Delivery, NewDelivery, Outcome, Store};
+use crate::config::{QaSection, Secret, Webhook};
+use antiphon_engine_store::{Delivery, NewDelivery, Outcome, Store};
 
 /// Attempts of one webhook at once.
 const AT_ONCE: usize = 8;
@@ -26,6 +26,9 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 const ROUND: Duration = Duration::from_secs(30);
 /// Bytes of an answer that are read so that its connection can be used again.
 const ANSWER: u64 = 64 << 10;
+
+/// The name of deliveries to the call-backs of inspection jobs: each goes to an address of its own.
+pub(super) const CALLBACK: &str = "qa.callback";
 
 /// One webhook.
 pub(super) struct Hook {
@@ -40,21 +43,25 @@ pub(super) struct Hook {
 impl Hook {
     /// `None` where there is no secret, which the check of the configuration does not let through.
     pub(super) fn new(config: &Webhook) -> Option<Self> {
-        let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(config.timeout.0))
-            .http_status_as_error(false)
-            // Records go where the configuration says and nowhere else.
-            .max_redirects(0)
-            .user_agent(concat!("antiphon/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .into();
         Some(Self {
             name: config.name.clone(),
             give_up: config.give_up.0,
             url: config.url.clone(),
             secret: config.secret.clone()?,
             events: config.events.clone(),
-            agent,
+            agent: agent(config.timeout.0),
+        })
+    }
+
+    /// The call-backs of inspection jobs; `None` where there is nothing to sign with.
+    pub(super) fn callbacks(config: &QaSection) -> Option<Self> {
+        Some(Self {
+            name: CALLBACK.to_owned(),
+            give_up: config.give_up.0,
+            url: Secret::new(String::new()),
+            secret: config.callback_secret.clone()?,
+            events: Vec::new(),
+            agent: agent(config.timeout.0),
         })
     }
 
@@ -78,6 +85,7 @@ impl Hook {
             hook: self.name.clone(),
             event: event.to_owned(),
             body: body.to_string(),
+            url: None,
             created_ms: now.as_millisecond(),
             id,
         }
@@ -88,7 +96,7 @@ impl Hook {
         let signature = signature(self.secret.expose().as_bytes(), now.as_second(), delivery.body.as_bytes());
         let request = self
             .agent
-            .post(self.url.expose())
+            .post(delivery.url.as_deref().unwrap_or(self.url.expose()))
             .header("content-type", "application/json")
             .header("antiphon-event", &delivery.event)
             .header("antiphon-signature", &signature)
@@ -99,6 +107,17 @@ impl Hook {
         let _ = std::io::copy(&mut response.body_mut().as_reader().take(ANSWER), &mut std::io::sink());
         Ok(status)
     }
+}
+
+fn agent(timeout: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .http_status_as_error(false)
+        // Records go where the configuration says and nowhere else.
+        .max_redirects(0)
+        .user_agent(concat!("antiphon/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .into()
 }
 
 /// Delivers one webhook's news until told to stop.
@@ -217,7 +236,7 @@ fn signature(secret: &[u8], seconds: i64, body: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::config::Length;
-    use crate::store::DeliveryState;
+    use antiphon_engine_store::DeliveryState;
 
     fn hook(events: &[&str]) -> Hook {
         let config = Webhook {
@@ -239,6 +258,7 @@ mod tests {
             hook: "crm".into(),
             event: "cdr".into(),
             body: "{}".into(),
+            url: None,
             state: DeliveryState::Pending,
             created_ms: 0,
             since_ms: 0,

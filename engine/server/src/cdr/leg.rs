@@ -22,6 +22,16 @@ pub(crate) enum Direction {
     Outbound,
 }
 
+impl Direction {
+    /// As records and the store call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
+        }
+    }
+}
+
 /// Who ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

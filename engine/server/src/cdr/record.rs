@@ -3,6 +3,7 @@
 use std::fmt;
 
 use antiphon_engine_call::{Cause, Event, EventBody, Side};
+use antiphon_engine_store::{NewCall, NewLeg};
 use antiphon_media_frame::MediaTime;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,27 @@ pub(crate) struct CallRecord {
 }
 
 impl CallRecord {
+    /// As the store keeps it.
+    pub(crate) fn stored(&self) -> serde_json::Result<NewCall> {
+        let leg = |leg: &LegRecord| {
+            let record = serde_json::to_string(leg)?;
+            Ok(NewLeg { id: leg.id.clone(), trunk: leg.trunk.clone(), user: leg.user.clone(), record })
+        };
+        Ok(NewCall {
+            id: self.id.clone(),
+            offered_ms: self.offered_at.as_millisecond(),
+            ended_ms: self.ended_at.as_millisecond(),
+            direction: self.direction.name(),
+            from: self.from.clone(),
+            to: self.to.clone(),
+            cause: self.cause.clone(),
+            answered: self.answered_at.is_some(),
+            duration_ms: i64::try_from(self.duration_ms).unwrap_or(i64::MAX),
+            record: serde_json::to_string(self)?,
+            legs: self.legs.iter().map(leg).collect::<serde_json::Result<_>>()?,
+        })
+    }
+
     /// A call of one leg that begins; others are pushed to `legs` as they come.
     pub(crate) fn new(id: impl Into<String>, direction: Direction, offered_at: Timestamp) -> Self {
         Self {

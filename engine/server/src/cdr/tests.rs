@@ -9,7 +9,7 @@ use antiphon_media_frame::{CallId, MediaTime};
 
 use super::*;
 use crate::config::{Length, Secret, Webhook};
-use crate::store::{CallFilter, DeliveryState};
+use antiphon_engine_store::{CallFilter, DeliveryState};
 
 /// Whatever a test waits for comes well before this.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::output::to_stdout;
 use crate::cdr;
 use crate::config::{Config, Overrides};
-use crate::store::{CallFilter, Store};
+use antiphon_engine_store::{CallFilter, Store};
 
 /// Records asked for at once.
 const PAGE: usize = 500;
@@ -161,6 +161,7 @@ mod tests {
             .map(|n| example(&format!("{n:032x}"), &format!("2026-11-22T0{}:{:02}:00Z", n / 60 % 10, n % 60)))
             .collect();
         records[599].from = "evil\x1b[2J".into();
+        let records: Vec<_> = records.iter().map(|record| record.stored().expect("JSON")).collect();
         store.take("2026-11-22.jsonl", 1, &records, &[]).await.expect("taken");
         let mut out = Vec::new();
         list(&store, CallFilter::default(), limit, json, &mut out).await.expect("listed");

@@ -42,6 +42,25 @@ impl Default for CdrSection {
 pub(crate) struct StoreSection {
     /// The database (SQLite); `antiphon.db` in the data folder where there is none.
     pub(crate) file: Option<PathBuf>,
+    /// A database of PostgreSQL instead: `postgres://USER:PASSWORD@HOST/DATABASE`. It may hold credentials, and so is never
+    /// printed.
+    pub(crate) url: Option<Secret>,
+    pub(crate) url_env: Option<String>,
+    pub(crate) url_file: Option<PathBuf>,
+}
+
+impl StoreSection {
+    pub(super) fn reveal(&mut self) -> anyhow::Result<()> {
+        reveal("store.url", &mut self.url, self.url_env.as_deref(), self.url_file.as_deref())
+    }
+
+    pub(super) fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.file.is_none() || self.url.is_none(),
+            "configuration: store.file and store.url name two databases; leave one out"
+        );
+        Ok(())
+    }
 }
 
 /// `[[webhook]]`

@@ -102,7 +102,7 @@ async fn a_call_that_ends_has_a_record() {
     log.write(MediaTime::from_millis(2_500), ended());
     records.shutdown().await;
     server.stop().await;
-    let store = crate::store::Store::look(&dir.path().join("antiphon.db")).await.expect("opened");
+    let store = antiphon_engine_store::Store::look(&dir.path().join("antiphon.db")).await.expect("opened");
     let record = store.call(&format!("{:032x}", 7)).await.expect("asked").expect("there");
     assert_eq!((record["from"].as_str(), record["trunk"].as_str()), (Some("13800138000"), Some("carrier")));
     assert_eq!((record["duration_ms"].as_u64(), record["billable_s"].as_u64()), (Some(2_500), Some(3)));

@@ -1,35 +1,37 @@
 //! What webhooks still have to be told.
 
 use serde::{Deserialize, Serialize};
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Connection, Row};
 
 use super::{Store, StoreError};
 
 /// Deliveries that may wait for one webhook; later ones are not kept.
-const WAITING: i64 = 100_000;
+pub const WAITING: i64 = 100_000;
 /// Dead deliveries kept of one webhook.
-const DEAD: i64 = 10_000;
+pub const DEAD: i64 = 10_000;
 
 /// Something to tell a webhook.
 #[derive(Clone, PartialEq)]
-pub(crate) struct NewDelivery {
+pub struct NewDelivery {
     /// The same for the same news, so that nothing is told twice.
-    pub(crate) id: String,
+    pub id: String,
     /// The webhook's name.
-    pub(crate) hook: String,
+    pub hook: String,
     /// The type of event.
-    pub(crate) event: String,
+    pub event: String,
     /// What is sent.
-    pub(crate) body: String,
+    pub body: String,
+    /// Where it is sent, where that is not the webhook's own address.
+    pub url: Option<String>,
     /// Milliseconds since 1970.
-    pub(crate) created_ms: i64,
+    pub created_ms: i64,
 }
 
 /// Where a delivery stands. Those that succeeded are not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum DeliveryState {
+pub enum DeliveryState {
     /// It is tried again.
     Pending,
     /// It was given up.
@@ -47,31 +49,43 @@ impl DeliveryState {
 
 /// A delivery in the store.
 #[derive(Clone, PartialEq)]
-pub(crate) struct Delivery {
-    pub(crate) id: String,
-    pub(crate) hook: String,
-    pub(crate) event: String,
-    pub(crate) body: String,
-    pub(crate) state: DeliveryState,
-    pub(crate) created_ms: i64,
+pub struct Delivery {
+    /// The same for the same news.
+    pub id: String,
+    /// The webhook's name.
+    pub hook: String,
+    /// The type of event.
+    pub event: String,
+    /// What is sent.
+    pub body: String,
+    /// Where it is sent, where that is not the webhook's own address.
+    pub url: Option<String>,
+    /// Whether it is tried again.
+    pub state: DeliveryState,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
     /// From when on it has been tried.
-    pub(crate) since_ms: i64,
+    pub since_ms: i64,
     /// When it is tried again.
-    pub(crate) next_ms: i64,
-    pub(crate) attempts: i64,
+    pub next_ms: i64,
+    /// How often it was tried.
+    pub attempts: i64,
     /// The HTTP status of the last attempt; `None` where there was no answer.
-    pub(crate) last_status: Option<i64>,
-    pub(crate) last_error: Option<String>,
+    pub last_status: Option<i64>,
+    /// What went wrong with it.
+    pub last_error: Option<String>,
 }
 
 /// What an attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// It was taken.
     Done,
     /// It was not.
     Failed {
+        /// The HTTP status, where there was an answer.
         status: Option<u16>,
+        /// What went wrong.
         error: String,
         /// When it is tried again; `None` gives it up.
         next_ms: Option<i64>,
@@ -80,21 +94,16 @@ pub(crate) enum Outcome {
 
 impl Store {
     /// Keeps deliveries until they succeed or are given up. Tells how many found no place.
-    pub(crate) async fn enqueue(&self, deliveries: &[NewDelivery]) -> Result<u64, StoreError> {
-        let mut writer = self.writer.lock().await;
-        let mut step = writer.begin_with("BEGIN IMMEDIATE").await?;
+    pub async fn enqueue(&self, deliveries: &[NewDelivery]) -> Result<u64, StoreError> {
+        let mut writer = self.writer.acquire().await?;
+        let mut step = writer.begin_with(self.kind.begin()).await?;
         let refused = enqueue(&mut step, deliveries).await?;
         step.commit().await?;
         Ok(refused)
     }
 
     /// What is due for a webhook, the longest due first.
-    pub(crate) async fn due(
-        &self,
-        hook: &str,
-        now_ms: i64,
-        most: usize,
-    ) -> Result<Vec<Delivery>, StoreError> {
+    pub async fn due(&self, hook: &str, now_ms: i64, most: usize) -> Result<Vec<Delivery>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM deliveries WHERE hook = $1 AND state = 'pending' AND next_ms <= $2 \
              ORDER BY next_ms, id LIMIT $3",
@@ -108,7 +117,7 @@ impl Store {
     }
 
     /// When the next delivery of a webhook is due.
-    pub(crate) async fn next_due(&self, hook: &str) -> Result<Option<i64>, StoreError> {
+    pub async fn next_due(&self, hook: &str) -> Result<Option<i64>, StoreError> {
         let row = sqlx::query(
             "SELECT MIN(next_ms) AS next_ms FROM deliveries WHERE hook = $1 AND state = 'pending'",
         )
@@ -119,9 +128,9 @@ impl Store {
     }
 
     /// What attempts came to.
-    pub(crate) async fn settle(&self, outcomes: &[(String, Outcome)]) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().await;
-        let mut step = writer.begin_with("BEGIN IMMEDIATE").await?;
+    pub async fn settle(&self, outcomes: &[(String, Outcome)]) -> Result<(), StoreError> {
+        let mut writer = self.writer.acquire().await?;
+        let mut step = writer.begin_with(self.kind.begin()).await?;
         for (id, outcome) in outcomes {
             match outcome {
                 Outcome::Done => {
@@ -148,7 +157,7 @@ impl Store {
     }
 
     /// Deliveries in a state, the newest first; `before` goes on after a page.
-    pub(crate) async fn deliveries(
+    pub async fn deliveries(
         &self,
         state: Option<DeliveryState>,
         hook: Option<&str>,
@@ -171,29 +180,27 @@ impl Store {
     }
 
     /// Tries a delivery again from now on. `None` where there is no such delivery.
-    pub(crate) async fn retry(&self, id: &str, now_ms: i64) -> Result<Option<Delivery>, StoreError> {
-        let mut writer = self.writer.lock().await;
+    pub async fn retry(&self, id: &str, now_ms: i64) -> Result<Option<Delivery>, StoreError> {
         let row = sqlx::query(
             "UPDATE deliveries SET state = 'pending', since_ms = $2, next_ms = $2, attempts = 0 WHERE id = $1 \
              RETURNING *",
         )
         .bind(id)
         .bind(now_ms)
-        .fetch_optional(&mut *writer)
+        .fetch_optional(&self.writer)
         .await?;
         row.as_ref().map(delivery).transpose()
     }
 
     /// Forgets the oldest dead deliveries of a webhook beyond those that are kept.
-    pub(crate) async fn bury(&self, hook: &str) -> Result<u64, StoreError> {
-        let mut writer = self.writer.lock().await;
+    pub async fn bury(&self, hook: &str) -> Result<u64, StoreError> {
         let gone = sqlx::query(
             "DELETE FROM deliveries WHERE hook = $1 AND state = 'dead' AND id NOT IN (SELECT id FROM deliveries \
              WHERE hook = $1 AND state = 'dead' ORDER BY created_ms DESC, id DESC LIMIT $2)",
         )
         .bind(hook)
         .bind(DEAD)
-        .execute(&mut *writer)
+        .execute(&self.writer)
         .await?;
         Ok(gone.rows_affected())
     }
@@ -201,7 +208,7 @@ impl Store {
 
 /// Inserts what has a place. Tells how many have none.
 pub(super) async fn enqueue(
-    connection: &mut SqliteConnection,
+    connection: &mut AnyConnection,
     deliveries: &[NewDelivery],
 ) -> Result<u64, StoreError> {
     let mut waiting: Vec<(&str, i64)> = Vec::new();
@@ -225,27 +232,29 @@ pub(super) async fn enqueue(
         }
         waiting[place].1 += 1;
         sqlx::query(
-            "INSERT INTO deliveries (id, hook, event, body, state, created_ms, since_ms, next_ms, attempts) \
-             VALUES ($1, $2, $3, $4, 'pending', $5, $5, $5, 0) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO deliveries (id, hook, event, body, state, created_ms, since_ms, next_ms, attempts, url) \
+             VALUES ($1, $2, $3, $4, 'pending', $5, $5, $5, 0, $6) ON CONFLICT (id) DO NOTHING",
         )
         .bind(&delivery.id)
         .bind(&delivery.hook)
         .bind(&delivery.event)
         .bind(&delivery.body)
         .bind(delivery.created_ms)
+        .bind(delivery.url.as_deref())
         .execute(&mut *connection)
         .await?;
     }
     Ok(refused)
 }
 
-fn delivery(row: &SqliteRow) -> Result<Delivery, StoreError> {
-    let state: &str = row.try_get("state")?;
+fn delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
+    let state: String = row.try_get("state")?;
     Ok(Delivery {
         id: row.try_get("id")?,
         hook: row.try_get("hook")?,
         event: row.try_get("event")?,
         body: row.try_get("body")?,
+        url: row.try_get("url")?,
         state: if state == "dead" { DeliveryState::Dead } else { DeliveryState::Pending },
         created_ms: row.try_get("created_ms")?,
         since_ms: row.try_get("since_ms")?,
@@ -254,70 +263,4 @@ fn delivery(row: &SqliteRow) -> Result<Delivery, StoreError> {
         last_status: row.try_get("last_status")?,
         last_error: row.try_get("last_error")?,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn news(id: &str, created_ms: i64) -> NewDelivery {
-        NewDelivery { id: id.into(), hook: "crm".into(), event: "cdr".into(), body: "{}".into(), created_ms }
-    }
-
-    async fn opened() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().expect("a folder");
-        let store = Store::open(&dir.path().join("antiphon.db")).await.expect("opened");
-        (dir, store)
-    }
-
-    fn failed(next_ms: Option<i64>) -> Outcome {
-        Outcome::Failed { status: Some(500), error: "the answer was 500".into(), next_ms }
-    }
-
-    #[tokio::test]
-    async fn deliveries_outlive_the_process_and_are_told_once() {
-        let (dir, store) = opened().await;
-        assert_eq!(store.enqueue(&[news("a", 10), news("b", 20), news("a", 30)]).await.expect("kept"), 0);
-        store.close().await;
-        let store = Store::open(&dir.path().join("antiphon.db")).await.expect("opened again");
-        let due = store.due("crm", 15, 10).await.expect("asked");
-        assert_eq!(due.iter().map(|d| d.id.as_str()).collect::<Vec<_>>(), ["a"]);
-        assert_eq!(store.due("other", 99, 10).await.expect("asked").len(), 0);
-        store.settle(&[("a".into(), Outcome::Done)]).await.expect("settled");
-        assert_eq!(store.next_due("crm").await.expect("asked"), Some(20));
-        store.settle(&[("b".into(), failed(Some(500)))]).await.expect("settled");
-        assert_eq!(store.due("crm", 499, 10).await.expect("asked").len(), 0);
-        let due = store.due("crm", 500, 10).await.expect("asked");
-        assert_eq!((due[0].attempts, due[0].last_status), (1, Some(500)));
-    }
-
-    #[tokio::test]
-    async fn a_delivery_given_up_is_listed_and_can_be_tried_again() {
-        let (_dir, store) = opened().await;
-        store.enqueue(&[news("a", 10), news("b", 20)]).await.expect("kept");
-        store.settle(&[("a".into(), failed(None))]).await.expect("settled");
-        let list = async |state| store.deliveries(state, None, None, 10).await.expect("listed");
-        let ids = |list: Vec<Delivery>| list.into_iter().map(|d| d.id).collect::<Vec<_>>();
-        assert_eq!(ids(list(Some(DeliveryState::Dead)).await), ["a"]);
-        assert_eq!(ids(list(None).await), ["b", "a"]);
-        let page = store.deliveries(None, Some("crm"), Some((20, "b".into())), 10).await.expect("listed");
-        assert_eq!(ids(page), ["a"]);
-        let again = store.retry("a", 77).await.expect("asked").expect("there");
-        assert_eq!((again.state, again.next_ms, again.attempts), (DeliveryState::Pending, 77, 0));
-        assert!(store.retry("none", 77).await.expect("asked").is_none());
-        assert_eq!(list(Some(DeliveryState::Dead)).await.len(), 0);
-    }
-
-    #[tokio::test]
-    async fn a_webhook_that_never_answers_does_not_fill_the_disk() {
-        let (_dir, store) = opened().await;
-        let flood: Vec<NewDelivery> = (0..WAITING + 5).map(|n| news(&n.to_string(), n)).collect();
-        assert_eq!(store.enqueue(&flood).await.expect("kept"), 5);
-        assert_eq!(store.enqueue(&[news("late", 0)]).await.expect("kept"), 1);
-        let dead: Vec<_> = (0..DEAD + 3).map(|n| (n.to_string(), failed(None))).collect();
-        store.settle(&dead).await.expect("settled");
-        assert_eq!(store.bury("crm").await.expect("done"), 3);
-        assert!(store.retry("2", 0).await.expect("asked").is_none(), "the oldest are gone");
-        assert!(store.retry("3", 0).await.expect("asked").is_some());
-    }
 }
