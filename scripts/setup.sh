@@ -30,6 +30,7 @@ test_packages=(
     opus-tools             # an independent writer of Opus files
     clang libclang-dev     # bindings of the whisper engine
     chromium               # an independent browser: calls from a web page
+    postgresql             # the store's other database, started by its tests in folders of their own
     coturn                 # an independent relay (TURN) for pages behind firewalls
     linphone-cli           # a second independent softphone
     shellcheck             # lints these scripts
