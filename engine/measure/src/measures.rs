@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use antiphon_media_frame::{MediaTime, Span};
 
-use crate::{Role, Stretch};
+use crate::floor::Floor;
+use crate::{Conversation, Role, Stretch};
 
 /// Who is to blame for a silence: whose turn it would have been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -168,4 +169,33 @@ pub struct Measures {
 impl Measures {
     /// Shorter silences are the rhythm of speech.
     pub const SHORTEST_SILENCE: Span = Span::from_millis(500);
+
+    /// Measures what has been heard. Times count to the whole millisecond, rounded towards the past, as they are kept in
+    /// JSON: a call and its stored record measure the same. Speech out of order, turns on tracks that there are not and
+    /// words outside all speech do no harm. Takes time in proportion to what was said: see `benches/`.
+    #[must_use]
+    pub fn of(conversation: &Conversation) -> Self {
+        let floor = Floor::new(conversation);
+        let rates: Vec<Option<f32>> = (0..conversation.turns.len()).map(|turn| floor.rate([turn])).collect();
+        let responses = floor.responses();
+        let interruptions = floor.interruptions();
+        let topics = floor.topics();
+        let reason = floor.reason();
+        Self {
+            speakers: floor.speakers(&responses),
+            silences: floor.silences(),
+            backchannels: (0..conversation.turns.len())
+                .filter(|&turn| floor.listening[turn])
+                .map(|turn| Backchannel { turn })
+                .collect(),
+            agitation: floor.agitation(&rates, &interruptions),
+            repeats: floor.repeats(),
+            summary: floor.summary(&topics, reason.as_ref()),
+            responses,
+            interruptions,
+            rates,
+            topics,
+            reason,
+        }
+    }
 }
