@@ -145,7 +145,13 @@ fn english(analysis: &mut Analysis, run: usize, word: &str) {
 fn chinese(analysis: &mut Analysis, run: usize, chars: Vec<char>) {
     let text: String = chars.iter().collect();
     let mut before: Option<(usize, char)> = None;
-    for token in JIEBA.cut_for_search(&text, false) {
+    let tokens = JIEBA.cut_for_search(&text, false);
+    // The words within a word that says nothing say nothing either: 意思 in 不好意思.
+    let mut silent = vec![false; chars.len()];
+    for token in tokens.iter().filter(|token| token.end - token.start > 1 && is_stop(token.word)) {
+        silent[token.start..token.end].fill(true);
+    }
+    for token in tokens {
         let piece = |term: &str, start, stop| Piece {
             term: term.to_owned(),
             word: term.to_owned(),
@@ -154,7 +160,7 @@ fn chinese(analysis: &mut Analysis, run: usize, chars: Vec<char>) {
             start,
             end: start + term.chars().count(),
         };
-        let stop = is_stop(token.word);
+        let stop = is_stop(token.word) || silent[token.start..token.end].iter().all(|&silent| silent);
         analysis.pieces.push(piece(token.word, token.start, stop));
         let mut of = token.word.chars();
         match (of.next(), of.next(), stop) {
@@ -212,9 +218,15 @@ mod tests {
 
     #[test]
     fn a_greeting_has_no_terms() {
-        for greeting in
-            ["hello", "Hi, good morning!", "你好", "喂，您好，请问", "uh yeah okay thanks", "嗯嗯好的谢谢"]
-        {
+        for greeting in [
+            "hello",
+            "Hi, good morning!",
+            "你好",
+            "喂，您好，请问",
+            "uh yeah okay thanks",
+            "嗯嗯好的谢谢",
+            "不好意思",
+        ] {
             assert_eq!(indexed(greeting), [""; 0], "{greeting}");
         }
     }

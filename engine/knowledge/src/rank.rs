@@ -8,6 +8,8 @@ use crate::vocabulary::Vocabulary;
 
 /// How much a word counts that stands in the text and not in the title.
 const IN_TEXT: f32 = 0.7;
+/// How much an entry counts that has one word of the question, and that only in its text.
+const IN_PASSING: f32 = 0.45;
 /// How quickly matching words add up to certainty.
 const EVIDENCE: f32 = 1.3;
 /// Longest snippet, characters.
@@ -27,7 +29,7 @@ pub(crate) struct Terms {
 pub(crate) fn score(query: &Query, terms: &Terms, vocabulary: &Vocabulary) -> f32 {
     let in_title = |id: &TermId| terms.titles.iter().any(|title| title.binary_search(id).is_ok());
     let mut said: HashMap<TermId, f32> = HashMap::new();
-    let (mut matched, mut asked) = (0.0, query.unknown);
+    let (mut matched, mut asked, mut groups) = (0.0, query.unknown, 0);
     for group in &query.groups {
         asked += group.weight;
         let mut best = 0.0_f32;
@@ -43,6 +45,7 @@ pub(crate) fn score(query: &Query, terms: &Terms, vocabulary: &Vocabulary) -> f3
             }
         }
         matched += group.weight * best;
+        groups += usize::from(best > 0.0);
     }
     if matched == 0.0 {
         return 0.0;
@@ -59,7 +62,13 @@ pub(crate) fn score(query: &Query, terms: &Terms, vocabulary: &Vocabulary) -> f3
         })
         .fold(0.0_f32, f32::max);
     let evidence = 1.0 - (-EVIDENCE * matched).exp();
-    evidence * (1.0 - (1.0 - of_query) * (1.0 - of_title))
+    let covered = match groups {
+        1 if of_title == 0.0 => IN_PASSING * of_query,
+        // One word can be a coincidence: it does not speak for itself twice.
+        1 => of_query.max(of_title),
+        _ => 1.0 - (1.0 - of_query) * (1.0 - of_title),
+    };
+    evidence * covered
 }
 
 /// The part of a text that says most of what was asked, cut where a sentence begins where that fits.

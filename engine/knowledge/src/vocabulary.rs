@@ -10,7 +10,7 @@ const FEWEST: f32 = 50.0;
 /// Shorter English words have too many neighbours.
 const SHORTEST_FUZZY: usize = 4;
 /// A longer word may be two letters off.
-const TWO_OFF: usize = 7;
+const TWO_OFF: usize = 8;
 /// As many neighbours of one word are looked up.
 const NEIGHBOURS: usize = 3;
 /// A single Chinese character means little by itself.
