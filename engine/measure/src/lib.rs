@@ -3,6 +3,7 @@
 
 mod agitation;
 mod conversation;
+mod edges;
 mod floor;
 mod gist;
 mod measures;
@@ -13,12 +14,16 @@ mod silence;
 mod speakers;
 mod taking;
 mod timeline;
+mod tone;
 mod topics;
 mod units;
+mod wire;
 
-pub use conversation::{Conversation, Hold, Role, Stretch, Tone, Track, Turn};
+pub use conversation::{Conversation, ConversationError, Hold, Role, Stretch, Tone, Track, Turn};
+pub use edges::SpeechEdges;
 pub use measures::{
     Agitation, Backchannel, Interruption, Measures, Reason, Repeat, Response, Silence, SilenceCause, Speaker,
     Topic,
 };
 pub use repeat::similarity;
+pub use tone::ToneMeter;

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use antiphon_media_frame::{MediaTime, Span};
+use serde::Serialize;
 
 use crate::floor::Floor;
-use crate::{Conversation, Role, Stretch};
+use crate::{Conversation, Role, Stretch, wire};
 
 /// Who is to blame for a silence: whose turn it would have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "cause", content = "by", rename_all = "lowercase")]
 pub enum SilenceCause {
     /// The other one had spoken last: this one owed an answer.
     Owed(Role),
@@ -23,11 +25,13 @@ pub enum SilenceCause {
 }
 
 /// No voice on any track.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Silence {
     /// When. A silence that is going on ends where the conversation has been heard to.
+    #[serde(flatten)]
     pub at: Stretch,
     /// Why, as far as is known when it has been heard to its end: [`SilenceCause::Owed`] while it goes on.
+    #[serde(flatten)]
     pub cause: SilenceCause,
     /// Who should have said something, by what had been said before alone: the other one, or who had asked to wait.
     /// It does not change once the silence has begun, so that what listens to a call and what reads its recording
@@ -36,17 +40,19 @@ pub struct Silence {
 }
 
 /// One speaks while another does.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interruption {
     /// The track that began later.
     pub by: usize,
     /// The track that had the word.
     pub of: usize,
     /// How long the other had been speaking when it began.
+    #[serde(with = "wire::length")]
     pub speaking: Span,
     /// From the first to the last instant at which both spoke.
     pub overlap: Stretch,
     /// How long both spoke: the overlap without the pauses in it. To the millisecond.
+    #[serde(with = "wire::length")]
     pub both: Span,
     /// Whether the other one stopped while this one went on.
     pub took_over: bool,
@@ -55,25 +61,27 @@ pub struct Interruption {
 }
 
 /// A short sign of listening (`mhm`, 嗯, 好的) while or right after another speaks: no turn of its own, no interruption.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Backchannel {
     /// Index of the turn.
     pub turn: usize,
 }
 
 /// From the end of one side's speech to the beginning of the other's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Response {
     /// The track that answers.
     pub by: usize,
     /// When the other one had ended.
+    #[serde(with = "wire::time")]
     pub at: MediaTime,
     /// How long it took; zero where they overlap.
+    #[serde(with = "wire::length")]
     pub after: Span,
 }
 
 /// How worked up a turn sounds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Agitation {
     /// Index of the turn.
     pub turn: usize,
@@ -84,7 +92,7 @@ pub struct Agitation {
 }
 
 /// Somebody says again what they have said.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Repeat {
     /// Index of the turn.
     pub turn: usize,
@@ -95,7 +103,7 @@ pub struct Repeat {
 }
 
 /// A word or phrase that the conversation is about.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Topic {
     /// As it was said.
     pub text: String,
@@ -106,7 +114,7 @@ pub struct Topic {
 }
 
 /// Why the customer called, in their own words.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Reason {
     /// Index of the turn that tells.
     pub turn: usize,
@@ -115,11 +123,12 @@ pub struct Reason {
 }
 
 /// One track's figures.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Speaker {
     /// Whose.
     pub role: Role,
     /// How long there is a voice.
+    #[serde(with = "wire::length")]
     pub talk: Span,
     /// Of all the talking, 0 to 1.
     pub ratio: f32,
@@ -132,6 +141,7 @@ pub struct Speaker {
     /// The longest speech that nobody else takes the word in.
     pub monologue: Option<Stretch>,
     /// Mean time to answer.
+    #[serde(serialize_with = "wire::maybe_length::serialize")]
     pub response: Option<Span>,
     /// Mean of the turns, dB relative to full scale.
     pub loudness_db: Option<f32>,
@@ -139,8 +149,9 @@ pub struct Speaker {
     pub pitch_hz: Option<f32>,
 }
 
-/// Everything measured of a conversation. Each finding has its times or names the turn that has.
-#[derive(Clone, Debug, PartialEq)]
+/// Everything measured of a conversation. Each finding has its times or names the turn that has. In JSON as
+/// `docs/schemas/measures.json` describes it: times and lengths in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measures {
     /// By track.
     pub speakers: Vec<Speaker>,

@@ -1,5 +1,4 @@
 //! What is measured of calls that are written down.
-#![allow(clippy::unwrap_used)]
 
 mod calls;
 

@@ -2,11 +2,20 @@
 
 use crate::join;
 use antiphon_media_frame::{MediaTime, Span};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 fn seconds<S: Serializer>(at: &MediaTime, serializer: S) -> Result<S::Ok, S::Error> {
     // Milliseconds are the finest a recogniser means; more digits would pretend.
     serializer.serialize_f64(at.millis() as f64 / 1000.0)
+}
+
+fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<MediaTime, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    // A century; and a number that is none fails the comparison too.
+    if seconds.abs() <= 3_155_760_000.0 {
+        return Ok(MediaTime::from_millis((seconds * 1000.0).round() as i64));
+    }
+    Err(D::Error::custom(format!("{seconds} is no time of a call: seconds are wanted")))
 }
 
 /// A BCP 47 language tag, compared by its primary subtag: `en`, `en-US`, `zh-CN`.
@@ -58,16 +67,24 @@ impl Language {
     }
 }
 
+impl<'de> Deserialize<'de> for Language {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tag = String::deserialize(deserializer)?;
+        Self::parse(&tag)
+            .ok_or_else(|| D::Error::custom(format!("`{tag}` is no language tag such as `zh-CN`")))
+    }
+}
+
 /// One recognised word on the call's clock.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Word {
     /// The word as spoken, without punctuation.
     pub text: String,
     /// When its first sound begins. Seconds in JSON.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", deserialize_with = "from_seconds")]
     pub start: MediaTime,
     /// When its last sound ends. Seconds in JSON.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", deserialize_with = "from_seconds")]
     pub end: MediaTime,
     /// 0 to 1, as far as the engine knows; 1 where it does not say.
     pub confidence: f32,
@@ -86,22 +103,23 @@ pub struct Hypothesis {
 }
 
 /// Final words. Never revised.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Utterance {
     /// The whole text.
     pub text: String,
     /// Its words with times; empty only where an engine cannot say.
+    #[serde(default)]
     pub words: Vec<Word>,
     /// When the first word begins. Seconds in JSON.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", deserialize_with = "from_seconds")]
     pub start: MediaTime,
     /// When the last word ends. Seconds in JSON.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", deserialize_with = "from_seconds")]
     pub end: MediaTime,
     /// 0 to 1 for the whole.
     pub confidence: f32,
     /// What was spoken, where the engine found out by itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
 }
 

@@ -1,4 +1,5 @@
 //! Conversations written down: who speaks when, in milliseconds, and what.
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use std::collections::BTreeMap;
 
