@@ -7,6 +7,7 @@ mod chat;
 mod check;
 mod entity;
 mod expr;
+mod fields;
 mod flow;
 mod intents;
 mod model;
@@ -18,8 +19,16 @@ mod template;
 mod text;
 mod yaml;
 
+pub mod file {
+    //! What every file written by people is read with: a tree that knows its places, and problems that name them.
+    pub use crate::fields::{Fields, duration, entries, items, text, within};
+    pub use crate::problem::{Problems, nearest};
+    pub use crate::yaml::{Entry, LARGEST_FILE, Node, Place, Value, YamlError, parse};
+}
+
 pub use chat::{Chat, ChatEvent, ChatRequest, Turn};
 pub use flow::Flow;
 pub use problem::{FlowErrors, Problem};
 pub use session::Session;
 pub use slot::{Reading, Slot};
+pub use text::{Token, is_han, tokens_at};

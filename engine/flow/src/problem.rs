@@ -1,14 +1,14 @@
-//! What is wrong with a flow file, told the way a compiler tells it.
+//! What is wrong with a file, told the way a compiler tells it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::yaml::Place;
 
-/// One thing that is wrong (or doubtful) in a flow file.
+/// One thing that is wrong (or doubtful) in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Problem {
-    /// The flow file.
+    /// The file.
     pub file: PathBuf,
     /// Counted from 1; 0 where the whole file is meant.
     pub line: usize,
@@ -34,7 +34,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a flow, in the order of the file; never empty.
+/// Everything that is wrong with a file, in the order of the file; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlowErrors {
     /// The problems, at most [`FlowErrors::LIMIT`].
@@ -60,30 +60,35 @@ impl fmt::Display for FlowErrors {
 
 impl std::error::Error for FlowErrors {}
 
-/// Collects errors and warnings while a flow is read and checked.
-pub(crate) struct Problems {
+/// Collects errors and warnings while a file is read and checked.
+pub struct Problems {
     file: PathBuf,
     errors: Vec<Problem>,
     warnings: Vec<Problem>,
 }
 
 impl Problems {
-    pub(crate) fn new(file: &Path) -> Self {
+    /// None yet; `file` is its name in messages.
+    #[must_use]
+    pub fn new(file: &Path) -> Self {
         Self { file: file.to_owned(), errors: Vec::new(), warnings: Vec::new() }
     }
 
-    pub(crate) fn error(&mut self, at: Place, message: impl Into<String>) {
+    /// Something is wrong.
+    pub fn error(&mut self, at: Place, message: impl Into<String>) {
         self.error_meant(at, message, None);
     }
 
-    pub(crate) fn error_meant(&mut self, at: Place, message: impl Into<String>, meant: Option<String>) {
+    /// Something is wrong, and this was probably meant.
+    pub fn error_meant(&mut self, at: Place, message: impl Into<String>, meant: Option<String>) {
         if self.errors.len() < FlowErrors::LIMIT {
             let problem = self.problem(at, message.into(), meant);
             self.errors.push(problem);
         }
     }
 
-    pub(crate) fn warn(&mut self, at: Place, message: impl Into<String>) {
+    /// Something is doubtful.
+    pub fn warn(&mut self, at: Place, message: impl Into<String>) {
         if self.warnings.len() < FlowErrors::LIMIT {
             let problem = self.problem(at, message.into(), None);
             self.warnings.push(problem);
@@ -91,7 +96,10 @@ impl Problems {
     }
 
     /// The warnings, or all errors.
-    pub(crate) fn finish(mut self) -> Result<Vec<Problem>, FlowErrors> {
+    ///
+    /// # Errors
+    /// Where there are any.
+    pub fn finish(mut self) -> Result<Vec<Problem>, FlowErrors> {
         if self.has_errors() {
             return Err(self.into_errors());
         }
@@ -100,13 +108,16 @@ impl Problems {
     }
 
     /// All errors, in the order of the file.
-    pub(crate) fn into_errors(mut self) -> FlowErrors {
+    #[must_use]
+    pub fn into_errors(mut self) -> FlowErrors {
         self.errors.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
         self.errors.dedup();
         FlowErrors { problems: self.errors }
     }
 
-    pub(crate) fn has_errors(&self) -> bool {
+    /// Whether anything is wrong so far.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }
 
@@ -116,7 +127,8 @@ impl Problems {
 }
 
 /// The candidate nearest to `written`, if it is near enough to be what was meant.
-pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+#[must_use]
+pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let written: Vec<char> = written.to_lowercase().chars().take(64).collect();
     let allowed = (written.len() / 3).clamp(1, 3);
     candidates

@@ -37,6 +37,8 @@ pub struct Reading {
     pub currency: Option<&'static str>,
     /// The words beside those it was read from.
     pub rest: Vec<String>,
+    /// The words it was read from: indices into [`tokens_at`](crate::tokens_at) of what was said.
+    pub at: std::ops::Range<usize>,
 }
 
 impl Slot {
@@ -48,7 +50,12 @@ impl Slot {
         let found = self.kind().find(&words, tongue, today)?;
         let currency = if self == Self::Amount { money(&words, tongue) } else { None };
         let (before, after) = (&words[..found.start], &words[found.end..]);
-        Some(Reading { value: found.value, currency, rest: [before, after].concat() })
+        Some(Reading {
+            value: found.value,
+            currency,
+            rest: [before, after].concat(),
+            at: found.start..found.end,
+        })
     }
 
     /// A few things that people say for it, so that a recogniser knows the words.

@@ -1,26 +1,28 @@
 //! YAML as a tree of nodes that know where they stand, built within fixed bounds.
 //!
 //! Errors about meaning (a step that does not exist) need a line and a column just as much as errors about shape, so
-//! the flow is read from this tree and not through a deserialiser. Aliases are refused: a flow has no use for them and
+//! files are read from this tree and not through a deserialiser. Aliases are refused: nothing here has a use for them and
 //! they are the classic way to make a small file large.
 
 use granit_parser::{Event, Marker, Parser, ScalarStyle};
 
-/// The largest flow file, bytes.
-pub(crate) const LARGEST_FILE: usize = 1 << 20;
+/// The largest file, bytes.
+pub const LARGEST_FILE: usize = 1 << 20;
 const DEEPEST: usize = 32;
 const MOST_NODES: usize = 100_000;
 
 /// A position in the file, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
+pub struct Place {
+    /// Counted from 1; 0 where the whole file is meant.
+    pub line: usize,
+    /// In characters.
+    pub column: usize,
 }
 
 impl Place {
     /// The whole file.
-    pub(crate) const FILE: Self = Self { line: 0, column: 0 };
+    pub const FILE: Self = Self { line: 0, column: 0 };
 }
 
 impl From<Marker> for Place {
@@ -31,40 +33,59 @@ impl From<Marker> for Place {
 
 /// One value of the file.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) at: Place,
-    pub(crate) value: Value,
+pub struct Node {
+    /// Where it begins.
+    pub at: Place,
+    /// What it is.
+    pub value: Value,
 }
 
+/// What a value is.
 #[derive(Clone, Debug)]
-pub(crate) enum Value {
-    Scalar { text: String, plain: bool },
+pub enum Value {
+    /// A single value as written; `plain` where it stands without quotes.
+    Scalar {
+        /// Its characters.
+        text: String,
+        /// Whether it stands without quotes.
+        plain: bool,
+    },
+    /// In order.
     List(Vec<Node>),
+    /// In order, no key twice.
     Map(Vec<Entry>),
 }
 
+/// A key and its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    pub(crate) key: String,
-    pub(crate) at: Place,
-    pub(crate) node: Node,
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key stands.
+    pub at: Place,
+    /// The value.
+    pub node: Node,
 }
 
 /// What kept the file from becoming a tree.
 #[derive(Debug)]
-pub(crate) struct YamlError {
-    pub(crate) at: Place,
-    pub(crate) message: String,
+pub struct YamlError {
+    /// Where.
+    pub at: Place,
+    /// What, and what to do.
+    pub message: String,
 }
 
 impl Node {
     /// Whether this is `null`, `~` or nothing at all.
-    pub(crate) fn is_null(&self) -> bool {
+    #[must_use]
+    pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null"))
     }
 
     /// What it is, for messages.
-    pub(crate) fn kind(&self) -> &'static str {
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
         match &self.value {
             Value::Scalar { .. } if self.is_null() => "nothing",
             Value::Scalar { .. } => "a single value",
@@ -75,7 +96,10 @@ impl Node {
 }
 
 /// Reads the one document of `text`.
-pub(crate) fn parse(text: &str) -> Result<Node, YamlError> {
+///
+/// # Errors
+/// Text that is no YAML, has aliases, is too large or too deep.
+pub fn parse(text: &str) -> Result<Node, YamlError> {
     if text.len() > LARGEST_FILE {
         return Err(YamlError {
             at: Place::FILE,
@@ -95,9 +119,9 @@ pub(crate) fn parse(text: &str) -> Result<Node, YamlError> {
                 return match tree.next()? {
                     (Event::DocumentEnd, _) => match tree.next()? {
                         (Event::StreamEnd, _) => Ok(root),
-                        (_, at) => Err(YamlError { at, message: "a flow file holds one document".into() }),
+                        (_, at) => Err(YamlError { at, message: "a file holds one document".into() }),
                     },
-                    (_, at) => Err(YamlError { at, message: "a flow file holds one document".into() }),
+                    (_, at) => Err(YamlError { at, message: "a file holds one document".into() }),
                 };
             }
         }
@@ -166,7 +190,7 @@ impl<'input> Tree<'input> {
                 }
             }
             Event::Alias(_) => {
-                return Err(YamlError { at, message: "aliases (`*name`) are not allowed in flows".into() });
+                return Err(YamlError { at, message: "aliases (`*name`) are not allowed".into() });
             }
             _ => return Err(YamlError { at, message: "a value was expected here".into() }),
         };

@@ -6,17 +6,16 @@ mod understanding;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
-use std::time::Duration;
 
-use antiphon_engine_call::Span;
 use antiphon_models_speech::Language;
 use serde_json::Value as Json;
 
 use crate::entity::{SlotKind, Tongue};
+use crate::fields::{Fields, entries, items, text, within};
 use crate::model::{Intent, Settings, Slot, Step, StepId};
 use crate::problem::{Problems, nearest};
 use crate::template::is_name;
-use crate::yaml::{Entry, Node, Place, Value};
+use crate::yaml::{Node, Place, Value};
 
 /// Everything a flow file says.
 pub(crate) struct Source {
@@ -236,141 +235,6 @@ impl Reader<'_> {
         }
         routes
     }
-}
-
-/// The entries of a map whose keys have been checked.
-struct Fields<'a> {
-    at: Place,
-    entries: &'a [Entry],
-}
-
-impl<'a> Fields<'a> {
-    /// Reports keys that are not among `allowed`; `None` where the node is no map.
-    fn read(problems: &mut Problems, node: &'a Node, what: &str, allowed: &[&str]) -> Option<Self> {
-        let entries = entries(problems, node, what)?;
-        for entry in entries.iter().filter(|entry| !allowed.contains(&entry.key.as_str())) {
-            let meant = nearest(&entry.key, allowed.iter().copied());
-            problems.error_meant(entry.at, format!("unknown key `{}` in {what}", entry.key), meant);
-        }
-        Some(Self { at: node.at, entries })
-    }
-
-    fn get(&self, key: &str) -> Option<&'a Node> {
-        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
-    }
-
-    fn text(&self, problems: &mut Problems, key: &str) -> Option<String> {
-        let node = self.get(key)?;
-        let found = text(node).filter(|text| !text.trim().is_empty());
-        if found.is_none() {
-            problems.error(node.at, format!("`{key}` wants a text, found {}", node.kind()));
-        }
-        found.map(str::to_owned)
-    }
-
-    fn number(&self, problems: &mut Problems, key: &str, low: f64, high: f64) -> Option<f64> {
-        let node = self.get(key)?;
-        let found = text(node).and_then(|text| text.parse::<f64>().ok()).filter(|n| (low..=high).contains(n));
-        if found.is_none() {
-            problems.error(node.at, format!("`{key}` wants a number from {low} to {high}"));
-        }
-        found
-    }
-
-    fn count(&self, problems: &mut Problems, key: &str, low: u32, high: u32) -> Option<u32> {
-        let number = self.number(problems, key, f64::from(low), f64::from(high))?;
-        if number.fract() != 0.0 {
-            problems.error(self.get(key)?.at, format!("`{key}` wants a whole number"));
-            return None;
-        }
-        Some(number as u32)
-    }
-
-    fn flag(&self, problems: &mut Problems, key: &str) -> Option<bool> {
-        let node = self.get(key)?;
-        match text(node) {
-            Some("true" | "yes") => Some(true),
-            Some("false" | "no") => Some(false),
-            _ => {
-                problems.error(node.at, format!("`{key}` wants `true` or `false`"));
-                None
-            }
-        }
-    }
-
-    fn duration(
-        &self,
-        problems: &mut Problems,
-        key: &str,
-        low: Duration,
-        high: Duration,
-    ) -> Option<Duration> {
-        let node = self.get(key)?;
-        let found = text(node).and_then(duration);
-        match found {
-            Some(duration) if (low..=high).contains(&duration) => return Some(duration),
-            Some(_) => problems.error(node.at, format!("`{key}` wants a time from {low:?} to {high:?}")),
-            None => problems.error(node.at, format!("`{key}` wants a time such as `700ms` or `5s`")),
-        }
-        None
-    }
-
-    fn span(&self, problems: &mut Problems, key: &str) -> Option<Span> {
-        self.duration(problems, key, Duration::from_millis(100), Duration::from_secs(120)).map(Span::from)
-    }
-}
-
-/// The entries of a map; none for an empty node; `None`, reported, for anything else.
-fn entries<'a>(problems: &mut Problems, node: &'a Node, what: &str) -> Option<&'a [Entry]> {
-    match &node.value {
-        Value::Map(entries) => Some(entries),
-        _ if node.is_null() => Some(&[]),
-        _ => {
-            problems.error(node.at, format!("`{what}` wants a map, found {}", node.kind()));
-            None
-        }
-    }
-}
-
-/// The items of a list; a single value counts as a list of one.
-fn items(node: &Node) -> &[Node] {
-    match &node.value {
-        Value::List(items) => items,
-        _ if node.is_null() => &[],
-        _ => std::slice::from_ref(node),
-    }
-}
-
-fn text(node: &Node) -> Option<&str> {
-    match &node.value {
-        Value::Scalar { text, .. } if !node.is_null() => Some(text),
-        _ => None,
-    }
-}
-
-/// Where in the file the character `offset` of a text stands; as near as can be said for texts of several lines.
-fn within(node: &Node, offset: usize) -> Place {
-    match &node.value {
-        Value::Scalar { plain: true, text } if !text.contains('\n') => {
-            Place { line: node.at.line, column: node.at.column + offset }
-        }
-        Value::Scalar { text, .. } if !text.contains('\n') => {
-            Place { line: node.at.line, column: node.at.column + offset + 1 }
-        }
-        _ => node.at,
-    }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-    let number: f64 = text[..split].parse().ok()?;
-    let seconds = match text[split..].trim() {
-        "ms" => number / 1_000.0,
-        "s" => number,
-        "m" | "min" => number * 60.0,
-        _ => return None,
-    };
-    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// A node as JSON, plain scalars typed as in YAML's JSON schema.
