@@ -6,9 +6,11 @@
 //! a score.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::LazyLock;
 
 use crate::floor::Floor;
-use crate::units::Text;
+use crate::units::{Phrases, Text};
 use crate::{Agitation, Interruption};
 
 /// Turns of the same speaker that tell their manner before one can stand out.
@@ -165,24 +167,25 @@ const NOT: &[&str] =
     &["not", "no", "never", "don't", "didn't", "isn't", "wasn't", "aren't", "won't", "without"];
 const NOT_CHARACTERS: &[char] = &['不', '没', '别', '无', '未', '非'];
 
-/// 0 to 1: each word of anger takes its part of what is left, unless it is denied.
+/// 0 to 1: each word of anger takes its part of what is left, unless it is denied; of those that overlap the strongest,
+/// then the longest.
 fn anger(text: &Text) -> f32 {
+    static PHRASES: LazyLock<Phrases> =
+        LazyLock::new(|| Phrases::new(STRONG_WORDS.iter().chain(MILD_WORDS).copied()));
+    let mut places: Vec<(bool, Range<usize>)> =
+        PHRASES.found(text).map(|(phrase, at)| (phrase >= STRONG_WORDS.len(), at)).collect();
+    places.sort_by_key(|(mild, at)| (*mild, std::cmp::Reverse(at.len()), at.start));
+    let mut found: Vec<Range<usize>> = Vec::new();
     let mut calm = 1.0;
-    let mut found: Vec<(usize, usize)> = Vec::new();
-    for (words, weight) in [(STRONG_WORDS, STRONG), (MILD_WORDS, MILD)] {
-        for phrase in words {
-            for at in text.places(phrase) {
-                let end = at + phrase.len();
-                if found.iter().any(|&(start, stop)| at < stop && start < end) || denied(text, at) {
-                    continue;
-                }
-                found.push((at, end));
-                calm *= 1.0 - weight;
-                // More would not be angrier; and a text made of such words stays cheap.
-                if found.len() == 8 {
-                    return 1.0 - calm;
-                }
-            }
+    for (mild, at) in places {
+        if found.iter().any(|other| at.start < other.end && other.start < at.end) || denied(text, at.start) {
+            continue;
+        }
+        calm *= 1.0 - if mild { MILD } else { STRONG };
+        found.push(at);
+        // More would not be angrier; and a text made of such words stays cheap.
+        if found.len() == 8 {
+            break;
         }
     }
     1.0 - calm

@@ -1,7 +1,9 @@
 //! Why the customer called, and the turns that tell the most.
 
+use std::sync::LazyLock;
+
 use crate::floor::Floor;
-use crate::units::Text;
+use crate::units::{Phrases, Text};
 use crate::{Reason, Role, Topic};
 
 /// Turns of the customer in which the reason is looked for.
@@ -183,9 +185,9 @@ const COURTESY: &[&str] = &[
     "have a good",
 ];
 
-fn cues(text: &Text, phrases: &[&str], at_most: usize) -> f32 {
-    phrases.iter().filter(|phrase| text.says(phrase)).take(at_most).count() as f32
-}
+static REASONS: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(REASON.iter().copied()));
+static OUTCOMES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(OUTCOME.iter().copied()));
+static COURTESIES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(COURTESY.iter().copied()));
 
 fn fullness(text: &Text) -> f32 {
     (text.len() as f32 / FULL).min(1.0)
@@ -202,7 +204,7 @@ impl Floor<'_> {
         let mut fade = 1.0;
         for (index, _) in early {
             let text = &self.texts[index];
-            let score = fade * (CUE * cues(text, REASON, 2) * fullness(text).sqrt() + fullness(text));
+            let score = fade * (CUE * REASONS.count(text, 2) as f32 * fullness(text).sqrt() + fullness(text));
             if score >= LEAST && best.is_none_or(|(most, _)| score > most) {
                 best = Some((score, index));
             }
@@ -225,10 +227,11 @@ impl Floor<'_> {
             .map(|turn| {
                 let text = &self.texts[turn];
                 let figures = text.iter().any(|unit| unit.chars().any(|c| c.is_ascii_digit()));
-                let score = fullness(text) * (1.0 + about[turn] / most + 0.5 * cues(text, OUTCOME, 3))
+                let score = fullness(text)
+                    * (1.0 + about[turn] / most + 0.5 * OUTCOMES.count(text, 3) as f32)
                     + if figures { 0.4 } else { 0.0 }
                     + if reason.is_some_and(|reason| reason.turn == turn) { 4.0 } else { 0.0 }
-                    - 0.6 * cues(text, COURTESY, 1);
+                    - if COURTESIES.any(text) { 0.6 } else { 0.0 };
                 (score, turn)
             })
             .collect();

@@ -1,5 +1,8 @@
 //! Words that no conversation is about: written down by us, from what service calls are full of.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 /// English words between phrases.
 const FUNCTION: &str = "a an the and or but if so because than then as of at by for with about into to from in on off out up down \
  over under again once here there all any both each few more most other some such no nor not only own same too very can could \
@@ -58,13 +61,18 @@ impl Keyness {
     }
 }
 
-/// The lists, looked up often: make it once a conversation.
+/// The lists, looked up often.
 pub(crate) struct Ordinary {
-    words: std::collections::HashMap<&'static str, Keyness>,
+    words: HashMap<&'static str, Keyness>,
 }
 
 impl Ordinary {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn lists() -> &'static Self {
+        static LISTS: LazyLock<Ordinary> = LazyLock::new(Ordinary::new);
+        &LISTS
+    }
+
+    fn new() -> Self {
         let common =
             COMMON.split_whitespace().chain(WORDS.split_whitespace()).map(|word| (word, Keyness::Common));
         let function = FUNCTION.split_whitespace().map(|word| (word, Keyness::Between));

@@ -1,6 +1,9 @@
 //! Short lists of what people say, in Chinese and English: signs of listening, questions, words that ask to wait.
 
-use crate::units::Text;
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use crate::units::{Phrases, Text};
 
 /// Signs of listening. A turn made of these alone may be a backchannel.
 const LISTENING: &[&str] = &[
@@ -171,11 +174,12 @@ const TAIL: usize = 10;
 
 /// Whether the text is made of signs of listening alone: of one, or of several after each other.
 pub(crate) fn listens(text: &Text) -> bool {
+    static KNOWN: LazyLock<HashSet<&str>> = LazyLock::new(|| LISTENING.iter().copied().collect());
     let mut rest = 0;
     while rest < text.len() {
         let longest = (rest + 1..=text.len().min(rest + 4)).rev().find(|&end| {
             let phrase = &text.lower[text.units[rest].start..text.units[end - 1].end];
-            LISTENING.contains(&phrase)
+            KNOWN.contains(phrase)
         });
         let Some(end) = longest else { return false };
         rest = end;
@@ -185,7 +189,8 @@ pub(crate) fn listens(text: &Text) -> bool {
 
 /// Whether it ends with a plea to wait: whoever said it owes the next word.
 pub(crate) fn asks_to_wait(text: &Text) -> bool {
-    WAIT.iter().any(|phrase| text.says(phrase))
+    static PHRASES: LazyLock<Phrases> = LazyLock::new(|| Phrases::new(WAIT.iter().copied()));
+    PHRASES.any(text)
 }
 
 /// Whether its last sentence asks: what follows is an answer.

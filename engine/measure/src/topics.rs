@@ -46,8 +46,8 @@ impl Floor<'_> {
     /// A phrase's weight is how often it is said, times the mean weight of its units against ordinary talk, times the root
     /// of their number.
     pub(crate) fn topics(&self) -> Vec<Topic> {
-        let ordinary = Ordinary::new();
-        let tokens = self.tokens(&ordinary);
+        let ordinary = Ordinary::lists();
+        let tokens = self.tokens(ordinary);
         let mut grams: Vec<Gram> = Vec::new();
         // The phrase of the present length that begins at each token; of a length more, only where the shorter one is
         // said twice: so the work is that of the text's length, not of all its phrases.
@@ -64,7 +64,7 @@ impl Floor<'_> {
                 }
                 let gram =
                     *known.entry((prefix.unwrap_or(usize::MAX), tokens[last].id)).or_insert_with(|| {
-                        grams.push(self.gram(&tokens[start..=last], start, &ordinary));
+                        grams.push(self.gram(&tokens[start..=last], start, ordinary));
                         grams.len() - 1
                     });
                 let turn = tokens[start].turn;

@@ -1,5 +1,8 @@
 //! Text as units that are counted and compared: characters of Chinese and Japanese, words of everything else.
 
+use std::ops::Range;
+
+use aho_corasick::AhoCorasick;
 use antiphon_models_speech::ideographic;
 
 /// A unit's place in [`Text::lower`].
@@ -64,21 +67,49 @@ impl Text {
     pub(crate) fn len(&self) -> usize {
         self.units.len()
     }
+}
 
-    /// Whether the phrase stands in it: as characters of a script without spaces, else as whole words.
-    pub(crate) fn says(&self, phrase: &str) -> bool {
-        self.places(phrase).next().is_some()
+/// Phrases that are looked for all at once: as characters of a script without spaces, else as whole words.
+pub(crate) struct Phrases {
+    automaton: AhoCorasick,
+}
+
+impl Phrases {
+    pub(crate) fn new<'a>(phrases: impl IntoIterator<Item = &'a str>) -> Self {
+        // Fails only for more phrases than memory holds: these are lists of ours.
+        let automaton = AhoCorasick::new(phrases).expect("a short list of phrases makes an automaton");
+        Self { automaton }
     }
 
-    /// Where the phrase begins, as indices of octets; see [`Self::says`].
-    pub(crate) fn places<'a>(&'a self, phrase: &'a str) -> impl Iterator<Item = usize> + 'a {
+    /// Which phrase of the list stands where, in octets; of phrases that overlap, all.
+    pub(crate) fn found<'a>(&'a self, text: &'a Text) -> impl Iterator<Item = (usize, Range<usize>)> + 'a {
         let word = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() && !ideographic(c));
-        self.lower.match_indices(phrase).map(|(at, _)| at).filter(move |&at| {
-            let end = at + phrase.len();
-            let cut_before = word(phrase.chars().next()) && word(self.lower[..at].chars().next_back());
-            let cut_after = word(phrase.chars().next_back()) && word(self.lower[end..].chars().next());
-            !cut_before && !cut_after
+        let lower = text.lower.as_str();
+        self.automaton.find_overlapping_iter(lower).filter_map(move |found| {
+            let (said, at) = (&lower[found.range()], found.range());
+            let cut_before = word(said.chars().next()) && word(lower[..at.start].chars().next_back());
+            let cut_after = word(said.chars().next_back()) && word(lower[at.end..].chars().next());
+            (!cut_before && !cut_after).then(|| (found.pattern().as_usize(), at))
         })
+    }
+
+    /// Whether any of them stands in the text.
+    pub(crate) fn any(&self, text: &Text) -> bool {
+        self.found(text).next().is_some()
+    }
+
+    /// How many different ones stand in the text, so many at most.
+    pub(crate) fn count(&self, text: &Text, most: usize) -> usize {
+        let mut seen: Vec<usize> = Vec::new();
+        for (phrase, _) in self.found(text) {
+            if seen.len() == most {
+                break;
+            }
+            if !seen.contains(&phrase) {
+                seen.push(phrase);
+            }
+        }
+        seen.len()
     }
 }
 
@@ -96,9 +127,14 @@ mod tests {
 
     #[test]
     fn phrases_are_found_as_whole_words_and_as_characters() {
-        assert!(Text::new("Please HOLD on.").says("hold on"));
-        assert!(!Text::new("the household one").says("hold on"));
-        assert!(Text::new("您先稍等一下").says("稍等"));
+        let phrases = Phrases::new(["hold on", "稍等", "one"]);
+        let found =
+            |text: &str| phrases.found(&Text::new(text)).map(|(phrase, _)| phrase).collect::<Vec<_>>();
+        assert_eq!(found("Please HOLD on."), [0]);
+        assert_eq!(found("the household one"), [2]);
+        assert_eq!(found("您先稍等一下，hold on one"), [1, 0, 2]);
+        assert_eq!(phrases.count(&Text::new("one one hold on"), 5), 2);
+        assert!(!phrases.any(&Text::new("phones")));
     }
 
     #[test]
