@@ -4,6 +4,7 @@
 //! measures. An [`Inspector`] applies the same rules to a call in progress and tells each hit once, as soon as nothing
 //! that is still to come can take it back. `docs/QA.md` is the rule language.
 
+mod case;
 mod check;
 mod evaluate;
 mod explain;
@@ -23,6 +24,7 @@ mod sound;
 mod wire;
 
 pub use antiphon_engine_flow::{FlowErrors as Errors, Problem};
+pub use case::{Case, Report};
 pub use explain::{ConditionStory, Explanation, Note, RuleStory};
 pub use live::{Inspector, Known};
 pub use result::{

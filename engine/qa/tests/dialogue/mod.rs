@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use antiphon_engine_measure::{Conversation, Role, Stretch, Track, Turn};
-use antiphon_engine_qa::Scorecard;
+use antiphon_engine_measure::{Conversation, Measures, Role, Stretch, Track, Turn};
+use antiphon_engine_qa::{Hit, Inspector, Known, Scorecard};
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_models_speech::{Language, Utterance, Word};
 
@@ -85,3 +86,82 @@ rules:
   - {id: R5, must: script, points: -1}
   - {id: R6, never: fast || loop, points: -2}
 "#;
+
+/// What is known of a call at an instant, if words become final `late` milliseconds after they end.
+pub(crate) fn prefix(call: &Conversation, until: i64, late: i64) -> (Conversation, Known) {
+    let mut heard = call.clone();
+    heard.finished = false;
+    heard.heard = Span::from_millis(until as u64);
+    let now = at(until);
+    for track in &mut heard.tracks {
+        track.speech.retain(|stretch| stretch.start < now);
+        for stretch in &mut track.speech {
+            stretch.end = stretch.end.min(now);
+        }
+    }
+    heard.holds.retain(|hold| hold.at.start < now);
+    for hold in &mut heard.holds {
+        hold.at.end = hold.at.end.min(now);
+    }
+    let begun = call.turns.iter().filter(|turn| turn.said.start < now);
+    let pending =
+        begun.filter(|turn| turn.said.end.millis() + late > until).map(|turn| turn.said.start).min();
+    heard.turns.retain(|turn| turn.said.end.millis() + late <= until);
+    (heard, Known { voice: now, words: pending.unwrap_or(now) })
+}
+
+/// Hears a call as it goes on, at these instants and at those at which the inspector wants to, and compares what was told
+/// with the judgement of the whole.
+pub(crate) fn told_live(
+    card: Arc<Scorecard>,
+    call: &Conversation,
+    measure: impl Fn(&Conversation) -> Measures,
+    instants: impl IntoIterator<Item = i64>,
+    late: i64,
+) -> Result<Vec<Hit>, String> {
+    let whole = card.judge(call, &measure(call));
+    let mut inspector = Inspector::new(card);
+    let mut told: Vec<Hit> = Vec::new();
+    let end = call.heard.millis() as i64;
+    for until in instants.into_iter().filter(|until| *until < end) {
+        let (heard, known) = prefix(call, until, late);
+        told.extend(inspector.hear(&heard, &measure(&heard), known));
+    }
+    if call.finished {
+        let heard = Known::heard(call);
+        told.extend(inspector.hear(call, &measure(call), heard));
+        if inspector.judgement() != Some(&whole) {
+            return Err("the final judgement differs".to_owned());
+        }
+    }
+    let mut ids = std::collections::BTreeSet::new();
+    for hit in &told {
+        if !ids.insert(hit.id.clone()) {
+            return Err(format!("{} is told twice", hit.id));
+        }
+        let Some(found) = whole.hit(&hit.id) else {
+            return Err(format!(
+                "{} was told from {} to {}, and is not in the recording",
+                hit.id, hit.start, hit.end
+            ));
+        };
+        let mut same = hit.clone();
+        if same.ongoing {
+            same.ongoing = false;
+            same.end = found.end;
+            same.value = found.value;
+        }
+        // Where a call ends is not known while it goes on.
+        same.clip.end = found.clip.end;
+        if same != *found {
+            return Err(format!("{} was told as\n{hit:#?}\nand found as\n{found:#?}", hit.id));
+        }
+    }
+    if call.finished {
+        let of = whole.rules.iter().flat_map(|rule| &rule.hits).filter(|hit| hit.excused.is_none());
+        if let Some(silent) = of.into_iter().find(|hit| !ids.contains(&hit.id)) {
+            return Err(format!("{} was not told", silent.id));
+        }
+    }
+    Ok(told)
+}
