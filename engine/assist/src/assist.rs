@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use antiphon_engine_knowledge::{Knowledge, KnowledgeError};
 use antiphon_engine_measure::{Conversation, Measures, Role};
+use antiphon_engine_qa::{Hit, HitKind, Judgement, RuleState};
 use antiphon_media_frame::{MediaTime, Pii, Span};
 use antiphon_models_speech::{Hypothesis, Utterance, append};
 
@@ -21,25 +22,6 @@ const MOST_WAITING: usize = 1_000;
 const ONE_QUESTION: Span = Span::from_secs(8);
 /// Topics of a summary.
 const TOPICS: usize = 8;
-
-/// A rule's finding on a call in progress.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Warning {
-    /// The rule.
-    pub rule: String,
-    /// What people call it.
-    pub name: Option<String>,
-    /// Who, where it is somebody's.
-    pub by: Option<Role>,
-    /// What was said, where words were.
-    pub quote: Pii<String>,
-    /// Its beginning.
-    pub start: MediaTime,
-    /// Its end.
-    pub end: MediaTime,
-    /// Whether it makes the call fail by itself.
-    pub fatal: bool,
-}
 
 /// Follows one call and tells the agent what helps. Whoever drives it hands over what is heard and reads
 /// [`Assist::poll_event`] until there is nothing.
@@ -118,17 +100,30 @@ impl Assist {
         }
     }
 
-    /// Takes a rule's finding.
-    pub fn warn(&mut self, now: MediaTime, warning: Warning) {
-        self.known.rule(&warning.rule);
-        let Warning { rule, name, by, quote, start, end, fatal } = warning;
-        self.tell(now, AssistBody::Warning { rule, name, by, quote, start, end, fatal });
-        self.follow(now);
-    }
-
-    /// Takes that a rule is fulfilled, for the script's sake: the agent is not told.
-    pub fn fulfil(&mut self, now: MediaTime, rule: &str) {
-        self.known.rule(rule);
+    /// Takes what an inspector of the same call found: its new hits, and how its rules stand. Hits that cost nothing and
+    /// alert nobody are no warnings.
+    pub fn judge(&mut self, now: MediaTime, hits: &[Hit], judgement: &Judgement) {
+        for outcome in judgement.rules.iter().filter(|outcome| outcome.state == RuleState::Kept) {
+            self.known.kept(&outcome.rule);
+        }
+        for hit in hits {
+            self.known.hit(&hit.rule);
+            if hit.kind == HitKind::Met {
+                self.known.kept(&hit.rule);
+            } else if hit.points < 0.0 || hit.fatal || hit.alert.is_some() {
+                let rule = judgement.rules.iter().find(|outcome| outcome.rule == hit.rule);
+                let warning = AssistBody::Warning {
+                    rule: hit.rule.clone(),
+                    name: rule.and_then(|outcome| outcome.name.clone()),
+                    by: hit.role,
+                    quote: hit.quote.clone(),
+                    start: hit.start,
+                    end: hit.end,
+                    fatal: hit.fatal,
+                };
+                self.tell(now, warning);
+            }
+        }
         self.follow(now);
     }
 

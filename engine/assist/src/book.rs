@@ -176,16 +176,16 @@ mod tests {
             ("assist: ''", "assist[0].id: 1 to 100"),
             ("assist: a\nscript: [{id: x, say: hi, done: {}}]", "script[0].done: write exactly one"),
             (
-                "assist: a\nscript: [{id: x, say: hi, done: {said: [x], rule: y}}]",
+                "assist: a\nscript: [{id: x, say: hi, done: {said: [x], hit: y}}]",
                 "script[0].done: write exactly one",
             ),
             (
                 "assist: a\nscript: [{id: x, say: hi, done: {said: ['?']}}]",
                 "script[0].done.said[0]: a phrase without words",
             ),
-            ("assist: a\nscript: [{id: x, say: hi, done: {rule: r, by: agent}}]", "`by` goes with `said`"),
+            ("assist: a\nscript: [{id: x, say: hi, done: {hit: r, by: agent}}]", "`by` goes with `said`"),
             (
-                "assist: a\nscript: [{id: x, say: hi, done: {rule: r}}, {id: x, say: hi, done: {rule: r}}]",
+                "assist: a\nscript: [{id: x, say: hi, done: {hit: r}}, {id: x, say: hi, done: {hit: r}}]",
                 "script[1].id: `x` is there twice",
             ),
             ("assist: a\ndispositions: [{id: x, when: {all: []}}]", "dispositions[0].when.all: 1 to 500"),
@@ -197,7 +197,7 @@ mod tests {
             assert!(error.contains(part), "{text}: {error}");
         }
         let deep = format!(
-            "assist: a\ndispositions: [{{id: x, when: {}{{rule: r}}{}}}]",
+            "assist: a\ndispositions: [{{id: x, when: {}{{hit: r}}{}}}]",
             "{not: ".repeat(20),
             "}".repeat(20)
         );

@@ -13,7 +13,7 @@ const DEEPEST: usize = 8;
 /// What is known of a call, by name: more is not kept.
 const MOST_KNOWN: usize = 1_000;
 
-/// A condition as it is written: exactly one of `said`, `rule`, `slot`, `all`, `any`, `not`.
+/// A condition as it is written: exactly one of `said`, `hit`, `kept`, `slot`, `all`, `any`, `not`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Written {
@@ -22,7 +22,9 @@ pub(crate) struct Written {
     #[serde(default)]
     by: Option<Role>,
     #[serde(default)]
-    rule: Option<String>,
+    hit: Option<String>,
+    #[serde(default)]
+    kept: Option<String>,
     #[serde(default)]
     slot: Option<String>,
     #[serde(default)]
@@ -43,7 +45,10 @@ pub(crate) enum Condition {
         by: Option<Role>,
         mark: usize,
     },
-    Rule(String),
+    /// That rule found something.
+    Hit(String),
+    /// What that rule asks for was done.
+    Kept(String),
     Slot {
         name: String,
         is: Option<String>,
@@ -80,39 +85,46 @@ impl Reader {
         if written.is.is_some() && written.slot.is_none() {
             return Err(wrong(at, "`is` goes with `slot`"));
         }
-        if self.words_only && (written.by.is_some() || written.rule.is_some() || written.slot.is_some()) {
+        let more = [&written.hit, &written.kept, &written.slot].into_iter().any(Option::is_some);
+        if self.words_only && (more || written.by.is_some()) {
             return Err(wrong(
                 at,
                 "a partner hears the trainee and nothing else: `said`, `all`, `any` and `not` can be asked",
             ));
         }
-        let Written { said, by, rule, slot, is, all, any, not } = written;
-        match (said, rule, slot, all, any, not) {
-            (Some(said), None, None, None, None, None) => {
-                if said.is_empty() || said.len() > MOST {
-                    return Err(wrong(format_args!("{at}.said"), format!("1 to {MOST} phrases")));
-                }
-                let phrases = said.iter().enumerate().map(|(n, text)| {
-                    Phrase::parse(text)
-                        .ok_or_else(|| wrong(format_args!("{at}.said[{n}]"), "a phrase without words"))
-                });
-                let phrases = phrases.collect::<Result<_, _>>()?;
-                self.marks += 1;
-                Ok(Condition::Said { phrases, by, mark: self.marks - 1 })
-            }
-            (None, Some(rule), None, None, None, None) => Ok(Condition::Rule(rule)),
-            (None, None, Some(name), None, None, None) => Ok(Condition::Slot { name, is }),
-            (None, None, None, Some(all), None, None) => {
-                Ok(Condition::All(self.list(&format!("{at}.all"), all, depth)?))
-            }
-            (None, None, None, None, Some(any), None) => {
-                Ok(Condition::Any(self.list(&format!("{at}.any"), any, depth)?))
-            }
-            (None, None, None, None, None, Some(not)) => {
-                Ok(Condition::Not(Box::new(self.descend(&format!("{at}.not"), *not, depth + 1)?)))
-            }
-            _ => Err(wrong(at, "write exactly one of `said`, `rule`, `slot`, `all`, `any` and `not`")),
+        let Written { said, by, hit, kept, slot, is, all, any, not } = written;
+        let mut found = Vec::new();
+        if let Some(said) = said {
+            found.push(self.said(at, &said, by)?);
         }
+        found.extend(hit.map(Condition::Hit));
+        found.extend(kept.map(Condition::Kept));
+        found.extend(slot.map(|name| Condition::Slot { name, is }));
+        if let Some(all) = all {
+            found.push(Condition::All(self.list(&format!("{at}.all"), all, depth)?));
+        }
+        if let Some(any) = any {
+            found.push(Condition::Any(self.list(&format!("{at}.any"), any, depth)?));
+        }
+        if let Some(not) = not {
+            found.push(Condition::Not(Box::new(self.descend(&format!("{at}.not"), *not, depth + 1)?)));
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(one), true) => Ok(one),
+            _ => Err(wrong(at, "write exactly one of `said`, `hit`, `kept`, `slot`, `all`, `any` and `not`")),
+        }
+    }
+
+    fn said(&mut self, at: &str, said: &[String], by: Option<Role>) -> Result<Condition, FileError> {
+        if said.is_empty() || said.len() > MOST {
+            return Err(wrong(format_args!("{at}.said"), format!("1 to {MOST} phrases")));
+        }
+        let phrases = said.iter().enumerate().map(|(n, text)| {
+            Phrase::parse(text).ok_or_else(|| wrong(format_args!("{at}.said[{n}]"), "a phrase without words"))
+        });
+        let phrases = phrases.collect::<Result<_, _>>()?;
+        self.marks += 1;
+        Ok(Condition::Said { phrases, by, mark: self.marks - 1 })
     }
 
     fn list(&mut self, at: &str, list: Vec<Written>, depth: usize) -> Result<Vec<Condition>, FileError> {
@@ -130,14 +142,21 @@ impl Reader {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     said: BTreeSet<usize>,
-    rules: BTreeSet<String>,
+    hit: BTreeSet<String>,
+    kept: BTreeSet<String>,
     slots: BTreeMap<String, String>,
 }
 
 impl Known {
-    pub(crate) fn rule(&mut self, id: &str) {
-        if self.rules.len() < MOST_KNOWN {
-            self.rules.insert(id.to_owned());
+    pub(crate) fn hit(&mut self, rule: &str) {
+        if self.hit.len() < MOST_KNOWN {
+            self.hit.insert(rule.to_owned());
+        }
+    }
+
+    pub(crate) fn kept(&mut self, rule: &str) {
+        if self.kept.len() < MOST_KNOWN {
+            self.kept.insert(rule.to_owned());
         }
     }
 
@@ -160,14 +179,15 @@ impl Condition {
             }
             Self::All(all) | Self::Any(all) => all.iter().for_each(|one| one.hear(who, said, known)),
             Self::Not(not) => not.hear(who, said, known),
-            Self::Rule(_) | Self::Slot { .. } => {}
+            Self::Hit(_) | Self::Kept(_) | Self::Slot { .. } => {}
         }
     }
 
     pub(crate) fn holds(&self, known: &Known) -> bool {
         match self {
             Self::Said { mark, .. } => known.said.contains(mark),
-            Self::Rule(rule) => known.rules.contains(rule),
+            Self::Hit(rule) => known.hit.contains(rule),
+            Self::Kept(rule) => known.kept.contains(rule),
             Self::Slot { name, is } => known
                 .slots
                 .get(name)

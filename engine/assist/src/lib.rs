@@ -15,7 +15,7 @@ mod rehearsal;
 mod suggestions;
 mod words;
 
-pub use assist::{Assist, Warning};
+pub use assist::Assist;
 pub use book::Book;
 pub use event::{AssistBody, AssistEvent, Choice, Line, Withdrawal};
 pub use file::FileError;

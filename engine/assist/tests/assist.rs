@@ -4,12 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
-use antiphon_engine_assist::{Assist, AssistBody, AssistEvent, Book, Warning, Withdrawal};
+use antiphon_engine_assist::{Assist, AssistBody, AssistEvent, Book, Withdrawal};
 use antiphon_engine_knowledge::{Knowledge, Limits};
 use antiphon_engine_measure::{Conversation, Measures, Reason, Role, Topic, Track, Turn};
-use antiphon_media_frame::{MediaTime, Pii, Span};
+use antiphon_engine_qa::{Inspector, Known, Scorecard};
+use antiphon_media_frame::{MediaTime, Span};
 use antiphon_models_speech::{Hypothesis, Language, Utterance};
 use serde_json::Value;
 
@@ -19,11 +21,11 @@ suggest: {keep: 60s, shown: 2}
 script:
 - {id: greet, say: Greet and give your name., done: {by: agent, said: [my name is]}}
 - {id: verify, say: Ask for the date of birth., done: {slot: birth_date}}
-- {id: risk, say: Tell the risk., when: {by: customer, said: [fund]}, done: {rule: R1}}
+- {id: risk, say: Tell the risk., when: {by: customer, said: [fund]}, done: {kept: R1}}
 - {id: close, say: Ask what else there is., done: {by: agent, said: [anything else]}}
 dispositions:
 - {id: lost_card, name: Card lost, when: {by: customer, said: [lost ... card]}}
-- {id: sale, when: {all: [{rule: R1}, {not: {slot: complaint}}]}}
+- {id: sale, when: {all: [{hit: guarantee}, {not: {slot: complaint}}]}}
 - {id: other, when: {by: customer, said: [weather]}}
 ";
 
@@ -95,16 +97,27 @@ impl Call {
     }
 }
 
-fn warning(rule: &str) -> Warning {
-    Warning {
-        rule: rule.to_owned(),
-        name: None,
-        by: Some(Role::Agent),
-        quote: Pii::new("a sure thing".to_owned()),
-        start: MediaTime::from_millis(1_000),
-        end: MediaTime::from_millis(2_000),
-        fatal: false,
-    }
+const CARD: &str = r#"
+scorecard: {id: sale, version: 1}
+conditions:
+  promise: {phrase: a sure thing, speaker: agent}
+  told: {phrase: may lose value, speaker: agent}
+rules:
+- {id: R1, must: told, points: -10}
+- {id: guarantee, name: Promised a gain, never: promise, points: -20}
+"#;
+
+/// What an inspector finds once the agent has said something.
+fn judged(call: &mut Call, text: &str) {
+    let conversation = Conversation { turns: vec![turn(1, 0, text)], finished: false, ..conversation().0 };
+    let measures = Measures::of(&conversation);
+    let mut inspector = Inspector::new(Arc::new(Scorecard::read(CARD, Path::new("sale.yaml")).unwrap()));
+    let hits = inspector.hear(&conversation, &measures, Known::heard(&conversation));
+    call.assist.judge(call.now(), &hits, inspector.judgement().unwrap());
+}
+
+fn turn(track: usize, at: i64, text: &str) -> Turn {
+    Turn { track, said: utterance(at, text), tone: None }
 }
 
 #[test]
@@ -117,7 +130,7 @@ fn the_script_goes_on_as_its_steps_are_done_in_whatever_order() {
     assert!(call.says(Role::Customer, "hello my name is Ann").is_empty());
     assert_eq!(call.says(Role::Agent, "Hello, my name is Bo."), ["done greet", "step close 4/4"]);
     assert_eq!(call.says(Role::Customer, "I am interested in a fund"), ["step risk 3/4"]);
-    call.assist.fulfil(call.now(), "R1");
+    judged(&mut call, "the fund may lose value");
     assert_eq!(told(&mut call.assist), ["done risk", "step close 4/4"]);
     assert_eq!(call.says(Role::Agent, "Is there anything else?"), ["done close", "script done"]);
 }
@@ -176,8 +189,8 @@ fn a_question_in_two_breaths_is_one_question() {
 fn warnings_are_told_and_the_summary_and_the_fitting_dispositions_follow_the_call() {
     let mut call = Call::new(BOOK);
     call.says(Role::Customer, "I have lost my bank card");
-    call.assist.warn(call.now(), warning("R1"));
-    assert_eq!(told(&mut call.assist), ["warn R1"]);
+    judged(&mut call, "it is a sure thing");
+    assert_eq!(told(&mut call.assist), ["warn guarantee"]);
     let (conversation, measures) = conversation();
     call.assist.finish(call.now(), &conversation, &measures);
     assert_eq!(told(&mut call.assist), ["summary", "file lost_card,sale"]);
@@ -195,7 +208,7 @@ fn interim_words_nobody_read_give_way_and_the_queue_is_bounded() {
     for n in 0..3_000 {
         call.assist.hear(call.now(), 1, Role::Agent, &utterance(n, "well"));
     }
-    call.assist.warn(call.now(), warning("R9"));
+    judged(&mut call, "it is a sure thing");
     let events = events(&mut call.assist);
     assert_eq!((events.len() as u64, call.assist.dropped()), (1_000, 2_001));
     assert!(matches!(events.last().unwrap().body, AssistBody::Warning { .. }));
@@ -213,7 +226,6 @@ fn logs_do_not_show_what_was_said() {
 }
 
 fn conversation() -> (Conversation, Measures) {
-    let turn = |track, at, text: &str| Turn { track, said: utterance(at, text), tone: None };
     let conversation = Conversation {
         id: "1".to_owned(),
         language: Language::english(),
@@ -241,7 +253,7 @@ fn every_event_is_as_the_published_schema_says() {
     call.assist.hear(call.now(), 0, Role::Customer, &utterance(0, "I have lost my card and want a fund"));
     call.assist.hear(call.now(), 1, Role::Agent, &utterance(0, "my name is Bo, anything else"));
     call.assist.know(call.now(), "birth_date", "1980-01-02");
-    call.assist.warn(call.now(), Warning { name: Some("Risk".to_owned()), ..warning("R1") });
+    judged(&mut call, "it is a sure thing and may lose value");
     call.assist.dismiss(call.now(), 1);
     let (conversation, measures) = conversation();
     call.assist.finish(call.now(), &conversation, &measures);

@@ -326,7 +326,7 @@ mod tests {
             ("languge: en\n", "languge"),
             ("language: '?'\n", "language: `?` is no tag"),
             ("temper: {start: 9, furious: 3}\n", "temper: start below furious"),
-            ("reactions: [{id: x, when: {rule: r}}]\n", "reactions[0].when: a partner hears the trainee"),
+            ("reactions: [{id: x, when: {hit: r}}]\n", "reactions[0].when: a partner hears the trainee"),
             ("reactions: [{id: x, when: {said: [a]}, temper: 99}]\n", "reactions[0].temper: from -10"),
             ("objections: [{id: x, say: [], met: {said: [a]}}]\n", "objections[0].say: 1 to"),
             ("silence: {after: never}\n", "`never` is no time"),
