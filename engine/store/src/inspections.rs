@@ -62,24 +62,25 @@ pub(super) const TABLES: &str = "
         n BIGINT NOT NULL,
         hit TEXT NOT NULL,
         card TEXT NOT NULL,
-        version BIGINT NOT NULL,
+        version TEXT NOT NULL,
         rule TEXT NOT NULL,
         missed BIGINT NOT NULL,
         points DOUBLE PRECISION NOT NULL,
         start_ms BIGINT NOT NULL,
         end_ms BIGINT NOT NULL,
-        PRIMARY KEY (job, n, hit)
+        PRIMARY KEY (job, n, card, hit)
     );
     CREATE INDEX qa_hits_by_rule ON qa_hits (card, rule);
     CREATE TABLE qa_reviews (
         job TEXT NOT NULL,
         n BIGINT NOT NULL,
+        card TEXT NOT NULL,
         hit TEXT NOT NULL,
         reviewer TEXT NOT NULL,
         verdict TEXT NOT NULL,
         comment TEXT,
         at_ms BIGINT NOT NULL,
-        PRIMARY KEY (job, n, hit, reviewer)
+        PRIMARY KEY (job, n, card, hit, reviewer)
     );
 ";
 
@@ -318,12 +319,12 @@ pub enum Done {
 /// A finding, as figures over many files need it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredHit {
-    /// Unique within the file.
+    /// Unique within the file and scorecard.
     pub id: String,
     /// The scorecard.
     pub card: String,
     /// Its version.
-    pub version: i64,
+    pub version: String,
     /// The rule.
     pub rule: String,
     /// Whether it is something that should have been there.
@@ -350,6 +351,8 @@ pub enum Taken {
 /// What a person says of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Review {
+    /// The scorecard.
+    pub card: String,
     /// The finding.
     pub hit: String,
     /// Who says so.
@@ -362,13 +365,26 @@ pub struct Review {
     pub at_ms: i64,
 }
 
-/// Whether a review found its file.
+/// A result after a review.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revised {
+    /// The whole result, JSON.
+    pub result: String,
+    /// The first scorecard's score.
+    pub score: Option<f64>,
+    /// Whether that passes.
+    pub passed: Option<bool>,
+}
+
+/// What became of a review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noted {
+pub enum Noted<E> {
     /// It is kept; an earlier one of the same reviewer is replaced.
     Kept,
-    /// There is no such finding.
+    /// The file has no result.
     Unknown,
+    /// The result does not take it.
+    Refused(E),
 }
 
 const FILE: &str = "job, n, name, source, state, attempts, begun_ms, ended_ms, audio_ms, sound, score, passed, code, \
@@ -735,29 +751,38 @@ impl Store {
         row.map(|row| Ok((row.try_get("conversation")?, row.try_get("result")?))).transpose()
     }
 
-    /// Keeps what a person says of a finding.
+    /// Keeps what a person says of a finding, and the result with it. `revise` is given the result (JSON) and makes a new
+    /// one of it, with its score; what it refuses stays as it was.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn review(&self, job: &str, n: i64, review: &Review) -> Result<Noted, StoreError> {
+    pub async fn review<E>(
+        &self,
+        job: &str,
+        n: i64,
+        review: &Review,
+        revise: impl FnOnce(&str) -> Result<Revised, E>,
+    ) -> Result<Noted<E>, StoreError> {
+        let lock = if self.kind == Kind::Postgres { "FOR UPDATE" } else { "" };
+        let query = format!("SELECT result FROM qa_results WHERE job = $1 AND n = $2 {lock}");
         let mut writer = self.writer.acquire().await?;
         let mut step = writer.begin_with(self.kind.begin()).await?;
-        let known = sqlx::query("SELECT 1 AS one FROM qa_hits WHERE job = $1 AND n = $2 AND hit = $3")
-            .bind(job)
-            .bind(n)
-            .bind(&review.hit)
-            .fetch_optional(&mut *step)
-            .await?;
-        if known.is_none() {
-            return Ok(Noted::Unknown);
-        }
+        let row =
+            sqlx::query(sqlx::AssertSqlSafe(query)).bind(job).bind(n).fetch_optional(&mut *step).await?;
+        let Some(row) = row else { return Ok(Noted::Unknown) };
+        let revised = match revise(&row.try_get::<String, _>("result")?) {
+            Ok(revised) => revised,
+            Err(refusal) => return Ok(Noted::Refused(refusal)),
+        };
         sqlx::query(
-            "INSERT INTO qa_reviews (job, n, hit, reviewer, verdict, comment, at_ms) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-             ON CONFLICT (job, n, hit, reviewer) DO UPDATE SET verdict = excluded.verdict, \
+            "INSERT INTO qa_reviews (job, n, card, hit, reviewer, verdict, comment, at_ms) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+             ON CONFLICT (job, n, card, hit, reviewer) DO UPDATE SET verdict = excluded.verdict, \
              comment = excluded.comment, at_ms = excluded.at_ms",
         )
         .bind(job)
         .bind(n)
+        .bind(&review.card)
         .bind(&review.hit)
         .bind(&review.reviewer)
         .bind(&review.verdict)
@@ -765,6 +790,19 @@ impl Store {
         .bind(review.at_ms)
         .execute(&mut *step)
         .await?;
+        sqlx::query("UPDATE qa_results SET result = $3 WHERE job = $1 AND n = $2")
+            .bind(job)
+            .bind(n)
+            .bind(&revised.result)
+            .execute(&mut *step)
+            .await?;
+        sqlx::query("UPDATE qa_files SET score = $3, passed = $4 WHERE job = $1 AND n = $2")
+            .bind(job)
+            .bind(n)
+            .bind(revised.score)
+            .bind(revised.passed.map(i64::from))
+            .execute(&mut *step)
+            .await?;
         step.commit().await?;
         Ok(Noted::Kept)
     }
@@ -775,8 +813,8 @@ impl Store {
     /// [`StoreError`].
     pub async fn reviews(&self, job: &str, n: i64) -> Result<Vec<Review>, StoreError> {
         let rows = sqlx::query(
-            "SELECT hit, reviewer, verdict, comment, at_ms FROM qa_reviews WHERE job = $1 AND n = $2 \
-             ORDER BY at_ms, hit, reviewer",
+            "SELECT card, hit, reviewer, verdict, comment, at_ms FROM qa_reviews WHERE job = $1 AND n = $2 \
+             ORDER BY at_ms, card, hit, reviewer",
         )
         .bind(job)
         .bind(n)
@@ -784,6 +822,7 @@ impl Store {
         .await?;
         let review = |row: &AnyRow| {
             Ok(Review {
+                card: row.try_get("card")?,
                 hit: row.try_get("hit")?,
                 reviewer: row.try_get("reviewer")?,
                 verdict: row.try_get("verdict")?,
@@ -792,29 +831,6 @@ impl Store {
             })
         };
         rows.iter().map(review).collect()
-    }
-
-    /// Keeps the score of a file after reviews changed it.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn rescore(
-        &self,
-        job: &str,
-        n: i64,
-        score: Option<f64>,
-        passed: Option<bool>,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE qa_files SET score = $3, passed = $4 WHERE job = $1 AND n = $2 AND state = 'done'",
-        )
-        .bind(job)
-        .bind(n)
-        .bind(score)
-        .bind(passed.map(i64::from))
-        .execute(&self.writer)
-        .await?;
-        Ok(())
     }
 
     /// Forgets a job that is over, with everything of it. `false` where there is none such.
@@ -879,13 +895,13 @@ async fn keep(
     for hit in hits {
         sqlx::query(
             "INSERT INTO qa_hits (job, n, hit, card, version, rule, missed, points, start_ms, end_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (job, n, hit) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (job, n, card, hit) DO NOTHING",
         )
         .bind(&claim.job)
         .bind(claim.n)
         .bind(&hit.id)
         .bind(&hit.card)
-        .bind(hit.version)
+        .bind(&hit.version)
         .bind(&hit.rule)
         .bind(i64::from(hit.missed))
         .bind(hit.points)

@@ -15,7 +15,7 @@ pub use calls::{CallFilter, CallPage, NewCall, NewLeg};
 pub use deliveries::{DEAD, Delivery, DeliveryState, NewDelivery, Outcome, WAITING};
 pub use inspections::{
     Claim, Counts, Done, FileFilter, FileState, InspectionFile, InspectionJob, JobState, NewFile, NewJob,
-    Noted, Offered, Review, StoredHit, Taken,
+    Noted, Offered, Review, Revised, StoredHit, Taken,
 };
 
 /// Connections that only read.
@@ -259,7 +259,7 @@ fn url_of(path: &Path, mode: &str) -> String {
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
-                url.push(char::from(*byte))
+                url.push(char::from(*byte));
             }
             byte => url.push_str(&format!("%{byte:02X}")),
         }

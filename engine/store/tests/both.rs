@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use antiphon_engine_store::{
     CallFilter, CallPage, Claim, Counts, DEAD, Delivery, DeliveryState, Done, FileFilter, FileState,
-    JobState, NewCall, NewDelivery, NewFile, NewJob, NewLeg, Noted, Offered, Outcome, Review, Store,
+    JobState, NewCall, NewDelivery, NewFile, NewJob, NewLeg, Noted, Offered, Outcome, Review, Revised, Store,
     StoreError, StoredHit, Taken, WAITING,
 };
 use serde_json::Value;
@@ -248,7 +248,7 @@ mod hold {
             hits: vec![StoredHit {
                 id: "R1-1".into(),
                 card: "fund".into(),
-                version: 7,
+                version: "7".into(),
                 rule: "R1".into(),
                 missed: false,
                 points: -20.5,
@@ -414,22 +414,30 @@ mod hold {
         let claim = claim(store, "a").await;
         store.finish(&claim, &result(70.0), 6_000, |_| vec![]).await.expect("kept");
         let review = |reviewer: &str, verdict: &str, at_ms| Review {
+            card: "fund".into(),
             hit: "R1-1".into(),
             reviewer: reviewer.into(),
             verdict: verdict.into(),
             comment: Some("said later".into()),
             at_ms,
         };
+        let revise = |result: &str| {
+            assert!(result.starts_with("{\"score\":"), "{result}");
+            let result = "{\"score\":2}".to_owned();
+            Ok::<_, ()>(Revised { result, score: Some(91.0), passed: Some(true) })
+        };
         for (who, verdict, at) in [("ann", "confirm", 1), ("bob", "confirm", 2), ("ann", "overturn", 3)] {
-            assert_eq!(store.review("one", 0, &review(who, verdict, at)).await.expect("asked"), Noted::Kept);
+            let noted = store.review("one", 0, &review(who, verdict, at), revise).await.expect("asked");
+            assert_eq!(noted, Noted::Kept);
         }
-        let unknown = Review { hit: "R9-1".into(), ..review("ann", "confirm", 4) };
-        assert_eq!(store.review("one", 0, &unknown).await.expect("asked"), Noted::Unknown);
+        let strange = review("eve", "confirm", 4);
+        assert_eq!(store.review("one", 0, &strange, |_| Err(7)).await.expect("asked"), Noted::Refused(7));
+        assert_eq!(store.review("one", 1, &strange, revise).await.expect("asked"), Noted::Unknown);
         let reviews = store.reviews("one", 0).await.expect("listed");
         assert_eq!(reviews, [review("bob", "confirm", 2), review("ann", "overturn", 3)]);
-        store.rescore("one", 0, Some(91.0), Some(true)).await.expect("kept");
         let file = store.file("one", 0).await.expect("asked").expect("there");
         assert_eq!((file.score, file.passed), (Some(91.0), Some(true)));
+        assert_eq!(store.result("one", 0).await.expect("asked").expect("there").1, "{\"score\":2}");
     }
 
     pub(super) async fn a_job_that_is_over_is_forgotten_whole(store: &Store) {
