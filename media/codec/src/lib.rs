@@ -16,6 +16,7 @@ mod g722;
 #[cfg(feature = "g729")]
 mod g729;
 mod gate;
+pub mod gsm;
 mod kind;
 pub mod mix;
 mod music;

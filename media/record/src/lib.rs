@@ -6,6 +6,7 @@
 //!
 //! File I/O only: no threads, no sockets, no clock.
 
+mod gsm;
 mod reader;
 mod recording;
 mod sidecar;

@@ -17,6 +17,8 @@ use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
+use crate::gsm::GsmFile;
+
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -111,13 +113,11 @@ pub fn read_all(path: &Path) -> Result<Pcm, ReadError> {
     Ok(Pcm { rate: reader.rate(), channels, warning: reader.warning().map(str::to_owned) })
 }
 
-/// An audio file being read: WAV (PCM, µ-law, A-law, ADPCM), AIFF, CAF, FLAC, MP3, AAC and ALAC in MP4, Vorbis and Opus
+/// An audio file being read: WAV (PCM, µ-law, A-law, ADPCM, GSM 06.10), bare GSM frames, AIFF, CAF, FLAC, MP3, AAC and ALAC in MP4, Vorbis and Opus
 /// in Ogg and WebM.
 pub struct AudioReader {
     path: PathBuf,
-    format: Box<dyn FormatReader>,
-    decoder: Decoder,
-    track: u32,
+    source: Source,
     rate: SampleRate,
     channels: usize,
     duration: Option<Span>,
@@ -144,6 +144,15 @@ impl AudioReader {
     /// # Errors
     /// [`ReadError`]'s variants.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let gsm = GsmFile::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
+        if let Some(gsm) = gsm {
+            let rate = SampleRate::new(gsm.rate());
+            let rate = rate.filter(|rate| (4_000..=48_000).contains(&rate.hz())).ok_or_else(|| {
+                ReadError::Damaged { path: path.to_owned(), reason: format!("a rate of {} Hz", gsm.rate()) }
+            })?;
+            let duration = Some(rate.span(usize::try_from(gsm.samples()).unwrap_or(usize::MAX)));
+            return Self::begin(path, Source::Gsm(Box::new(gsm)), duration, Some((rate, 1)));
+        }
         let file = File::open(path).map_err(|source| ReadError::Io { path: path.to_owned(), source })?;
         let damaged = |error| Self::error(path, &error);
 
@@ -197,14 +206,23 @@ impl AudioReader {
         };
         let declared = params.sample_rate.and_then(SampleRate::new).zip(params.channels.as_ref());
         let declared = declared.map(|(rate, channels)| (rate, channels.count()));
+        let track = track.id;
+        Self::begin(path, Source::Packets { format, decoder, track }, duration, declared)
+    }
+
+    /// Decodes the first sound of a file that says it is of this shape.
+    fn begin(
+        path: &Path,
+        source: Source,
+        duration: Option<Span>,
+        declared: Option<(SampleRate, usize)>,
+    ) -> Result<Self, ReadError> {
         let mut reader = Self {
             path: path.to_owned(),
-            track: track.id,
+            source,
             rate: SampleRate::HZ_8000,
             channels: 0,
             duration,
-            format,
-            decoder,
             first: Vec::new(),
             warning: None,
             given: 0,
@@ -292,7 +310,24 @@ impl AudioReader {
     /// Decodes until there is sound; its rate, or `None` at the end.
     fn decode_next(&mut self, out: &mut Vec<Vec<i16>>) -> Result<Option<SampleRate>, ReadError> {
         while !self.ended {
-            let next = match guarded(|| self.format.next_packet()) {
+            let (format, decoder, track) = match &mut self.source {
+                Source::Packets { format, decoder, track } => (format, decoder, *track),
+                Source::Gsm(gsm) => {
+                    out.resize(1, Vec::new());
+                    let read = gsm.next_block(&mut out[0]);
+                    let rate = SampleRate::new(gsm.rate());
+                    match read {
+                        Err(reason) => self.end(reason),
+                        Ok(()) => self.ended = out[0].is_empty(),
+                    }
+                    // What was decoded before the damage is sound.
+                    if !out[0].is_empty() {
+                        return Ok(rate);
+                    }
+                    continue;
+                }
+            };
+            let next = match guarded(|| format.next_packet()) {
                 Ok(next) => next,
                 Err(reason) => {
                     self.end(reason);
@@ -300,7 +335,7 @@ impl AudioReader {
                 }
             };
             let packet = match next {
-                Ok(Some(packet)) if packet.track_id == self.track => packet,
+                Ok(Some(packet)) if packet.track_id == track => packet,
                 Ok(Some(_)) => continue,
                 Ok(None) => {
                     self.ended = true;
@@ -322,7 +357,7 @@ impl AudioReader {
                     break;
                 }
             };
-            match guarded(|| self.decoder.decode(&packet, out)) {
+            match guarded(|| decoder.decode(&packet, out)) {
                 Err(reason) => self.end(reason),
                 Ok(Ok(rate)) => {
                     self.bad = 0;
@@ -372,6 +407,19 @@ impl AudioReader {
 /// the value is not used again, so what state it is in does not matter.
 fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|_| "its decoder gave up on a damaged part".to_owned())
+}
+
+/// Where sound comes from.
+enum Source {
+    /// A file that symphonia takes apart.
+    Packets {
+        format: Box<dyn FormatReader>,
+        decoder: Decoder,
+        /// Which of its tracks.
+        track: u32,
+    },
+    /// One of GSM frames.
+    Gsm(Box<GsmFile>),
 }
 
 /// What turns packets into samples.

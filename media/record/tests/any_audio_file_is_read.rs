@@ -263,3 +263,33 @@ fn accepted(path: &Path) {
         assert!(said.contains(fact), "{fact}\n{said}");
     }
 }
+
+#[test]
+fn gsm_files_are_decoded_bit_by_bit_as_libgsm_does() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let wav = source(dir.path());
+    for (name, options) in
+        [("pbx.wav", &["-r", "8000", "-e", "gsm-full-rate"][..]), ("pbx.gsm", &["-r", "8000"][..])]
+    {
+        let (path, decoded) = (dir.path().join(name), dir.path().join(format!("{name}.decoded.wav")));
+        sox(&wav, &path, options);
+        sox(&path, &decoded, &["-b", "16", "-e", "signed-integer"]);
+        let found = read_all(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let theirs = read_all(&decoded).expect("readable");
+        assert_eq!((found.rate.hz(), &found.warning), (8_000, &None), "{name}");
+        let length = theirs.channels[0].len();
+        assert!(length > 10_000 && found.channels[0].len() >= length, "{name}: {length}");
+        // sox cuts the last frame to the length that the header tells.
+        assert!(found.channels[0][..length] == theirs.channels[0][..], "{name} differs");
+
+        let mut cut = std::fs::read(&path).expect("readable");
+        cut.truncate(cut.len() / 2 - 7);
+        std::fs::write(&path, cut).expect("written");
+        let found = read_all(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(
+            found.warning.is_some() && found.channels[0].len() > length / 3,
+            "{name}: {:?}",
+            found.warning
+        );
+    }
+}
