@@ -13,6 +13,7 @@ mod page;
 mod pass;
 pub(crate) mod pool;
 mod problem;
+mod qa;
 mod speech;
 mod trunks;
 mod watch;
@@ -37,6 +38,7 @@ use tokio::sync::Semaphore;
 
 use crate::calls::Calls;
 use crate::config::{IceServer, Scope, Token};
+use crate::qa::Inspection;
 use crate::shared::Shared;
 use pass::Passes;
 use problem::{Problem, catalogue};
@@ -44,6 +46,7 @@ use problem::{Problem, catalogue};
 /// Serves the API until `shutdown` is ready; then WebSockets are told to go and requests under way are finished.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
+    inspection: Arc<Inspection>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
@@ -65,7 +68,8 @@ pub(crate) async fn serve(
         engine: shared.config.recognizer.engine.clone(),
         calls: shared.config.call.concurrent,
     };
-    run(calls, Some(desk), Box::new(readings), tokens, Limits::default(), listener, shutdown).await;
+    run(calls, Some((desk, inspection)), Box::new(readings), tokens, Limits::default(), listener, shutdown)
+        .await;
     Ok(())
 }
 
@@ -120,6 +124,8 @@ struct Api {
     calls: Arc<Calls>,
     /// Nothing where only lists are served.
     desk: Option<Arc<Shared>>,
+    /// Nothing where no recordings are inspected.
+    inspection: Option<Arc<Inspection>>,
     readings: Read,
     /// None: whoever is on this machine may come in.
     tokens: Vec<Token>,
@@ -134,7 +140,7 @@ struct Api {
 
 async fn run(
     calls: Arc<Calls>,
-    desk: Option<Arc<Shared>>,
+    desk: Option<(Arc<Shared>, Arc<Inspection>)>,
     readings: Read,
     tokens: Vec<Token>,
     limits: Limits,
@@ -144,7 +150,18 @@ async fn run(
     let (stop, stopping) = tokio::sync::watch::channel(false);
     let watchers = Arc::new(Semaphore::new(limits.watchers));
     let (passes, places) = (Passes::default(), Arc::clone(&watchers));
-    let api = Arc::new(Api { calls, desk, readings, tokens, passes, limits, watchers: places, stopping });
+    let (desk, inspection) = desk.unzip();
+    let api = Arc::new(Api {
+        calls,
+        desk,
+        inspection,
+        readings,
+        tokens,
+        passes,
+        limits,
+        watchers: places,
+        stopping,
+    });
     listener::run(router(api), limits, listener, stop, shutdown).await;
     // All permits are back once the last WebSocket has closed; each closes within its own limits.
     let all = u32::try_from(limits.watchers).unwrap_or(u32::MAX);
@@ -213,6 +230,21 @@ fn routes() -> Vec<Route> {
         ("/v1/realtime", GET, get(speech::realtime)),
         ("/v1/vosk", GET, get(speech::vosk)),
         ("/v1/pool", GET, get(pool::report)),
+        (
+            "/v1/qa/jobs",
+            &[Method::GET, Method::POST],
+            // Its handler counts for itself.
+            get(qa::list).post(qa::submit).layer(DefaultBodyLimit::disable()),
+        ),
+        ("/v1/qa/jobs/{id}", &[Method::GET, Method::DELETE], get(qa::find).delete(qa::forget)),
+        ("/v1/qa/jobs/{id}/cancel", POST, post(qa::cancel)),
+        ("/v1/qa/jobs/{id}/retry", POST, post(qa::retry)),
+        ("/v1/qa/jobs/{id}/rescore", POST, post(qa::rescore)),
+        ("/v1/qa/jobs/{id}/results", GET, get(qa::stream)),
+        ("/v1/qa/jobs/{id}/files", GET, get(qa::files)),
+        ("/v1/qa/jobs/{id}/files/{n}", GET, get(qa::file)),
+        ("/v1/qa/jobs/{id}/files/{n}/clip", GET, get(qa::clip)),
+        ("/v1/qa/jobs/{id}/files/{n}/reviews", POST, post(qa::review)),
         ("/v1/trunks", GET, get(trunks::list)),
         ("/v1/webhooks/deliveries", GET, get(cdr::deliveries)),
         ("/v1/webhooks/deliveries/{id}/retry", POST, post(cdr::retry)),

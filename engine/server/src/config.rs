@@ -28,7 +28,7 @@ pub(crate) use length::{Length, parse_length};
 pub(crate) use overrides::Overrides;
 pub(crate) use pattern::{Pattern, Rewrite};
 pub(crate) use pool::{PoolSection, TenantSection};
-pub(crate) use qa::QaSection;
+pub(crate) use qa::{QaSection, S3Section};
 pub(crate) use records::{CdrSection, StoreSection, Webhook};
 pub(crate) use route::{Route, Whence};
 pub(crate) use secret::Secret;

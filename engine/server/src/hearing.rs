@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use antiphon_engine_measure::{SpeechEdges, Stretch, ToneMeter};
 use antiphon_engine_service::{Coding, Format, Identify, Settings};
-use antiphon_media_codec::{CodecKind, Decoder, Gate, Resampler};
+use antiphon_media_codec::{CodecKind, Decoder, Edge, Gate, GateConfig, GateDecision, Resampler};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span, TrackWriter, track_ring};
-use antiphon_models_pool::{Ask, Endpointing, OpenStream, PoolError, StreamEvent, StreamHandle};
-use antiphon_models_speech::{Language, RecognizeError, StreamConfig};
+use antiphon_models_pool::{Ask, Endpointing, OpenStream, Pool, PoolError, StreamEvent, StreamHandle};
+use antiphon_models_speech::{Engine, Language, RecognizeError, StreamConfig};
 use antiphon_models_text::{Action, Category, PolicyError, Reader};
 use tokio::sync::mpsc;
 
-use crate::shared::{self, Shared};
+use crate::config::Config;
+use crate::shared;
 
 /// Sound that may wait for a channel's recogniser, in frames of 20 ms: ten seconds. Whoever sends faster is held up.
 const DEPTH: usize = 500;
@@ -20,6 +22,10 @@ const FRAME: Span = Span::from_millis(20);
 const EVENTS: usize = 4_096;
 /// How soon room in a ring is looked for again.
 const HELD_UP: Duration = Duration::from_millis(10);
+/// Stretches of voice that are noted of a channel: a day of short ones.
+const STRETCHES: usize = 100_000;
+/// How much of a channel's tone is remembered: recordings that are longer are none of calls.
+const LONGEST: Span = Span::from_secs(86_400);
 /// A recogniser that makes no room for so long is stuck.
 const STUCK: Duration = Duration::from_secs(60);
 
@@ -44,6 +50,15 @@ pub(crate) enum HearingError {
     /// The recogniser does not come along.
     #[error("the recogniser takes no sound any more")]
     Stuck,
+}
+
+/// What sound is heard with: a server's, or a command's own.
+#[derive(Clone, Copy)]
+pub(crate) struct Means<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) pool: &'a Pool,
+    /// The recogniser, and those that take over where it fails.
+    pub(crate) engines: &'a [Arc<dyn Engine>],
 }
 
 /// What was heard on a channel.
@@ -98,7 +113,38 @@ pub(crate) struct Hearing {
     block: Vec<Vec<i16>>,
 }
 
+/// When there was a voice on a channel, and how it sounded.
+pub(crate) struct Voice {
+    pub(crate) speech: Vec<Stretch>,
+    pub(crate) tone: ToneMeter,
+    edges: SpeechEdges,
+}
+
+impl Voice {
+    fn new(rate: SampleRate) -> Self {
+        Self { speech: Vec::new(), tone: ToneMeter::new(rate, LONGEST), edges: SpeechEdges::new(rate) }
+    }
+
+    /// Hears what the gate has just decided about.
+    fn push(&mut self, at: MediaTime, pcm: &[i16], edge: Option<Edge>, gate: GateConfig, rate: SampleRate) {
+        self.tone.push(at, pcm);
+        self.edges.push(at, pcm);
+        let now = at + rate.span(pcm.len());
+        match edge {
+            Some(Edge::Start) => drop(self.edges.begin(now - gate.start)),
+            Some(Edge::End) => self.end(now - gate.hangover),
+            None => {}
+        }
+    }
+
+    fn end(&mut self, at: MediaTime) {
+        self.speech.extend(self.edges.end(at).filter(|_| self.speech.len() < STRETCHES));
+    }
+}
+
 struct Channel {
+    /// Noted where somebody wants to know.
+    voice: Option<Voice>,
     handle: StreamHandle,
     track: TrackWriter,
     gate: Gate,
@@ -110,16 +156,17 @@ struct Channel {
 }
 
 impl Hearing {
-    /// Takes places and opens recognisers. Words come out of the receiver; it ends after each channel's `Closed`.
+    /// Takes places and opens recognisers; `home` is spoken where the client does not say. Words come out of the receiver; it ends after each channel's `Closed`.
     ///
     /// # Errors
     /// No recogniser, no place, or the engine's own refusal.
     pub(crate) async fn open(
-        shared: &Arc<Shared>,
+        means: Means<'_>,
+        home: Language,
         ask: &Ask,
         settings: &Settings,
     ) -> Result<(Self, Words), HearingError> {
-        let engine = shared.engines.first().ok_or(HearingError::Deaf)?;
+        let engine = means.engines.first().ok_or(HearingError::Deaf)?;
         let format = settings.format;
         let finds_out =
             settings.language.is_none() && settings.identify != Identify::No && engine.identifies();
@@ -128,21 +175,21 @@ impl Hearing {
         }
         // What the tenant hides is hidden from its own clients too.
         let mut style = settings.style.clone();
-        let kept = shared.config.style(&ask.tenant).policy;
+        let kept = means.config.style(&ask.tenant).policy;
         for category in Category::ALL.into_iter().filter(|category| kept.action(*category) != Action::Keep) {
             style.policy.mask(category);
             style.policy.halves = true;
         }
-        let places = shared.pool.reserve_tracks(ask, format.channels)?;
-        let language = settings.language.clone().unwrap_or_else(|| shared.language());
+        let places = means.pool.reserve_tracks(ask, format.channels)?;
+        let language = settings.language.clone().unwrap_or(home);
         let readers = (0..format.channels).map(|_| Reader::new(&language, &style));
         let readers = readers.collect::<Result<Vec<_>, _>>()?;
         // One that cannot find out is no substitute for one that can.
-        let able = shared.engines.iter().filter(|engine| !finds_out || engine.identifies());
+        let able = means.engines.iter().filter(|engine| !finds_out || engine.identifies());
         let engines: Vec<_> = able.cloned().collect();
         let language = if finds_out { Language::undetermined() } else { language };
         let config = StreamConfig { language, hints: settings.hints.clone(), source_rate: format.rate };
-        let mut endpointing = shared::endpointing(&shared.config);
+        let mut endpointing = shared::endpointing(means.config);
         if let Some(endpoint) = settings.endpoint {
             endpointing = Endpointing { endpoint: shared::endpoint(endpoint.into()), ..endpointing };
         }
@@ -167,6 +214,7 @@ impl Hearing {
                 }),
             })?;
             channels.push(Channel {
+                voice: None,
                 handle,
                 track,
                 gate: Gate::new(format.rate, shared::gate()),
@@ -228,13 +276,22 @@ impl Hearing {
         Ok(())
     }
 
-    /// Hears what there is and ends.
+    /// Hears what there is and ends. Tells of the voice on each channel, where that was to be noted.
     ///
     /// # Errors
     /// [`HearingError::Stuck`].
-    pub(crate) async fn finish(mut self) -> Result<(), HearingError> {
+    pub(crate) async fn finish(mut self) -> Result<Vec<Voice>, HearingError> {
+        let end = MediaTime::ZERO + self.duration();
         self.drain().await?;
-        Ok(())
+        let mut voices: Vec<Voice> = self.channels.into_iter().filter_map(|channel| channel.voice).collect();
+        voices.iter_mut().for_each(|voice| voice.end(end));
+        Ok(voices)
+    }
+
+    /// Notes from here on when there is a voice on each channel.
+    pub(crate) fn note_voices(&mut self) {
+        let rate = self.format.rate;
+        self.channels.iter_mut().for_each(|channel| channel.voice = Some(Voice::new(rate)));
     }
 
     /// Says whether interim words are wanted; without being told otherwise they are.
@@ -268,7 +325,11 @@ impl Hearing {
 
 impl Channel {
     async fn feed(&mut self, source: SampleRate, pcm: &[i16]) -> Result<(), HearingError> {
-        let active = self.gate.push(pcm).active;
+        let GateDecision { active, edge, .. } = self.gate.push(pcm);
+        if let Some(voice) = &mut self.voice {
+            let at = MediaTime::ZERO + source.span(self.taken);
+            voice.push(at, pcm, edge, self.gate.config(), source);
+        }
         self.resampled.clear();
         self.resampler.process(pcm, &mut self.resampled);
         let at = MediaTime::ZERO + source.span(self.taken) - self.resampler.delay();

@@ -28,6 +28,7 @@ mod mrcp;
 mod patience;
 mod place;
 mod preview;
+mod qa;
 mod quiet;
 mod renegotiate;
 mod ringing;
@@ -77,6 +78,9 @@ enum Command {
     /// Measure what this machine can recognise
     #[command(subcommand)]
     Pool(commands::pool::Command),
+    /// Inspect recordings by rules, here or by a server
+    #[command(subcommand)]
+    Qa(commands::qa::Command),
     /// Serve the bank line, call it, and show what happens
     Demo(commands::demo::Args),
     /// Print what the documentation is generated from
@@ -97,6 +101,7 @@ fn main() -> std::process::ExitCode {
         Command::Models(command) => commands::models::run(&command),
         Command::Cdr(command) => commands::cdr::run(&command),
         Command::Pool(command) => commands::pool::run(&command),
+        Command::Qa(command) => commands::qa::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Docs(command) => commands::docs::run(&command),
     };

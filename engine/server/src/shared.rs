@@ -25,6 +25,7 @@ use rand::Rng;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::ears;
+use crate::hearing::Means;
 use crate::line::Dialogs;
 use crate::models;
 use crate::mouth::Mouth;
@@ -161,6 +162,11 @@ impl Shared {
             started: Instant::now(),
             config,
         }))
+    }
+
+    /// What sound is heard with.
+    pub(crate) fn means(&self) -> Means<'_> {
+        Means { config: &self.config, pool: &self.pool, engines: &self.engines }
     }
 
     /// The SIP agent, once it listens.

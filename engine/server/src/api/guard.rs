@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use super::listing::parse;
 use super::pass::Pass;
 use super::problem::{Problem, catalogue};
-use super::{Api, ice, speech};
+use super::{Api, ice, qa, speech};
 use crate::calls::CallState;
 use crate::config::{Scope, Token};
 
@@ -177,6 +177,9 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
     if SPEECH.into_iter().any(under) {
         return Some(Scope::Speech);
     }
+    if under("/v1/qa") {
+        return Some(if reads { Scope::QaRead } else { Scope::QaWrite });
+    }
     under("/v1").then_some(if reads { Scope::CallsRead } else { Scope::Admin })
 }
 
@@ -211,6 +214,7 @@ fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
 fn largest(path: &str) -> u64 {
     match path {
         "/v1/listen" | "/v1/audio/transcriptions" => speech::LARGEST,
+        "/v1/qa/jobs" => qa::LARGEST,
         _ => BODY,
     }
 }

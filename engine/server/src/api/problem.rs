@@ -108,6 +108,24 @@ kinds! {
         "It is starting or stopping; ask again.";
     STORE_FAILED = INTERNAL_SERVER_ERROR, "store.failed", "The store did not answer.",
         "See the log for the database's own words.";
+    QA_INVALID = UNPROCESSABLE_ENTITY, "qa.invalid", "The job cannot be taken in.", "The detail says what to mend.";
+    QA_FORBIDDEN = FORBIDDEN, "qa.forbidden", "The job asks for something that the configuration does not let it.",
+        "Look at qa.paths, qa.hosts and qa.callback_hosts.";
+    QA_KEY = CONFLICT, "qa.key", "The idempotency key was used for another job.",
+        "Send a key of its own for each job, and the same request with the same key.";
+    QA_FULL = TOO_MANY_REQUESTS, "qa.full", "Too many files of this token wait.", "Send more when some are done.";
+    QA_QUERY = BAD_REQUEST, "qa.query", "The query cannot be understood.",
+        "Lists take limit (1 to 1000) and after, lists of files state too; a clip takes start and end.";
+    QA_UNKNOWN = NOT_FOUND, "qa.unknown", "There is no such job or file.", "Take ids from GET /v1/qa/jobs.";
+    QA_OVER = CONFLICT, "qa.over", "The job is over already.", "Nothing is left to cancel.";
+    QA_RUNNING = CONFLICT, "qa.running", "The job is not over.", "Cancel it first.";
+    QA_NOTHING = CONFLICT, "qa.nothing", "The job has no file that this could be done with.",
+        "Only files that failed or were cancelled are tried again, and only those with a result are judged again.";
+    QA_NO_RESULT = CONFLICT, "qa.no_result", "The file has no result yet, or none at all.",
+        "Its state says which; GET the file.";
+    QA_NO_HIT = NOT_FOUND, "qa.no_hit", "There is no such finding.", "Take scorecard and hit from the file's result.";
+    QA_NO_SOUND = CONFLICT, "qa.no_sound", "The file has no sound here.",
+        "It has none before it was heard, nor where only words were judged again.";
     STOPPING = SERVICE_UNAVAILABLE, "server.stopping", "The server is being stopped.", "Send calls elsewhere.";
 }
 

@@ -26,7 +26,9 @@ use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 
 use super::{Limits, Readings, run};
 use crate::calls::{Calls, EventLog};
+use crate::cdr::Records;
 use crate::config::{Config, Scope, Secret, Token};
+use crate::qa::Inspection;
 use crate::shared::Shared;
 
 /// Whatever a test waits for comes well before this.
@@ -78,19 +80,26 @@ impl Server {
 
     /// A server with everything behind it but ears and voices.
     async fn open(mut config: Config) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
         config.recognizer.engine = "none".into();
         config.voice.engines.clear();
+        config.data = data.path().to_owned();
         let opened = tokio::task::spawn_blocking(move || Shared::open(config));
         let shared = opened.await.expect("no panic").expect("open");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let (stop, stopped) = oneshot::channel::<()>();
         let calls = Arc::clone(&shared.calls);
+        let records = Records::start(&shared.config).await.expect("a store");
+        calls.keep_records(Arc::clone(&records));
+        let inspection = Inspection::start(&shared, &records).await.expect("started");
         let done = tokio::spawn(async move {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            super::serve(shared, listener, shutdown).await.expect("served");
+            super::serve(shared, Arc::clone(&inspection), listener, shutdown).await.expect("served");
+            inspection.shutdown().await;
+            drop(data);
         });
         Self { address, calls, stop, done }
     }

@@ -9,6 +9,7 @@ pub(crate) mod load;
 pub(crate) mod models;
 pub(crate) mod output;
 pub(crate) mod pool;
+pub(crate) mod qa;
 pub(crate) mod serve;
 #[cfg(feature = "talk")]
 pub(crate) mod talk;

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 
 use crate::cdr::Records;
 use crate::config::{Config, Overrides};
+use crate::qa::Inspection;
 use crate::shared::Shared;
 use crate::web::relay;
 use crate::{api, ears, inbound, mrcp, sip, telemetry};
@@ -58,6 +59,7 @@ pub(crate) struct Server {
     pub(crate) sip: SocketAddr,
     pub(crate) http: SocketAddr,
     agent: Arc<Agent>,
+    inspection: Arc<Inspection>,
     /// Our registrations; they end once the server is stopping.
     kept: Vec<tokio::task::JoinHandle<()>>,
     stop_api: tokio::sync::oneshot::Sender<()>,
@@ -81,7 +83,9 @@ impl Server {
         let http = listener.local_addr()?;
         // Not before the ports are ours: a second server on the same folder must not touch what the first one writes.
         repair(config);
-        shared.calls.keep_records(Records::start(config).await?);
+        let records = Records::start(config).await?;
+        shared.calls.keep_records(Arc::clone(&records));
+        let inspection = Inspection::start(&shared, &records).await?;
         if let Some(listen) = config.mrcp.listen {
             let listener = TcpListener::bind(listen)
                 .await
@@ -93,11 +97,11 @@ impl Server {
         tokio::spawn(relay::try_all(config.ice_servers.clone()));
         let kept = sip::keep_up(&shared);
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();
-        let api = tokio::spawn(api::serve(Arc::clone(&shared), listener, async {
+        let api = tokio::spawn(api::serve(Arc::clone(&shared), Arc::clone(&inspection), listener, async {
             // Sent or dropped: either way the server is stopping.
             let _ = stopped.await;
         }));
-        Ok(Self { shared, sip, http, agent, kept, stop_api, api })
+        Ok(Self { shared, sip, http, agent, inspection, kept, stop_api, api })
     }
 
     /// Serves until `stop`, then ends all calls and winds down.
@@ -125,6 +129,7 @@ impl Server {
         self.agent.shutdown().await;
         let _ = self.stop_api.send(());
         self.api.await??;
+        self.inspection.shutdown().await;
         if let Some(records) = self.shared.calls.records() {
             records.shutdown().await;
         }

@@ -118,6 +118,12 @@ pub(crate) enum Scope {
     /// Reads call records.
     #[serde(rename = "cdr:read")]
     CdrRead,
+    /// Reads inspection jobs and their results.
+    #[serde(rename = "qa:read")]
+    QaRead,
+    /// Submits, cancels and reviews them.
+    #[serde(rename = "qa:write")]
+    QaWrite,
     /// Everything.
     #[serde(rename = "admin")]
     Admin,

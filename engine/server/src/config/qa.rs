@@ -8,6 +8,53 @@ use serde::{Deserialize, Serialize};
 use super::secret::reveal;
 use super::{Length, Secret};
 
+/// `[qa.s3]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct S3Section {
+    /// Its address, such as `https://s3.eu-west-1.amazonaws.com`.
+    pub(crate) endpoint: String,
+    /// The region of the signature.
+    pub(crate) region: String,
+    /// Buckets that jobs may read from.
+    pub(crate) buckets: Vec<String>,
+    /// Whether the bucket stands in the path and not in the host's name.
+    #[serde(default)]
+    pub(crate) path_style: bool,
+    /// Who reads.
+    pub(crate) access_key: String,
+    #[serde(default)]
+    pub(crate) secret_key: Option<Secret>,
+    #[serde(default)]
+    pub(crate) secret_key_env: Option<String>,
+    #[serde(default)]
+    pub(crate) secret_key_file: Option<PathBuf>,
+}
+
+impl S3Section {
+    fn reveal(&mut self) -> anyhow::Result<()> {
+        let (variable, file) = (self.secret_key_env.as_deref(), self.secret_key_file.as_deref());
+        reveal("qa.s3.secret_key", &mut self.secret_key, variable, file)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let known = ["http://", "https://"].iter().any(|scheme| self.endpoint.starts_with(scheme));
+        ensure!(
+            known && !self.endpoint.contains('@'),
+            "configuration: qa.s3.endpoint is no address such as \"https://s3.eu-west-1.amazonaws.com\""
+        );
+        ensure!(
+            self.secret_key.is_some(),
+            "configuration: qa.s3 has no key to sign with; set secret_key, secret_key_env or secret_key_file"
+        );
+        ensure!(
+            !self.buckets.is_empty(),
+            "configuration: qa.s3.buckets names none, so nothing could be read"
+        );
+        Ok(())
+    }
+}
+
 /// `[qa]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +69,8 @@ pub(crate) struct QaSection {
     pub(crate) paths: Vec<PathBuf>,
     /// Hosts, `HOST` or `HOST:PORT`, from which jobs may have recordings fetched.
     pub(crate) hosts: Vec<String>,
+    /// The object store (S3) whose recordings jobs may name.
+    pub(crate) s3: Option<S3Section>,
     /// The largest recording, in MiB.
     pub(crate) largest_mib: u64,
     /// Files of one token that may wait.
@@ -50,6 +99,7 @@ impl Default for QaSection {
             folder: None,
             paths: Vec::new(),
             hosts: Vec::new(),
+            s3: None,
             largest_mib: 1_024,
             waiting: 100_000,
             attempts: 3,
@@ -67,7 +117,8 @@ impl Default for QaSection {
 impl QaSection {
     pub(super) fn reveal(&mut self) -> anyhow::Result<()> {
         let (variable, file) = (self.callback_secret_env.as_deref(), self.callback_secret_file.as_deref());
-        reveal("qa.callback_secret", &mut self.callback_secret, variable, file)
+        reveal("qa.callback_secret", &mut self.callback_secret, variable, file)?;
+        self.s3.as_mut().map_or(Ok(()), S3Section::reveal)
     }
 
     pub(super) fn check(&self) -> anyhow::Result<()> {
@@ -80,6 +131,7 @@ impl QaSection {
         for (key, count, most) in bounds {
             ensure!((1..=most).contains(&count), "configuration: qa.{key} is 1 to {most}");
         }
+        self.s3.as_ref().map_or(Ok(()), S3Section::check)?;
         let hosts = [("hosts", &self.hosts), ("callback_hosts", &self.callback_hosts)];
         for (key, host) in hosts.iter().flat_map(|(key, hosts)| hosts.iter().map(move |host| (key, host))) {
             let fits = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);

@@ -123,6 +123,19 @@ impl Server {
         }
     }
 
+    /// Kills the server, without a word to it, and starts another one on the same folder.
+    pub(crate) fn killed_and_started_again(mut self, options: Options<'_>) -> Self {
+        self.process.0.kill().expect("a child of ours");
+        self.process.0.wait().expect("a child of ours");
+        for _ in 0..3 {
+            if let Ok((process, sip, http, log)) = Self::try_start(options, self.dir.path()) {
+                (self.process, self.sip, self.http, self.log) = (process, sip, http, log);
+                return self;
+            }
+        }
+        panic!("the server did not start again");
+    }
+
     pub(crate) fn sip(&self) -> SocketAddr {
         self.sip
     }

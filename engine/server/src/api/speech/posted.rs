@@ -267,7 +267,7 @@ async fn hear(
     let format = Format { coding: Coding::Linear16, rate: reader.rate(), channels: reader.channels() };
     let settings = Settings { format, ..settings.clone() };
     let ask = ask(shared, rights, Class::Batch);
-    let (mut hearing, mut told) = Hearing::open(shared, &ask, &settings).await?;
+    let (mut hearing, mut told) = Hearing::open(shared.means(), shared.language(), &ask, &settings).await?;
     hearing.want_partials(false);
     let (send, mut blocks) = mpsc::channel::<Result<Vec<Vec<i16>>, String>>(AHEAD);
     tokio::task::spawn_blocking(move || {

@@ -204,7 +204,9 @@ impl Client {
             match demand {
                 Demand::Audio(octets) => {
                     if heard.is_none() {
-                        match Hearing::open(shared, ask, &self.dialect.settings()).await {
+                        match Hearing::open(shared.means(), shared.language(), ask, &self.dialect.settings())
+                            .await
+                        {
                             Ok(opened) => {
                                 opened.0.want_partials(self.dialect.partials());
                                 *heard = Some(opened);

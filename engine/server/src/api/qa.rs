@@ -1,0 +1,180 @@
+//! Inspection of recordings: jobs in, results out. `docs/QA.md` tells how to use it.
+
+mod results;
+mod submit;
+
+pub(super) use results::{clip, file, files, review, stream};
+pub(super) use submit::{rescore, submit};
+
+use std::sync::Arc;
+
+use antiphon_engine_store::{Counts, InspectionJob, JobState, StoreError};
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::StatusCode;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Api;
+use super::guard::Rights;
+use super::problem::{Problem, catalogue};
+use crate::config::Scope;
+use crate::qa::Inspection;
+
+/// The largest request: many recordings in one form.
+pub(super) const LARGEST: u64 = 64 << 30;
+/// Entries of a page where the client does not say.
+const PAGE: usize = 100;
+/// Entries of a page at most.
+const LONGEST_PAGE: usize = 1_000;
+
+/// A job as the API shows it.
+#[derive(Serialize)]
+pub(super) struct JobShown {
+    id: String,
+    state: JobState,
+    priority: i64,
+    created_at: String,
+    finished_at: Option<String>,
+    files: Counts,
+    scorecards: Vec<String>,
+}
+
+/// A page of jobs, the newest first.
+#[derive(Serialize)]
+pub(super) struct JobPage {
+    jobs: Vec<JobShown>,
+    /// What to send as `after` for the next page; `None` on the last.
+    next: Option<String>,
+}
+
+/// Which jobs are listed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct JobFilter {
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// `GET /v1/qa/jobs`
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    filter: Result<Query<JobFilter>, QueryRejection>,
+) -> Result<Json<JobPage>, Problem> {
+    let Query(filter) = filter.map_err(|error| Problem::because(catalogue::QA_QUERY, error.body_text()))?;
+    let limit = page_length(filter.limit)?;
+    let before = filter.after.as_deref().map(place).transpose()?;
+    let own = owner(&rights);
+    // One more than is shown tells whether there is a next page.
+    let listed = inspection(&api)?.store().jobs(own.as_deref(), before, limit + 1).await;
+    let mut jobs = listed.map_err(|error| failed(&error))?;
+    let more = jobs.len() > limit;
+    jobs.truncate(limit);
+    let next = jobs.last().filter(|_| more).map(|job| format!("{}-{}", job.created_ms, job.id));
+    Ok(Json(JobPage { jobs: jobs.iter().map(shown).collect(), next }))
+}
+
+/// `GET /v1/qa/jobs/{id}`
+pub(super) async fn find(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    Path(id): Path<String>,
+) -> Result<Json<JobShown>, Problem> {
+    Ok(Json(shown(&own_job(&api, &rights, &id).await?)))
+}
+
+/// `POST /v1/qa/jobs/{id}/cancel`
+pub(super) async fn cancel(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    Path(id): Path<String>,
+) -> Result<Json<JobShown>, Problem> {
+    let job = own_job(&api, &rights, &id).await?;
+    if !inspection(&api)?.cancel(&job.id).await.map_err(|error| failed(&error))? {
+        return Err(Problem::of(catalogue::QA_OVER));
+    }
+    Ok(Json(shown(&own_job(&api, &rights, &id).await?)))
+}
+
+/// `POST /v1/qa/jobs/{id}/retry`
+pub(super) async fn retry(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<JobShown>), Problem> {
+    let job = own_job(&api, &rights, &id).await?;
+    if inspection(&api)?.retry(&job.id).await.map_err(|error| failed(&error))? == 0 {
+        return Err(Problem::of(catalogue::QA_NOTHING));
+    }
+    Ok((StatusCode::ACCEPTED, Json(shown(&own_job(&api, &rights, &id).await?))))
+}
+
+/// `DELETE /v1/qa/jobs/{id}`
+pub(super) async fn forget(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let job = own_job(&api, &rights, &id).await?;
+    if !inspection(&api)?.forget(&job.id).await.map_err(|error| failed(&error))? {
+        return Err(Problem::of(catalogue::QA_RUNNING));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn inspection(api: &Api) -> Result<&Arc<Inspection>, Problem> {
+    api.inspection.as_ref().ok_or_else(|| Problem::of(catalogue::RECORDS_OFF))
+}
+
+/// Whose jobs the client sees; `None` sees all.
+fn owner(rights: &Rights) -> Option<String> {
+    if rights.need(Scope::Admin).is_ok() { None } else { Some(rights.token().unwrap_or_default()) }
+}
+
+/// A job that the client may see. Of others it is not told that they exist.
+async fn own_job(api: &Api, rights: &Rights, id: &str) -> Result<InspectionJob, Problem> {
+    let job = inspection(api)?.store().job(id).await.map_err(|error| failed(&error))?;
+    let own = owner(rights);
+    job.filter(|job| own.is_none_or(|own| own == job.owner)).ok_or_else(|| Problem::of(catalogue::QA_UNKNOWN))
+}
+
+fn failed(error: &StoreError) -> Problem {
+    tracing::error!(%error, "the store did not answer the API");
+    Problem::of(catalogue::STORE_FAILED)
+}
+
+fn page_length(limit: Option<usize>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(PAGE);
+    if !(1..=LONGEST_PAGE).contains(&limit) {
+        return Err(Problem::because(catalogue::QA_QUERY, format!("limit is {limit}")));
+    }
+    Ok(limit)
+}
+
+/// The place in a list that `next` of the page before names.
+fn place(after: &str) -> Result<(i64, String), Problem> {
+    after
+        .split_once('-')
+        .and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())))
+        .ok_or_else(|| Problem::because(catalogue::QA_QUERY, "after is not the `next` of a page"))
+}
+
+fn shown(job: &InspectionJob) -> JobShown {
+    let spec: Option<crate::qa::job::Spec> = serde_json::from_str(&job.spec).ok();
+    let cards = spec.map(|spec| spec.scorecards).unwrap_or_default();
+    JobShown {
+        id: job.id.clone(),
+        state: job.state,
+        priority: job.priority,
+        created_at: time(job.created_ms),
+        finished_at: job.finished_ms.map(time),
+        files: job.counts,
+        scorecards: cards.iter().filter_map(|card| Some(card.read().ok()?.id().to_owned())).collect(),
+    }
+}
+
+fn time(millis: i64) -> String {
+    Timestamp::from_millisecond(millis).map_or_else(|_| String::new(), |at| at.to_string())
+}

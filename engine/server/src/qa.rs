@@ -1,0 +1,14 @@
+//! Inspection of recordings: jobs, the workers that hear and judge, and what comes of it.
+//!
+//! A job lies in the store with its files. Workers claim them one by one, hear them through the pool as batch work, so
+//! that live calls never notice, judge what was heard, and keep the result in one step with the file's state.
+
+pub(crate) mod hear;
+pub(crate) mod job;
+mod result;
+pub(crate) mod sound;
+pub(crate) mod source;
+mod work;
+
+pub(crate) use result::{FileResult, judge};
+pub(crate) use work::{Inspection, OfferError, upload_name};
