@@ -495,7 +495,7 @@ mod tests {
                 r#"{"scorecards": ["a"], "files": [{"path": "a"}], "language": "english?"}"#.to_owned(),
                 "english?",
             ),
-            (r#"{"scorecards": ["a"], "files": [{"file": "a"}]}"#.to_owned(), "and has file"),
+            (r#"{"scorecards": ["a"], "files": [{"file": "a"}]}"#.to_owned(), "unknown variant `file`"),
             (r#"{"scorecards": ["a"], "colour": 1, "files": []}"#.to_owned(), "colour"),
         ] {
             let error = request(&json).expect_err(&json);

@@ -11,7 +11,7 @@ use antiphon_engine_store::{FileFilter, FileState, InspectionFile, JobState, Not
 use antiphon_media_frame::Span;
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -35,6 +35,9 @@ const LONGEST_COMMENT: usize = 4_096;
 const AHEAD: usize = 8;
 /// A look for results without being told of any.
 const ROUND: Duration = Duration::from_secs(5);
+
+/// A job's id and the number of one of its files.
+type FilePath = Result<Path<(String, i64)>, PathRejection>;
 
 /// A file as the API shows it.
 #[derive(Serialize)]
@@ -116,9 +119,9 @@ pub(in super::super) async fn files(
 pub(in super::super) async fn file(
     State(api): State<Arc<Api>>,
     Extension(rights): Extension<Rights>,
-    Path((id, n)): Path<(String, i64)>,
+    path: FilePath,
 ) -> Result<Json<WholeFile>, Problem> {
-    let found = own_file(&api, &rights, &id, n).await?;
+    let found = own_file(&api, &rights, path).await?;
     Ok(Json(whole(inspection(&api)?, found).await?))
 }
 
@@ -215,7 +218,7 @@ pub(in super::super) struct Piece {
 pub(in super::super) async fn clip(
     State(api): State<Arc<Api>>,
     Extension(rights): Extension<Rights>,
-    Path((id, n)): Path<(String, i64)>,
+    path: FilePath,
     piece: Result<Query<Piece>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let query = |detail: String| Problem::because(catalogue::QA_QUERY, detail);
@@ -225,7 +228,7 @@ pub(in super::super) async fn clip(
     if !fits || piece.end > 1e7 {
         return Err(query(format!("start and end are seconds, at most {longest} apart")));
     }
-    let file = own_file(&api, &rights, &id, n).await?;
+    let file = own_file(&api, &rights, path).await?;
     let files: Option<Vec<PathBuf>> = file.sound.as_deref().and_then(|text| serde_json::from_str(text).ok());
     let files = files.ok_or_else(|| Problem::of(catalogue::QA_NO_SOUND))?;
     let span = |seconds: f64| Span::from_millis((seconds * 1_000.0).round() as u64);
@@ -254,7 +257,7 @@ pub(in super::super) struct ReviewRequest {
 pub(in super::super) async fn review(
     State(api): State<Arc<Api>>,
     Extension(rights): Extension<Rights>,
-    Path((id, n)): Path<(String, i64)>,
+    path: FilePath,
     body: Sent<ReviewRequest>,
 ) -> Result<(StatusCode, Json<WholeFile>), Problem> {
     let asked = read(body)?;
@@ -263,7 +266,8 @@ pub(in super::super) async fn review(
         let detail = format!("reviewer is at most 256 octets, comment at most {LONGEST_COMMENT}");
         return Err(Problem::because(catalogue::BODY_INVALID, detail));
     }
-    let file = own_file(&api, &rights, &id, n).await?;
+    let file = own_file(&api, &rights, path).await?;
+    let n = file.n;
     let inspection = inspection(&api)?;
     let stored = inspection.store().result(&file.job, n).await.map_err(|error| failed(&error))?;
     let result: Option<FileResult> = stored.and_then(|(_, result)| serde_json::from_str(&result).ok());
@@ -309,12 +313,15 @@ pub(in super::super) async fn review(
         Noted::Unknown => return Err(Problem::of(catalogue::QA_NO_RESULT)),
         Noted::Refused(detail) => return Err(Problem::because(catalogue::QA_NO_HIT, detail)),
     }
-    let file = own_file(&api, &rights, &id, n).await?;
+    let file = inspection.store().file(&file.job, n).await.map_err(|error| failed(&error))?;
+    let file = file.ok_or_else(|| Problem::of(catalogue::QA_UNKNOWN))?;
     Ok((StatusCode::CREATED, Json(whole(inspection, file).await?)))
 }
 
-async fn own_file(api: &Api, rights: &Rights, id: &str, n: i64) -> Result<InspectionFile, Problem> {
-    let job = own_job(api, rights, id).await?;
+async fn own_file(api: &Api, rights: &Rights, path: FilePath) -> Result<InspectionFile, Problem> {
+    // What is no number is the number of no file.
+    let Path((id, n)) = path.map_err(|_| Problem::of(catalogue::QA_UNKNOWN))?;
+    let job = own_job(api, rights, &id).await?;
     let file = inspection(api)?.store().file(&job.id, n).await.map_err(|error| failed(&error))?;
     file.ok_or_else(|| Problem::of(catalogue::QA_UNKNOWN))
 }
