@@ -267,6 +267,10 @@ fn missed(card: &Card, rule: &Rule, logic: &Logic<usize>, scene: &Scene<'_>, fou
             }
         }
     }
+    // A turn that nobody has heard yet may begin before the last one in the window ends.
+    if stretches.iter().any(|stretch| stretch.end > scene.known.words) {
+        return None;
+    }
     let start = stretches.iter().map(|stretch| stretch.start).min().unwrap_or(MediaTime::ZERO);
     let end = stretches.iter().map(|stretch| stretch.end).max().unwrap_or(scene.end);
     let roles: Vec<Option<Role>> =

@@ -99,7 +99,7 @@ impl Said {
             let mut wide = true;
             for token in &self.tokens {
                 let now = token.text.starts_with(is_han);
-                if !(text.is_empty() || wide && now) {
+                if !(text.is_empty() || wide || now) {
                     text.push(' ');
                 }
                 starts.push(text.len());

@@ -291,13 +291,15 @@ pub(crate) fn evidence(logic: &Logic<usize>, found: &[Found]) -> Option<(Parts, 
             }
             let (chosen, list, mut sure) = best?;
             let at = start(&list);
-            for (_, part) in parts.iter().enumerate().filter(|(n, _)| *n != chosen) {
-                sure &= match part.value(&holds) {
-                    Tri::No => true,
-                    Tri::Yes | Tri::Open => {
-                        part.things().into_iter().all(|thing| found[*thing].complete > at)
-                    }
-                };
+            for (n, part) in parts.iter().enumerate().filter(|(n, _)| *n != chosen) {
+                let value = part.value(&holds);
+                // What may come to hold begins after the chosen one: neither what is there nor what comes is earlier.
+                sure &= value == Tri::No
+                    || part.things().into_iter().all(|thing| {
+                        let found = &found[*thing];
+                        let later = |one: &Occurrence| one.start > at || (one.start == at && n > chosen);
+                        found.complete > at && (value == Tri::Yes || found.list.first().is_none_or(later))
+                    });
             }
             Some((list, sure))
         }

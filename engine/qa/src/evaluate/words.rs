@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use antiphon_engine_flow::Slot;
 use antiphon_engine_measure::{Role, Turn};
 
 use super::{Found, Scene, Why};
@@ -15,6 +16,9 @@ use crate::wire::role_name;
 
 /// Ways to put `near` together that are tried in one turn, at most.
 const MOST_TRIES: usize = 20_000;
+
+/// Words beside a yes or no that is an answer.
+const MOST_BESIDE_ANSWER: usize = 4;
 
 /// Tokens that match, and those within them that are not part of any term.
 struct Match {
@@ -174,6 +178,15 @@ fn matches(condition: &Condition, scene: &Scene<'_>, n: usize, why: &mut Why<'_>
             let language = turn.said.language.as_ref().unwrap_or(&scene.call.language);
             let today = scene.call.metadata.get("date").map(String::as_str);
             let Some(reading) = slot.read(&turn.said.text, language, today) else { return Vec::new() };
+            // The readers of flows know what was asked; here a bare number is no money, and a word within a speech no answer.
+            let asked_for = match slot {
+                Slot::Amount => reading.currency.is_some(),
+                Slot::YesNo => reading.rest.len() <= MOST_BESIDE_ANSWER,
+                _ => true,
+            };
+            if !asked_for {
+                return Vec::new();
+            }
             let value = reading.value.as_f64();
             let written = reading.value.as_str().map_or_else(|| reading.value.to_string(), str::to_owned);
             let fits = value.is_none_or(|value| range.fits(value))
