@@ -71,6 +71,8 @@ catalogue! {
     TRANSFERRED = "call.hangup.transferred", 0, Normal, "The caller was handed on and is no longer our line's.", "";
     PARTNER_HUNG_UP = "call.hangup.partner", 0, Normal, "The other party of the bridge hung up.", "";
     SUPERVISOR_HUNG_UP = "call.hangup.supervisor", 0, Normal, "A supervisor ended the call.", "";
+    RULE_HUNG_UP = "call.hangup.rule", 0, Normal, "A rule of inspection ended the call.",
+        "The event qa.alert before it names the rule; its action is in the scorecard.";
     REPLACED = "call.hangup.replaced", 0, Normal, "Another call took this one's place (Replaces).", "";
     CALLER_CANCELLED = "call.cancelled", 487, Normal, "The caller gave up before the call was answered.", "";
     ELSEWHERE = "call.elsewhere", 487, Normal, "Another telephone that rang with this one was answered.", "";

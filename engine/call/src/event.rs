@@ -355,6 +355,21 @@ pub enum EventBody {
         /// HTTP status, where there was one.
         status: Option<u16>,
     },
+    /// A rule of inspection found something.
+    #[serde(rename = "qa.alert")]
+    QaAlert(Box<QaAlert>),
+    /// How the call does by a scorecard, once it is over.
+    #[serde(rename = "qa.judged")]
+    QaJudged {
+        /// The scorecard's id.
+        scorecard: String,
+        /// Its version.
+        version: String,
+        /// What the call is worth.
+        score: f64,
+        /// Whether that is enough.
+        pass: bool,
+    },
     /// We answered the caller.
     #[serde(rename = "response")]
     Response(ResponseTime),
@@ -383,6 +398,43 @@ pub enum EventBody {
         /// From answer to end; zero where it was never answered.
         duration_ms: u64,
     },
+}
+
+/// A finding of a rule on a call in progress.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QaAlert {
+    /// The scorecard's id.
+    pub scorecard: String,
+    /// Its version.
+    pub version: String,
+    /// The rule's id.
+    pub rule: String,
+    /// Names the finding: the same that an inspection of the finished call gives it.
+    pub hit: String,
+    /// `found`, `missed` or `met`.
+    pub kind: &'static str,
+    /// Whose, where it is somebody's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub side: Option<Side>,
+    /// Seconds on the call's clock.
+    pub start: f64,
+    /// Seconds on the call's clock.
+    pub end: f64,
+    /// What was said.
+    #[serde(serialize_with = "exposed")]
+    pub quote: Pii<String>,
+    /// What it takes or gives.
+    pub points: f64,
+    /// Whether it makes the call fail by itself.
+    pub fatal: bool,
+    /// Whom to alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<String>,
+    /// What is to be done: `listen`, `whisper`, `barge` or `hang_up`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<&'static str>,
+    /// Whether it was done at once; otherwise a supervisor decides.
+    pub taken: bool,
 }
 
 fn exposed<T: Serialize, S: Serializer>(value: &Pii<T>, serializer: S) -> Result<S::Ok, S::Error> {

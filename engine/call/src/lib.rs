@@ -14,7 +14,9 @@ pub use antiphon_media_frame::{MediaTime, Pii, Span};
 pub use call::{Call, CallInput, Dialogue, Limits};
 pub use cause::{Cause, Severity};
 pub use effect::{ActionId, Effect, HttpRequest, Prompt, PromptId};
-pub use event::{Decision, Event, EventBody, MediaFigures, MediaSecurity, Redacted, ResponseTime, Side};
+pub use event::{
+    Decision, Event, EventBody, MediaFigures, MediaSecurity, QaAlert, Redacted, ResponseTime, Side,
+};
 pub use input::{HttpOutcome, PromptEnd, SessionInput};
 pub use room::{Hearing, Part, ROOM_LIMIT, Rewiring, Room, RoomError, Wire, WireTrack};
 pub use transfer::{TransferKind, TransferOutcome, TransferRequest};

@@ -21,6 +21,7 @@ use crate::config::Dtmf;
 use crate::conversation::{Conversation, Leaving, Outcome, Parts};
 use crate::dial::Teller;
 use crate::entrance::Unanswered;
+use crate::qa::live::Live;
 use crate::renegotiate::Media;
 use crate::ringing::News;
 use crate::setup::Setup;
@@ -196,6 +197,10 @@ impl<D: Dialogue> Begun<D> {
     pub(crate) async fn converse(mut self, line: Line) -> Outcome {
         let tenant = self.ask().tenant;
         let style = self.shared.config.style(&tenant);
+        if !self.shared.scorecards.is_empty() {
+            let live = Live::new(&self.shared.scorecards, self.id.to_string(), line.language.clone());
+            self.log.inspect(live);
+        }
         if !style.is_idle() {
             match Wording::new(&line.language, &style) {
                 Ok(wording) => self.log.word(wording),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::cdr::{CallRecord, Direction, Records};
+use crate::qa::live::Live;
 use crate::telemetry::Meter;
 use crate::wording::Wording;
 
@@ -147,7 +148,18 @@ impl Calls {
         drop(state);
         let file = file.map(Path::to_owned);
         let (calls, kept) = (Arc::clone(self), Vec::new());
-        EventLog { calls, id, seq: 0, file, to_file: false, kept, over: false, record, wording: None }
+        EventLog {
+            calls,
+            id,
+            seq: 0,
+            file,
+            to_file: false,
+            kept,
+            over: false,
+            record,
+            wording: None,
+            live: None,
+        }
     }
 
     /// From now on the records of calls that are over go there.
@@ -317,6 +329,8 @@ pub(crate) struct EventLog {
     over: bool,
     record: CallRecord,
     wording: Option<Wording>,
+    /// Judges what is told, where rules are to.
+    live: Option<Live>,
 }
 
 impl EventLog {
@@ -325,12 +339,43 @@ impl EventLog {
         self.wording = Some(wording);
     }
 
+    /// From now on what is told is judged by rules of inspection.
+    pub(crate) fn inspect(&mut self, live: Live) {
+        self.live = Some(live);
+    }
+
+    /// When the rules want to be asked, should nothing be said until then.
+    pub(crate) fn rules_due(&self) -> Option<MediaTime> {
+        self.live.as_ref().and_then(Live::next)
+    }
+
+    /// Time has passed.
+    pub(crate) fn tick(&mut self, now: MediaTime) {
+        let found = self.live.as_mut().map(|live| live.tick(now)).unwrap_or_default();
+        found.into_iter().for_each(|body| self.tell(now, body));
+    }
+
+    /// Whether a rule wants the call ended; told once.
+    pub(crate) fn rules_hang_up(&mut self) -> bool {
+        self.live.as_mut().is_some_and(Live::hangs_up)
+    }
+
     pub(crate) fn write(&mut self, at: MediaTime, body: EventBody) {
         let body = match &mut self.wording {
             Some(wording) => wording.tell(body),
             None => Some(body),
         };
         let Some(body) = body else { return };
+        if matches!(body, EventBody::CallEnded { .. })
+            && let Some(mut live) = self.live.take()
+        {
+            live.finish(at).into_iter().for_each(|body| self.tell(at, body));
+        }
+        self.tell(at, body);
+    }
+
+    /// Tells what may be told.
+    fn tell(&mut self, at: MediaTime, body: EventBody) {
         self.seq += 1;
         let over = matches!(body, EventBody::CallEnded { .. });
         let event = Arc::new(Event { call: self.id, seq: self.seq, at, body });
@@ -348,6 +393,15 @@ impl EventLog {
         }
         self.record.note(&event);
         self.calls.publish(&event, self.to_file);
+        if let Some(live) = &mut self.live {
+            let facts =
+                [("trunk", &self.record.trunk), ("user", &self.record.user), ("flow", &self.record.flow)];
+            for (name, value) in facts {
+                value.iter().for_each(|value| live.know(name, value));
+            }
+            let found = live.note(&event);
+            found.into_iter().for_each(|body| self.tell(at, body));
+        }
         if over {
             self.record.ended_by = self.calls.ended_by(self.id);
             if let Some(records) = self.calls.records() {

@@ -222,7 +222,8 @@ impl<D: Dialogue> Conversation<D> {
         }
         self.obey();
         while self.call.cause().is_none() {
-            let due = self.call.poll_timeout().map(|at| {
+            let due = [self.call.poll_timeout(), self.log.rules_due()].into_iter().flatten().min();
+            let due = due.map(|at| {
                 let nanos = u64::try_from(at.nanos()).unwrap_or(0);
                 tokio::time::Instant::from_std(self.parts.epoch + Duration::from_nanos(nanos))
             });
@@ -247,7 +248,11 @@ impl<D: Dialogue> Conversation<D> {
                 () = timer => {
                     let now = self.now();
                     self.call.handle_timeout(now);
+                    self.log.tick(now);
                 }
+            }
+            if self.log.rules_hang_up() {
+                self.tell(CallInput::End(Cause::RULE_HUNG_UP));
             }
             if self.parts.inlet.overrun.load(Ordering::Acquire) {
                 self.tell(CallInput::End(Cause::OVERRUN));

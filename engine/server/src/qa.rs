@@ -5,6 +5,7 @@
 
 pub(crate) mod hear;
 pub(crate) mod job;
+pub(crate) mod live;
 mod result;
 pub(crate) mod sound;
 pub(crate) mod source;

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use antiphon_engine_flow::Flow;
+use antiphon_engine_qa::Scorecard;
 use antiphon_media_codec::GateConfig;
 use antiphon_media_frame::{CallId, SampleRate, Span};
 use antiphon_media_link::Identity;
@@ -30,6 +31,7 @@ use crate::line::Dialogs;
 use crate::models;
 use crate::mouth::Mouth;
 use crate::mrcp::Mrcp;
+use crate::qa::live;
 use crate::renegotiate::format_of;
 use crate::setup::Door;
 use crate::sip;
@@ -59,6 +61,8 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     /// Where telephones register, if they may.
     pub(crate) registrar: Option<Arc<Registrar>>,
+    /// By what calls in progress are judged.
+    pub(crate) scorecards: Arc<[Arc<Scorecard>]>,
     /// Calls joined with calls.
     pub(crate) switch: Switch,
     /// Calls by their SIP dialogs.
@@ -152,6 +156,7 @@ impl Shared {
             flows: RwLock::new(Arc::new(flows)),
             router: Router::new(&config),
             registrar: sip::registrar(&config),
+            scorecards: live::scorecards(&config.qa)?,
             switch: Switch::default(),
             dialogs: Dialogs::default(),
             mrcp: Mrcp::new(&config.mrcp),

@@ -372,3 +372,52 @@ fn a_server_killed_twenty_times_inspects_every_file_once() {
         assert_eq!(file["conversation"]["turns"].as_array().map(Vec::len), Some(4), "{file}");
     }
 }
+
+/// Judges calls in progress: what the line says, what the caller does not say, and what ends a call.
+const LIVE: &str = r#"
+scorecard: {id: live, version: 2, base: 100, pass: 80}
+conditions:
+  welcome: {phrase: "how can i help", speaker: agent}
+  lost: {phrase: "lost my card", speaker: customer}
+  dead_air: {silence: {longer_than: 2s, caused_by: customer}}
+rules:
+  - {id: L1, must: welcome, points: -10}
+  - {id: L2, never: dead_air, points: -5, alert: supervisor, action: {offer: listen}}
+  - {id: L3, never: lost, points: -50, action: {take: hang_up}}
+"#;
+
+#[test]
+fn real_call_is_judged_while_it_goes_on() {
+    if tool_missing(&["flite"]) {
+        return;
+    }
+    let tables = "[recognizer.scripted]\nutterances = [\"i lost my card\"]\n[qa]\nscorecards = \"@DIR@\"\nlive = [\"live\"]\n";
+    let server = Server::start(Options {
+        engine: "scripted",
+        flow: Some(include_str!("scenarios/line.yaml")),
+        tables,
+        files: &[("live.yaml", LIVE.as_bytes())],
+        ..Options::default()
+    });
+    // The caller says nothing for a while, and then something that a rule ends the call for.
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = dir.path().join("caller.yaml");
+    std::fs::write(&script, "language: en\nsteps:\n  - pause: 4s\n  - say: I lost my card\n")
+        .expect("written");
+    let called = Command::new(BINARY)
+        .args(["call", &format!("sip:bank@{}", server.sip()), "--engine", "none", "--script"])
+        .arg(&script)
+        .output()
+        .expect("the binary runs");
+    let ended = server.wait_events("call.ended", 1, PATIENCE);
+    let events = server.events();
+    let log = || format!("{}{}\n{events:#?}", text(&called.stdout), text(&called.stderr));
+    assert_eq!(ended[0]["cause"], "call.hangup.rule", "{}", log());
+    let alerts = server.of_type("qa.alert");
+    let rules: Vec<_> = alerts.iter().map(|alert| alert["rule"].as_str().unwrap_or_default()).collect();
+    assert_eq!(rules, ["L2", "L3"], "{}", log());
+    assert_eq!((&alerts[0]["action"], &alerts[0]["taken"]), (&json!("listen"), &json!(false)));
+    assert_eq!((&alerts[1]["side"], &alerts[1]["taken"]), (&json!("caller"), &json!(true)));
+    let judged = &server.of_type("qa.judged")[0];
+    assert_eq!((&judged["score"], &judged["pass"]), (&json!(45.0), &json!(false)), "{}", log());
+}

@@ -118,6 +118,8 @@ pub(super) fn is_for_pages(event: &Event) -> bool {
         | EventBody::NoMatch { .. }
         | EventBody::ActionStarted { .. }
         | EventBody::ActionFinished { .. }
+        | EventBody::QaAlert(_)
+        | EventBody::QaJudged { .. }
         | EventBody::Response(_)
         | EventBody::Recording { .. } => false,
     }

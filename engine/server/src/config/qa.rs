@@ -63,6 +63,8 @@ pub(crate) struct QaSection {
     pub(crate) workers: usize,
     /// Where scorecards lie, each in a file of its own; jobs name them by their ids.
     pub(crate) scorecards: Option<PathBuf>,
+    /// The ids of the scorecards by which calls in progress are judged.
+    pub(crate) live: Vec<String>,
     /// Where uploaded and fetched recordings are kept; `qa` in the data folder where there is none.
     pub(crate) folder: Option<PathBuf>,
     /// Folders on this machine whose recordings jobs may name by their paths.
@@ -96,6 +98,7 @@ impl Default for QaSection {
         Self {
             workers: 2,
             scorecards: None,
+            live: Vec::new(),
             folder: None,
             paths: Vec::new(),
             hosts: Vec::new(),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_engine_call::{
-    ActionId, Decision, Event, MediaFigures, MediaSecurity, PromptEnd, PromptId, Redacted, ResponseTime,
-    Side, TransferKind,
+    ActionId, Decision, Event, MediaFigures, MediaSecurity, PromptEnd, PromptId, QaAlert, Redacted,
+    ResponseTime, Side, TransferKind,
 };
 use antiphon_models_speech::{Language, Word};
 
@@ -92,6 +92,23 @@ fn examples() -> Vec<(EventBody, &'static str)> {
             path: "antiphon-data/recordings/2026-11-22/….wav".into(),
             duration_ms: 25_000,
         },
+        EventBody::QaAlert(Box::new(QaAlert {
+            scorecard: "fund_sale".into(),
+            version: "7".into(),
+            rule: "R2".into(),
+            hit: "R2.1.18380.1".into(),
+            kind: "found",
+            side: Some(Side::Machine),
+            start: 18.38,
+            end: 20.09,
+            quote: text("guarantee you a very good profit"),
+            points: -30.0,
+            fatal: true,
+            alert: Some("supervisor".into()),
+            action: Some("listen"),
+            taken: false,
+        })),
+        EventBody::QaJudged { scorecard: "fund_sale".into(), version: "7".into(), score: 0.0, pass: false },
         ended(),
     ];
     bodies
@@ -147,6 +164,10 @@ fn meaning(body: &EventBody) -> &'static str {
         EventBody::NoInput { .. } => "Nothing was said or pressed in time; `count` at this question.",
         EventBody::NoMatch { .. } => "What was said or pressed fits nothing; `count` at this question.",
         EventBody::ActionStarted { .. } => "A web service is asked.",
+        EventBody::QaAlert(_) => {
+            "A rule of inspection found something: `found`, `missed` or `met`. `hit` is what an inspection of the finished call calls it too; `action` (`listen`, `whisper`, `barge`, `hang_up`) is for a supervisor to decide, or was `taken` at once."
+        }
+        EventBody::QaJudged { .. } => "How the call does by a scorecard of `qa.live`; told at its end.",
         EventBody::ActionFinished { .. } => "It answered or did not: `ok`, `status`, `timeout` or `failed`.",
         EventBody::Response(_) => "We answered; both times count from the end of the caller's speech.",
         EventBody::Media { .. } => "Figures of one direction, every ten seconds and at the end of the call.",
