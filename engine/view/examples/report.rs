@@ -1,13 +1,14 @@
-//! Makes a report of a recording: `cargo run -p antiphon-engine-view --example report -- CALL.wav WORDS.json OUT.html`.
+//! Makes a report of a recording: `cargo run -p antiphon-engine-view --example report -- CALL.wav WORDS.json RULES.yaml OUT.html`.
 //!
-//! `WORDS.json` is what `antiphon transcribe --format json` wrote of the recording; the first channel is the customer's.
-//! The findings are every silence of three seconds and every interruption: an example, not an inspection.
+//! `WORDS.json` is what `antiphon transcribe --format json` wrote of the recording; the first channel is the customer's. Beside the page an
+//! `index.html` of a run is made.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use antiphon_engine_measure::{Conversation, Measures, Role, SilenceCause, Stretch, ToneMeter, Track, Turn};
-use antiphon_engine_view::{Embed, Finding, FindingKind, Report, RuleLine, Sound, Standing, Verdict};
+use antiphon_engine_measure::{Conversation, Measures, Role, Stretch, ToneMeter, Track, Turn};
+use antiphon_engine_qa::Scorecard;
+use antiphon_engine_view::{Embed, IndexRow, Report, RuleCount, Sound, index_page};
 use antiphon_media_codec::{Edge, Gate, GateConfig};
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_models_speech::{Language, Utterance, Word};
@@ -17,8 +18,8 @@ type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [sound, words, out] = &arguments[..] else {
-        return Err("three paths are wanted: sound, words, page".into());
+    let [sound, words, card, out] = &arguments[..] else {
+        return Err("four paths are wanted: sound, words, scorecard, page".into());
     };
     let pcm = antiphon_media_record::read_all(Path::new(sound))?;
     let words: Value = serde_json::from_slice(&std::fs::read(words)?)?;
@@ -64,22 +65,52 @@ fn main() -> Result<(), Failure> {
         ]),
     };
     let measures = Measures::of(&conversation);
-    let verdict = verdict(&measures);
+    let rules = std::fs::read_to_string(card)?;
+    let scorecard = Scorecard::read(&rules, Path::new(card)).map_err(|errors| errors.to_string())?;
+    let judgement = scorecard.judge(&conversation, &measures);
     let report = Report {
         conversation: &conversation,
         measures: &measures,
-        verdicts: &[verdict],
+        judgements: &[judgement],
         sound: Some(Sound { rate: pcm.rate, tracks: &pcm.channels }),
         embed: Embed::default(),
-        warnings: &["The findings of this page are an example.".to_owned()],
+        warnings: &scorecard.warnings().iter().map(ToString::to_string).collect::<Vec<_>>(),
     };
     std::fs::write(out, report.page())?;
+    let judgement = &report.judgements[0];
+    let row = IndexRow {
+        file: conversation.id.clone(),
+        report: Path::new(out).file_name().map(|name| name.to_string_lossy().into_owned()),
+        score: Some((judgement.score, judgement.pass)),
+        findings: judgement.standing().count(),
+        duration: Some(conversation.heard),
+        agent_ratio: measures.speakers.iter().find(|speaker| speaker.role == Role::Agent).map(|speaker| speaker.ratio),
+        failure: None,
+    };
+    let broken = IndexRow {
+        file: "broken.wav".to_owned(),
+        failure: Some("broken.wav: the header promises 8000 bytes, the file has 44".to_owned()),
+        ..IndexRow::default()
+    };
+    let rules: Vec<RuleCount> = judgement
+        .rules
+        .iter()
+        .map(|rule| RuleCount {
+            rule: rule.rule.clone(),
+            name: rule.name.clone(),
+            files: usize::from(!rule.hits.is_empty()),
+            findings: rule.hits.len(),
+            points: rule.points,
+        })
+        .collect();
+    std::fs::write(Path::new(out).with_file_name("index.html"), index_page("Run", "en", &[row, broken], &rules))?;
     Ok(())
 }
 
 fn said(words: &Value, track: usize) -> Vec<Utterance> {
     let seconds = |value: &Value| MediaTime::from_millis((value.as_f64().unwrap_or(0.0) * 1000.0) as i64);
-    let utterances = words["channels"][track]["utterances"].as_array().cloned().unwrap_or_default();
+    let channel = &words["channels"][track];
+    let utterances = words["utterances"].as_array().cloned().unwrap_or_default();
     let word = |word: &Value| Word {
         text: word["text"].as_str().unwrap_or_default().to_owned(),
         start: seconds(&word["start"]),
@@ -88,73 +119,7 @@ fn said(words: &Value, track: usize) -> Vec<Utterance> {
     };
     utterances
         .iter()
+        .filter(|said| said["channel"] == *channel)
         .filter_map(|said| Utterance::of(said["words"].as_array()?.iter().map(word).collect(), None))
         .collect()
-}
-
-fn verdict(measures: &Measures) -> Verdict {
-    let finding = |id: String, at: Stretch, track: Option<usize>, value: Span, points: f64| Finding {
-        id,
-        kind: FindingKind::Found,
-        role: None,
-        track,
-        at,
-        quote: String::new(),
-        value: Some(value.secs_f64()),
-        parts: Vec::new(),
-        searched: Vec::new(),
-        points,
-        fatal: false,
-        excused: None,
-        review: None,
-        clip: Stretch { start: at.start - Span::from_secs(1), end: at.end + Span::from_secs(1) },
-    };
-    let silences = measures
-        .silences
-        .iter()
-        .filter(|s| matches!(s.cause, SilenceCause::Owed(_) | SilenceCause::Within(_)));
-    let silences =
-        silences.map(|s| (s.at, s.at.end.since(s.at.start))).filter(|(_, long)| *long >= Span::from_secs(3));
-    let silences: Vec<Finding> =
-        silences.enumerate().map(|(n, (at, long))| finding(format!("s{n}"), at, None, long, -2.0)).collect();
-    let overlaps =
-        measures.interruptions.iter().filter(|found| found.both >= Span::from_millis(500)).enumerate();
-    let overlaps: Vec<Finding> = overlaps
-        .map(|(n, found)| finding(format!("o{n}"), found.overlap, Some(found.by), found.both, -1.0))
-        .collect();
-    let missed = Finding {
-        kind: FindingKind::Missed,
-        searched: vec![(Stretch { start: MediaTime::ZERO, end: MediaTime::from_millis(30_000) }, 6)],
-        ..finding(
-            "m0".to_owned(),
-            Stretch { start: MediaTime::ZERO, end: MediaTime::from_millis(30_000) },
-            None,
-            Span::ZERO,
-            -10.0,
-        )
-    };
-    let line = |rule: &str, name: &str, findings: Vec<Finding>| RuleLine {
-        rule: rule.to_owned(),
-        name: Some(name.to_owned()),
-        group: Some("manner".to_owned()),
-        state: if findings.is_empty() { Standing::Kept } else { Standing::Hit },
-        points: findings.iter().map(|finding| finding.points).sum(),
-        findings,
-    };
-    let rules = vec![
-        line("greet", "Greets by name", vec![Finding { value: None, ..missed }]),
-        line("dead-air", "No dead air", silences),
-        line("talk-over", "Does not talk over", overlaps),
-        line("privacy", "Asks for no card number", Vec::new()),
-    ];
-    let score = 100.0 + rules.iter().map(|rule| rule.points).sum::<f64>();
-    Verdict {
-        scorecard: "example".to_owned(),
-        version: "1".to_owned(),
-        score,
-        enough: 80.0,
-        pass: score >= 80.0,
-        fatal: false,
-        rules,
-    }
 }

@@ -10,16 +10,15 @@ mod markup;
 mod measured;
 mod sound;
 mod turns;
-mod verdict;
 mod wave;
 
-use antiphon_engine_measure::{Conversation, Measures, Role, Stretch};
+use antiphon_engine_measure::{Conversation, Measures, Role};
+use antiphon_engine_qa::Judgement;
 use antiphon_media_frame::MediaTime;
 use sha2::{Digest, Sha256};
 
 pub use index::{IndexRow, RuleCount, index_page};
 pub use sound::{Embed, Sound};
-pub use verdict::{Finding, FindingKind, RuleLine, Standing, Verdict};
 
 use markup::{Html, Say, clock, figure};
 use sound::Cutter;
@@ -35,7 +34,7 @@ pub struct Report<'a> {
     /// What was measured of it.
     pub measures: &'a Measures,
     /// What scorecards made of it.
-    pub verdicts: &'a [Verdict],
+    pub judgements: &'a [Judgement],
     /// What is heard and drawn; `None` where only words are known.
     pub sound: Option<Sound<'a>>,
     /// How much of it is put into the page.
@@ -126,14 +125,14 @@ fn jump(html: &mut Html, at: MediaTime) {
     html.text(&clock(at.millis())).raw("</button>");
 }
 
-fn jumps(html: &mut Html, at: Stretch) {
-    jump(html, at.start);
-    html.raw("<span class=\"to\">–").text(&clock(at.end.millis())).raw("</span>");
+fn jumps(html: &mut Html, start: MediaTime, end: MediaTime) {
+    jump(html, start);
+    html.raw("<span class=\"to\">–").text(&clock(end.millis())).raw("</span>");
 }
 
 impl Page<'_> {
     fn head(&self, html: &mut Html) {
-        let Report { conversation, measures, verdicts, warnings, .. } = self.report;
+        let Report { conversation, measures, judgements, warnings, .. } = self.report;
         html.raw("<header><div class=\"title\"><h1>")
             .text(&conversation.id)
             .raw("</h1><p class=\"facts\"><span>");
@@ -155,22 +154,22 @@ impl Page<'_> {
             html.raw(" <q>").text(&reason.text).raw("</q></p>");
         }
         html.raw("</div>");
-        for verdict in *verdicts {
+        for judgement in *judgements {
             html.raw("<div")
-                .attr("class", if verdict.pass { "score pass" } else { "score fail" })
+                .attr("class", if judgement.pass { "score pass" } else { "score fail" })
                 .raw("><strong>");
-            html.text(&figure(verdict.score)).raw("</strong><span class=\"badge\">");
-            html.say(if verdict.pass { Say("合格", "Pass") } else { Say("不合格", "Fail") });
-            if verdict.fatal {
+            html.text(&figure(judgement.score)).raw("</strong><span class=\"badge\">");
+            html.say(if judgement.pass { Say("合格", "Pass") } else { Say("不合格", "Fail") });
+            if judgement.fatal {
                 html.raw(" · ").say(Say("一票否决", "fatal"));
             }
             html.raw("</span><small>")
-                .text(&verdict.scorecard)
+                .text(&judgement.scorecard)
                 .raw(" · ")
                 .say(Say("版本", "version"))
                 .raw(" ");
-            html.text(&verdict.version).raw(" · ").say(Say("及格线", "pass mark")).raw(" ");
-            html.text(&figure(verdict.enough)).raw("</small></div>");
+            html.text(&judgement.version).raw(" · ").say(Say("及格线", "pass mark")).raw(" ");
+            html.text(&figure(judgement.scoring.pass)).raw("</small></div>");
         }
         html.raw("</header>\n");
         if !warnings.is_empty() {

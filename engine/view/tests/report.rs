@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use antiphon_engine_measure::{
     Conversation, Hold, Measures, Reason, Role, Stretch, Tone, Topic, Track, Turn,
 };
-use antiphon_engine_view::{
-    Embed, Finding, FindingKind, IndexRow, Report, RuleCount, RuleLine, Sound, Standing, Verdict, index_page,
+use antiphon_engine_qa::{
+    Clip, Hit, HitKind, Judgement, Method, Part, ReviewState, RuleOutcome, RuleState, Scoring, Searched,
 };
-use antiphon_media_frame::{MediaTime, SampleRate, Span};
+use antiphon_engine_view::{Embed, IndexRow, Report, RuleCount, Sound, index_page};
+use antiphon_media_frame::{MediaTime, Pii, SampleRate, Span};
 use antiphon_models_speech::{Language, Utterance, Word};
 
 const EVIL: &str = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>";
@@ -56,52 +57,78 @@ fn conversation(word: &str) -> Conversation {
     }
 }
 
-fn finding(id: &str, word: &str) -> Finding {
-    Finding {
+fn finding(id: &str, word: &str) -> Hit {
+    let at = |millis| MediaTime::from_millis(millis);
+    Hit {
         id: id.to_owned(),
-        kind: FindingKind::Found,
+        rule: "R".to_owned(),
+        scorecard: "card".to_owned(),
+        version: "7".to_owned(),
+        kind: HitKind::Found,
         role: Some(Role::Agent),
         track: Some(1),
-        at: at(11_000, 14_000),
-        quote: format!("保证收益 {word}"),
+        start: at(11_000),
+        end: at(14_000),
+        ongoing: false,
+        quote: Pii::new(format!("保证收益 {word}")),
+        words: Vec::new(),
         value: Some(1.5),
-        parts: vec![(Some(format!("condition {word}")), at(11_000, 12_000), format!("part {word}"))],
+        parts: vec![Part {
+            condition: Some(format!("condition {word}")),
+            role: None,
+            track: None,
+            start: at(11_000),
+            end: at(12_000),
+            quote: Pii::new(format!("part {word}")),
+        }],
         searched: Vec::new(),
         points: -30.0,
         fatal: true,
         excused: None,
-        review: Some(true),
-        clip: at(10_000, 15_000),
+        review: ReviewState::Confirmed,
+        clip: Clip { start: at(10_000), end: at(15_000) },
+        alert: None,
+        action: None,
     }
 }
 
-fn verdict(word: &str) -> Verdict {
-    let missed = Finding {
-        kind: FindingKind::Missed,
-        quote: String::new(),
+fn judgement(word: &str) -> Judgement {
+    let missed = Hit {
+        kind: HitKind::Missed,
+        quote: Pii::new(String::new()),
         parts: Vec::new(),
-        searched: vec![(at(3_000, 12_345), 3)],
+        searched: vec![Searched {
+            start: MediaTime::from_millis(3_000),
+            end: MediaTime::from_millis(12_345),
+            turns: 3,
+        }],
         excused: Some(format!("excused {word}")),
-        review: Some(false),
+        review: ReviewState::Overturned,
         fatal: false,
         ..finding(&format!("m{word}"), word)
     };
-    let rule = |rule: &str, findings| RuleLine {
+    let rule = |rule: &str, hits| RuleOutcome {
         rule: format!("{rule}{word}"),
         name: Some(format!("name {word}")),
         group: Some(format!("group {word}")),
-        state: Standing::Hit,
+        state: RuleState::Hit,
         points: -30.0,
-        findings,
+        cap: None,
+        weight: 1.0,
+        hits,
     };
-    Verdict {
+    Judgement {
+        conversation: "call".to_owned(),
         scorecard: format!("card {word}"),
         version: format!("7 {word}"),
+        finished: true,
         score: 67.5,
-        enough: 80.0,
         pass: false,
         fatal: true,
+        scoring: Scoring { method: Method::Points, base: 100.0, pass: 80.0, floor: 0.0, ceiling: 100.0 },
+        groups: Vec::new(),
         rules: vec![rule("R2", vec![finding(&format!("h{word}"), word)]), rule("R1", vec![missed])],
+        reviews: Vec::new(),
     }
 }
 
@@ -112,11 +139,11 @@ fn page_of(word: &str, sound: Option<Sound<'_>>, embed: Embed) -> String {
     measures.reason = Some(Reason { turn: 1, text: format!("because {word}") });
     measures.topics = vec![Topic { text: format!("topic {word}"), weight: 1.0, turns: vec![0] }];
     let warnings = [format!("warning {word}")];
-    let verdicts = [verdict(word)];
+    let judgements = [judgement(word)];
     let report = Report {
         conversation: &conversation,
         measures: &measures,
-        verdicts: &verdicts,
+        judgements: &judgements,
         sound,
         embed,
         warnings: &warnings,
@@ -228,7 +255,7 @@ fn odd_calls_have_pages_too() {
             let report = Report {
                 conversation: &call,
                 measures: &measures,
-                verdicts: &[verdict("x")],
+                judgements: &[judgement("x")],
                 sound,
                 embed: Embed::default(),
                 warnings: &[],

@@ -1,24 +1,25 @@
 //! What scorecards found, each with what plays it, and how every rule stands.
 
+use antiphon_engine_qa::{Hit, HitKind, ReviewState, RuleOutcome, RuleState};
+
 use super::markup::{Html, Say, figure};
-use super::verdict::{Finding, FindingKind, RuleLine, Standing};
 use super::{Page, jump, jumps, role};
 
-fn kind(kind: FindingKind) -> Say {
+fn kind(kind: HitKind) -> Say {
     match kind {
-        FindingKind::Found => Say("命中", "found"),
-        FindingKind::Missed => Say("缺失", "missed"),
-        FindingKind::Met => Say("加分", "met"),
+        HitKind::Found => Say("命中", "found"),
+        HitKind::Missed => Say("缺失", "missed"),
+        HitKind::Met => Say("加分", "met"),
     }
 }
 
-fn standing(state: Standing) -> (&'static str, Say) {
+fn standing(state: RuleState) -> (&'static str, Say) {
     match state {
-        Standing::Kept => ("kept", Say("符合", "kept")),
-        Standing::Hit => ("hit", Say("命中", "hit")),
-        Standing::NotApplicable => ("aside", Say("不适用", "not applicable")),
-        Standing::Excused => ("aside", Say("豁免", "excused")),
-        Standing::Open => ("aside", Say("未定", "open")),
+        RuleState::Kept => ("kept", Say("符合", "kept")),
+        RuleState::Hit => ("hit", Say("命中", "hit")),
+        RuleState::NotApplicable => ("aside", Say("不适用", "not applicable")),
+        RuleState::Excused => ("aside", Say("豁免", "excused")),
+        RuleState::Open => ("aside", Say("未定", "open")),
     }
 }
 
@@ -35,8 +36,8 @@ fn points(html: &mut Html, points: f64) {
 impl Page<'_> {
     pub(super) fn findings(&self, html: &mut Html) {
         html.raw("<section><h2>").say(Say("命中与缺失", "Findings")).raw("</h2>\n");
-        let rules = || self.report.verdicts.iter().flat_map(|verdict| &verdict.rules);
-        if rules().all(|rule| rule.findings.is_empty()) {
+        let rules = || self.report.judgements.iter().flat_map(|judgement| &judgement.rules);
+        if rules().all(|rule| rule.hits.is_empty()) {
             html.raw("<p class=\"quiet\">")
                 .say(Say("没有命中任何规则。", "No rule found anything."))
                 .raw("</p>");
@@ -44,17 +45,17 @@ impl Page<'_> {
         let mut room = if self.whole { 0 } else { self.report.embed.clips };
         html.raw("<ol class=\"findings\">");
         for rule in rules() {
-            for finding in &rule.findings {
+            for finding in &rule.hits {
                 self.finding(html, rule, finding, &mut room);
             }
         }
         html.raw("</ol></section>\n");
     }
 
-    fn finding(&self, html: &mut Html, rule: &RuleLine, finding: &Finding, room: &mut usize) {
+    fn finding(&self, html: &mut Html, rule: &RuleOutcome, finding: &Hit, room: &mut usize) {
         let class = match (finding.stands(), finding.kind) {
             (false, _) => "finding void",
-            (true, FindingKind::Met) => "finding good",
+            (true, HitKind::Met) => "finding good",
             (true, _) if finding.fatal => "finding fatal",
             (true, _) => "finding bad",
         };
@@ -73,7 +74,7 @@ impl Page<'_> {
         html.raw("</p>");
         if finding.searched.is_empty() {
             html.raw("<p class=\"when\">");
-            jumps(html, finding.at);
+            jumps(html, finding.start, finding.end);
             if let Some(value) = finding.value {
                 html.raw(" <span class=\"value\">")
                     .say(Say("测得", "measured"))
@@ -83,39 +84,39 @@ impl Page<'_> {
             }
             html.raw("</p>");
         }
-        if !finding.quote.is_empty() {
-            html.raw("<blockquote>").text(&finding.quote).raw("</blockquote>");
+        if !finding.quote.expose().is_empty() {
+            html.raw("<blockquote>").text(finding.quote.expose()).raw("</blockquote>");
         }
-        for (condition, at, quote) in &finding.parts {
+        for part in &finding.parts {
             html.raw("<p class=\"part\">");
-            jump(html, at.start);
+            jump(html, part.start);
             html.raw(" <code>")
-                .text(condition.as_deref().unwrap_or(""))
+                .text(part.condition.as_deref().unwrap_or(""))
                 .raw("</code> <q>")
-                .text(quote)
+                .text(part.quote.expose())
                 .raw("</q></p>");
         }
-        for (at, turns) in &finding.searched {
+        for window in &finding.searched {
             html.raw("<p class=\"searched\">")
                 .say(Say("在此范围内查找而未找到", "Looked for here and not found"))
                 .raw(" ");
-            jumps(html, *at);
-            html.raw(" · ").text(&turns.to_string()).raw(" ").say(Say("句", "turns")).raw("</p>");
+            jumps(html, window.start, window.end);
+            html.raw(" · ").text(&window.turns.to_string()).raw(" ").say(Say("句", "turns")).raw("</p>");
         }
         if let Some(excused) = &finding.excused {
             html.raw("<p class=\"note\">").say(Say("豁免", "Excused")).raw(": ").text(excused).raw("</p>");
         }
         match finding.review {
-            Some(true) => {
+            ReviewState::Confirmed => {
                 _ = html.raw("<p class=\"note\">").say(Say("复核：确认", "Reviewed: confirmed")).raw("</p>");
             }
-            Some(false) => {
+            ReviewState::Overturned => {
                 _ = html
                     .raw("<p class=\"note\">")
                     .say(Say("复核：推翻，不计分", "Reviewed: overturned, counts for nothing"))
                     .raw("</p>");
             }
-            None => {}
+            ReviewState::Open => {}
         }
         html.raw("</div>");
         points(html, finding.points);
@@ -123,7 +124,7 @@ impl Page<'_> {
     }
 
     /// The button that plays the clip: of the whole call, or with sound of its own.
-    fn play(&self, html: &mut Html, finding: &Finding, room: &mut usize) {
+    fn play(&self, html: &mut Html, finding: &Hit, room: &mut usize) {
         let (start, end) = (finding.clip.start.millis(), finding.clip.end.millis());
         let own = match &self.cutter {
             Some(cutter) if !self.whole => cutter.clip(start, end).filter(|clip| clip.len() <= *room),
@@ -146,34 +147,36 @@ impl Page<'_> {
     }
 
     pub(super) fn rules(&self, html: &mut Html) {
-        for verdict in self.report.verdicts {
+        for judgement in self.report.judgements {
             html.raw("<section><h2>")
                 .say(Say("规则", "Rules"))
                 .raw(" · ")
-                .text(&verdict.scorecard)
+                .text(&judgement.scorecard)
                 .raw("</h2>");
             html.raw("<div class=\"wide\"><table><thead><tr><th scope=\"col\">").say(Say("规则", "Rule"));
-            html.raw("</th><th scope=\"col\">")
-                .say(Say("组", "Group"))
-                .raw("</th><th scope=\"col\">")
-                .say(Say("状态", "State"));
+            let grouped = judgement.rules.iter().any(|rule| rule.group.is_some());
+            if grouped {
+                html.raw("</th><th scope=\"col\">").say(Say("组", "Group"));
+            }
+            html.raw("</th><th scope=\"col\">").say(Say("状态", "State"));
             html.raw("</th><th scope=\"col\" class=\"n\">")
                 .say(Say("次数", "Count"))
                 .raw("</th><th scope=\"col\" class=\"n\">");
             html.say(Say("得分", "Points")).raw("</th></tr></thead><tbody>");
-            for rule in &verdict.rules {
+            for rule in &judgement.rules {
                 let (class, state) = standing(rule.state);
                 html.raw("<tr><td>")
                     .text(rule.name.as_deref().unwrap_or(""))
                     .raw(" <code>")
                     .text(&rule.rule)
-                    .raw("</code></td><td>");
-                html.text(rule.group.as_deref().unwrap_or(""))
-                    .raw("</td><td><span")
-                    .attr("class", class)
+                    .raw("</code>");
+                if grouped {
+                    html.raw("</td><td>").text(rule.group.as_deref().unwrap_or(""));
+                }
+                html.raw("</td><td><span").attr("class", class)
                     .raw(">")
                     .say(state);
-                let standing = rule.findings.iter().filter(|finding| finding.stands()).count();
+                let standing = rule.hits.iter().filter(|finding| finding.stands()).count();
                 html.raw("</span></td><td class=\"n\">")
                     .text(&standing.to_string())
                     .raw("</td><td class=\"n\">");

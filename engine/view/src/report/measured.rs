@@ -117,7 +117,7 @@ impl Page<'_> {
         html.raw("</small></h3><ul class=\"list\">");
         for silence in found.iter().take(SHOWN) {
             html.raw("<li>");
-            jumps(html, silence.at);
+            jumps(html, silence.at.start, silence.at.end);
             html.raw(" <b>").text(&seconds(silence.at.end.since(silence.at.start))).raw("</b> ");
             cause(html, silence.cause);
             html.raw("</li>");
@@ -172,7 +172,7 @@ impl Page<'_> {
     }
 
     fn summary(&self, html: &mut Html) {
-        html.raw("<div><h3>").say(Say("摘要（摘录）", "Summary, extracted")).raw("</h3><ul class=\"list\">");
+        html.raw("<div class=\"broad\"><h3>").say(Say("摘要（摘录）", "Summary, extracted")).raw("</h3><ul class=\"list\">");
         for turn in
             self.report.measures.summary.iter().filter_map(|&turn| self.report.conversation.turns.get(turn))
         {

@@ -1,9 +1,9 @@
 //! What was said, turn by turn.
 
 use antiphon_engine_measure::Turn;
+use antiphon_engine_qa::Hit;
 
 use super::markup::{Html, Say, figure};
-use super::verdict::Finding;
 use super::{Page, jump, role, role_class};
 
 /// A turn that sounds at least so worked up is marked.
@@ -14,12 +14,12 @@ impl Page<'_> {
         let conversation = self.report.conversation;
         let listening: std::collections::HashSet<usize> =
             self.report.measures.backchannels.iter().map(|found| found.turn).collect();
-        let rules = self.report.verdicts.iter().flat_map(|verdict| &verdict.rules);
-        let mut findings: Vec<&Finding> = rules
-            .flat_map(|rule| &rule.findings)
+        let rules = self.report.judgements.iter().flat_map(|judgement| &judgement.rules);
+        let mut findings: Vec<&Hit> = rules
+            .flat_map(|rule| &rule.hits)
             .filter(|found| found.stands() && found.searched.is_empty())
             .collect();
-        findings.sort_by_key(|found| found.at.start);
+        findings.sort_by_key(|found| found.start);
         html.raw("<section><h2>").say(Say("逐句文本", "Transcript")).raw("</h2>\n<ol class=\"turns\"");
         html.attr("lang", conversation.language.tag()).raw(">");
         for (index, turn) in conversation.turns.iter().enumerate() {
@@ -44,9 +44,9 @@ impl Page<'_> {
                     .raw(" ");
                 html.text(&figure(f64::from(score))).raw("</span>");
             }
-            let past = findings.partition_point(|found| found.at.start < turn.said.end);
+            let past = findings.partition_point(|found| found.start < turn.said.end);
             let here = findings[..past].iter().rev().take(64).filter(|found| {
-                found.at.end > turn.said.start && found.track.is_none_or(|track| track == turn.track)
+                found.end > turn.said.start && found.track.is_none_or(|track| track == turn.track)
             });
             for found in here {
                 html.raw("<a")

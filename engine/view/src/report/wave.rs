@@ -33,6 +33,24 @@ fn strokes(peaks: &[f32], lane: usize) -> String {
     path
 }
 
+/// The upper of two rows of words: what finds no room in it goes below.
+#[derive(Default)]
+struct Row {
+    taken: i64,
+}
+
+impl Row {
+    fn fits(&mut self, text: &str, place: i64) -> bool {
+        if place < self.taken {
+            return false;
+        }
+        // About what letters and characters of 13 pixels take.
+        let width: i64 = text.chars().map(|c| if c < '\u{2e80}' { 8 } else { 14 }).sum();
+        self.taken = place + width + 3;
+        true
+    }
+}
+
 impl Page<'_> {
     /// Overview, strip and what plays.
     pub(super) fn player(&self, html: &mut Html) {
@@ -133,9 +151,9 @@ impl Page<'_> {
             let at = Stretch { start: turn.said.start, end: turn.said.end };
             self.rect(html, if found.score >= 0.7 { "hot" } else { "warm" }, at, (height - bar, bar), width);
         }
-        for verdict in self.report.verdicts {
+        for judgement in self.report.judgements {
             for finding in
-                verdict.rules.iter().flat_map(|rule| &rule.findings).filter(|finding| finding.stands())
+                judgement.rules.iter().flat_map(|rule| &rule.hits).filter(|finding| finding.stands())
             {
                 let lane = finding
                     .track
@@ -143,7 +161,7 @@ impl Page<'_> {
                     .map_or((0, lanes * LANE), |t| (t as i64 * LANE, LANE));
                 let class = if finding.points < 0.0 || finding.fatal { "bad" } else { "good" };
                 if finding.searched.is_empty() {
-                    self.rect(html, class, finding.at, lane, width);
+                    self.rect(html, class, Stretch { start: finding.start, end: finding.end }, lane, width);
                 }
             }
         }
@@ -188,15 +206,12 @@ impl Page<'_> {
                 .raw(" d=\"");
             html.numbers(&strokes(&lanes[track], 0)).raw("\"/></svg><div").attr("class", "words");
             html.attr("lang", conversation.language.tag()).raw(">");
+            let mut row = Row::default();
             for turn in conversation.turns.iter().filter(|turn| turn.track == track) {
                 let mut word = |text: &str, start: MediaTime, end: MediaTime| {
-                    html.raw("<span class=\"w\"")
-                        .seconds("data-t", start.millis())
-                        .seconds("data-e", end.millis());
-                    html.attr("style", &format!("left:{}px", place(start)))
-                        .raw(">")
-                        .text(text)
-                        .raw("</span>");
+                    html.raw(if row.fits(text, place(start)) { "<span class=\"w\"" } else { "<span class=\"w low\"" });
+                    html.seconds("data-t", start.millis()).seconds("data-e", end.millis());
+                    html.attr("style", &format!("left:{}px", place(start))).raw(">").text(text).raw("</span>");
                 };
                 turn.said.words.iter().for_each(|said| word(&said.text, said.start, said.end));
                 if turn.said.words.is_empty() {
