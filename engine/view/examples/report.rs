@@ -84,7 +84,11 @@ fn main() -> Result<(), Failure> {
         score: Some((judgement.score, judgement.pass)),
         findings: judgement.standing().count(),
         duration: Some(conversation.heard),
-        agent_ratio: measures.speakers.iter().find(|speaker| speaker.role == Role::Agent).map(|speaker| speaker.ratio),
+        agent_ratio: measures
+            .speakers
+            .iter()
+            .find(|speaker| speaker.role == Role::Agent)
+            .map(|speaker| speaker.ratio),
         failure: None,
     };
     let broken = IndexRow {
@@ -103,7 +107,10 @@ fn main() -> Result<(), Failure> {
             points: rule.points,
         })
         .collect();
-    std::fs::write(Path::new(out).with_file_name("index.html"), index_page("Run", "en", &[row, broken], &rules))?;
+    std::fs::write(
+        Path::new(out).with_file_name("index.html"),
+        index_page("Run", "en", &[row, broken], &rules),
+    )?;
     Ok(())
 }
 

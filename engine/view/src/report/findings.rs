@@ -173,9 +173,7 @@ impl Page<'_> {
                 if grouped {
                     html.raw("</td><td>").text(rule.group.as_deref().unwrap_or(""));
                 }
-                html.raw("</td><td><span").attr("class", class)
-                    .raw(">")
-                    .say(state);
+                html.raw("</td><td><span").attr("class", class).raw(">").say(state);
                 let standing = rule.hits.iter().filter(|finding| finding.stands()).count();
                 html.raw("</span></td><td class=\"n\">")
                     .text(&standing.to_string())

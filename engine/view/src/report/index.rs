@@ -131,7 +131,12 @@ pub fn index_page(title: &str, language: &str, rows: &[IndexRow], rules: &[RuleC
             html.raw(" <span class=\"why\">").text(failure).raw("</span>");
         }
         html.raw("</td>");
-        cell(&mut html, Some(row.findings as f64), &row.findings.to_string());
+        let findings = row.failure.is_none().then_some(row.findings);
+        cell(
+            &mut html,
+            findings.map(|count| count as f64),
+            &findings.map(|count| count.to_string()).unwrap_or_default(),
+        );
         let millis = row.duration.map(|duration| duration.millis().min(i64::MAX as u64) as i64);
         cell(&mut html, millis.map(|millis| millis as f64), &millis.map(clock).unwrap_or_default());
         let percent = row.agent_ratio.map(|ratio| f64::from(ratio) * 100.0);

@@ -172,7 +172,9 @@ impl Page<'_> {
     }
 
     fn summary(&self, html: &mut Html) {
-        html.raw("<div class=\"broad\"><h3>").say(Say("摘要（摘录）", "Summary, extracted")).raw("</h3><ul class=\"list\">");
+        html.raw("<div class=\"broad\"><h3>")
+            .say(Say("摘要（摘录）", "Summary, extracted"))
+            .raw("</h3><ul class=\"list\">");
         for turn in
             self.report.measures.summary.iter().filter_map(|&turn| self.report.conversation.turns.get(turn))
         {
@@ -189,7 +191,7 @@ impl Page<'_> {
 
     /// A turn's agitation in words, for whoever points at it.
     pub(super) fn features(&self, turn: usize) -> Option<(f32, String)> {
-        let found = self.report.measures.agitation.iter().find(|found| found.turn == turn)?;
+        let found = self.report.measures.agitation.get(turn)?;
         let shares = found.features.iter().filter(|&(_, &share)| share >= 0.005);
         let shares: Vec<String> =
             shares.map(|(name, share)| format!("{name} {}", figure(f64::from(*share)))).collect();

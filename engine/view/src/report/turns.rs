@@ -8,6 +8,8 @@ use super::{Page, jump, role, role_class};
 
 /// A turn that sounds at least so worked up is marked.
 const MARKED: f32 = 0.3;
+/// Characters of the text in which the next word is looked for.
+const NEAR: usize = 60;
 
 impl Page<'_> {
     pub(super) fn turns(&self, html: &mut Html) {
@@ -28,13 +30,23 @@ impl Page<'_> {
             if listening.contains(&index) {
                 class.push_str(" listening");
             }
+            let past = findings.partition_point(|found| found.start < turn.said.end);
+            let here: Vec<&Hit> = findings[..past]
+                .iter()
+                .rev()
+                .take(64)
+                .filter(|found| {
+                    found.end > turn.said.start && found.track.is_none_or(|track| track == turn.track)
+                })
+                .copied()
+                .collect();
             html.raw("<li").attr("class", &class).attr("id", &format!("turn-{index}"));
             html.seconds("data-from", turn.said.start.millis()).seconds("data-to", turn.said.end.millis());
             html.attr("title", &self.span_of(turn.said.start.millis(), turn.said.end.millis()))
                 .raw("><span class=\"side\">");
             jump(html, turn.said.start);
             html.raw(" <b>").say(role(who)).raw("</b></span><p>");
-            words(html, turn);
+            words(html, turn, &here);
             html.raw("</p><span class=\"marks\">");
             if let Some((score, features)) = self.features(index).filter(|&(score, _)| score >= MARKED) {
                 html.raw("<span class=\"heat\"")
@@ -44,10 +56,6 @@ impl Page<'_> {
                     .raw(" ");
                 html.text(&figure(f64::from(score))).raw("</span>");
             }
-            let past = findings.partition_point(|found| found.start < turn.said.end);
-            let here = findings[..past].iter().rev().take(64).filter(|found| {
-                found.end > turn.said.start && found.track.is_none_or(|track| track == turn.track)
-            });
             for found in here {
                 html.raw("<a")
                     .attr("class", if found.points < 0.0 || found.fatal { "mark bad" } else { "mark good" });
@@ -63,14 +71,20 @@ impl Page<'_> {
 }
 
 /// The text, each word that is found in it a place to jump to.
-fn words(html: &mut Html, turn: &Turn) {
+fn words(html: &mut Html, turn: &Turn, findings: &[&Hit]) {
     let mut rest = turn.said.text.as_str();
     for word in &turn.said.words {
         if word.text.is_empty() {
             continue;
         }
-        let Some(at) = rest.find(&word.text) else { continue };
-        html.text(&rest[..at]).raw("<span class=\"w\"").seconds("data-t", word.start.millis());
+        // Marks and figures may stand where the words were others: whatever is not near is not this word.
+        let near = rest.char_indices().nth(NEAR).map_or(rest, |(at, _)| &rest[..at]);
+        let Some(at) = near.find(&word.text) else { continue };
+        let quoted = findings.iter().any(|found| {
+            !found.quote.expose().is_empty() && word.start < found.end && word.end > found.start
+        });
+        html.text(&rest[..at]).raw(if quoted { "<span class=\"w quoted\"" } else { "<span class=\"w\"" });
+        html.seconds("data-t", word.start.millis());
         html.seconds("data-e", word.end.millis());
         if word.confidence < 0.5 {
             html.raw(" data-unsure");

@@ -209,9 +209,16 @@ impl Page<'_> {
             let mut row = Row::default();
             for turn in conversation.turns.iter().filter(|turn| turn.track == track) {
                 let mut word = |text: &str, start: MediaTime, end: MediaTime| {
-                    html.raw(if row.fits(text, place(start)) { "<span class=\"w\"" } else { "<span class=\"w low\"" });
+                    html.raw(if row.fits(text, place(start)) {
+                        "<span class=\"w\""
+                    } else {
+                        "<span class=\"w low\""
+                    });
                     html.seconds("data-t", start.millis()).seconds("data-e", end.millis());
-                    html.attr("style", &format!("left:{}px", place(start))).raw(">").text(text).raw("</span>");
+                    html.attr("style", &format!("left:{}px", place(start)))
+                        .raw(">")
+                        .text(text)
+                        .raw("</span>");
                 };
                 turn.said.words.iter().for_each(|said| word(&said.text, said.start, said.end));
                 if turn.said.words.is_empty() {
