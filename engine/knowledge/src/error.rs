@@ -105,6 +105,14 @@ pub enum ProblemKind {
         /// `question` or `answer`.
         missing: &'static str,
     },
+    /// An answer that nobody reads while somebody talks.
+    #[error("the answer has {chars} characters, at most {limit} are taken: divide it, or make it a document")]
+    TooLong {
+        /// What it has.
+        chars: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A table that cannot be parsed.
     #[error("not a table: {0}")]
     Table(String),

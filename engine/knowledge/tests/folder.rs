@@ -236,3 +236,83 @@ fn no_question_breaks_a_search() {
         }
     }
 }
+
+#[test]
+fn an_answer_that_is_a_document_is_refused_and_a_crowd_of_variants_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "a.csv", format!("q,a\nLong?,{}\n", "好".repeat(20_001)));
+    let variants: Vec<String> = (0..10_000).map(|n| format!("way{n}")).collect();
+    write(
+        folder.path(),
+        "b.jsonl",
+        serde_json::json!({"q": "Short?", "a": "Yes.", "similar": variants}).to_string(),
+    );
+    let knowledge = Knowledge::open(folder.path(), Limits::default()).unwrap();
+    let problems = knowledge.problems();
+    assert_eq!((problems.len(), problems[0].line), (1, Some(2)));
+    assert!(problems[0].to_string().contains("20001 characters, at most 20000"), "{}", problems[0]);
+    assert_eq!(titles(&knowledge, "way7"), ["Short?"]);
+    assert!(titles(&knowledge, "way9999").is_empty());
+}
+
+/// Pieces of all formats, put together at random: whatever comes out is read or refused, in bounded time.
+#[test]
+fn no_file_breaks_the_reader() {
+    let pieces = [
+        "# ",
+        "## ",
+        "\n",
+        "\n\n",
+        "|",
+        "---",
+        "| q | a |\n|---|---|\n",
+        "<dl><dt>",
+        "<dd>",
+        "</",
+        "<script>",
+        "<table><tr><td>",
+        "&amp;",
+        "&#x110000;",
+        "<!--",
+        "q,a\n",
+        "\"",
+        ",",
+        "\t",
+        "{\"q\":",
+        "\"x\"",
+        "}",
+        "[",
+        "]",
+        "\\u",
+        "挂失",
+        "\u{feff}",
+        "\u{0}",
+        "* ",
+        "1. ",
+        "> ",
+        "```",
+        "<h1>",
+        "<details><summary>",
+        "text",
+        "tags: a, b\n",
+        "\r",
+        "é",
+    ];
+    let mut dice = 11_u64;
+    let mut below = |limit: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % limit
+    };
+    let folder = tempfile::tempdir().unwrap();
+    for n in 0..600 {
+        let mut bytes = (0..below(80)).map(|_| pieces[below(pieces.len())]).collect::<String>().into_bytes();
+        if n % 5 == 0 && !bytes.is_empty() {
+            let at = below(bytes.len());
+            bytes[at] = below(256) as u8;
+        }
+        write(folder.path(), &format!("{n}.{}", ["md", "html", "csv", "jsonl", "tsv"][n % 5]), bytes);
+    }
+    let knowledge = Knowledge::open(folder.path(), Limits::default()).unwrap();
+    assert!(!knowledge.is_empty());
+    assert!(knowledge.problems().iter().all(|problem| !problem.to_string().is_empty()));
+}

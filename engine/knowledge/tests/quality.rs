@@ -13,11 +13,11 @@ fn corpus() -> Knowledge {
     knowledge
 }
 
-#[test]
-fn spoken_questions_find_their_answers() {
+/// How many of these questions find their answer first, and among the first three, of how many.
+fn recall(questions: &str) -> (usize, usize, usize) {
     let knowledge = corpus();
     let (mut first, mut third, mut all) = (0, 0, 0);
-    for line in include_str!("quality/queries.tsv").lines() {
+    for line in questions.lines() {
         let (query, expected) = line.split_once('\t').unwrap();
         let answers = knowledge.search(query, 3, &Filter::default()).unwrap();
         let rank = answers.iter().position(|answer| answer.title.contains(expected));
@@ -31,8 +31,20 @@ fn spoken_questions_find_their_answers() {
         }
     }
     println!("recall@1 {first} of {all}, recall@3 {third} of {all}");
-    assert!(first * 100 >= all * 90, "recall@1 {first} of {all}");
-    assert!(third * 100 >= all * 95, "recall@3 {third} of {all}");
+    (first, third, all)
+}
+
+#[test]
+fn spoken_questions_find_their_answers() {
+    let (first, third, all) = recall(include_str!("quality/queries.tsv"));
+    assert!(first >= 81 && third >= 82, "recall@1 {first}, recall@3 {third} of {all}");
+}
+
+/// Written last, with other words than the entries have wherever one would use others; nothing was tuned to them.
+#[test]
+fn questions_in_other_words_find_their_answers_less_often() {
+    let (first, third, all) = recall(include_str!("quality/harder.tsv"));
+    assert!(first >= 14 && third >= 14, "recall@1 {first}, recall@3 {third} of {all}");
 }
 
 #[test]

@@ -5,6 +5,13 @@ use crate::entry::{Entry, Source, language_of, primary};
 
 use super::Fault;
 
+/// Characters of an answer: more is a document.
+const LONGEST_ANSWER: usize = 20_000;
+/// Characters of a question or a heading; what is beyond is cut.
+pub(super) const LONGEST_TITLE: usize = 500;
+/// Tags, and other ways to ask, of one entry.
+const MOST_PARTS: usize = 64;
+
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Column {
@@ -95,17 +102,21 @@ impl Record {
             (true, false) => "question",
             (false, true) => "answer",
             (false, false) => {
+                let chars = self.answer.chars().count();
+                if chars > LONGEST_ANSWER {
+                    return Err((Some(line), ProblemKind::TooLong { chars, limit: LONGEST_ANSWER }));
+                }
                 let language = match self.language {
                     known if !known.is_empty() => known,
                     _ => language_of(&self.question),
                 };
                 return Ok(Some(Entry {
-                    title: self.question,
-                    variants: self.variants,
+                    title: self.question.chars().take(LONGEST_TITLE).collect(),
+                    variants: self.variants.into_iter().take(MOST_PARTS).collect(),
                     text: self.answer,
                     source: Source { file: file.to_owned(), headings: headings.to_vec(), line },
                     language,
-                    tags: self.tags,
+                    tags: self.tags.into_iter().take(MOST_PARTS).collect(),
                 }));
             }
         };
@@ -115,5 +126,10 @@ impl Record {
 
 /// The parts of a cell that holds several.
 pub(super) fn parts(text: &str, between: &[char]) -> Vec<String> {
-    text.split(between).map(str::trim).filter(|part| !part.is_empty()).take(64).map(str::to_owned).collect()
+    text.split(between)
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .take(MOST_PARTS)
+        .map(|part| part.chars().take(LONGEST_TITLE).collect())
+        .collect()
 }

@@ -2,6 +2,8 @@
 
 use crate::entry::{Entry, Source, language_of, primary};
 
+use super::columns::LONGEST_TITLE;
+
 /// Paragraphs under one heading are joined up to this many characters: enough to answer, little enough to read at a
 /// glance while somebody talks.
 const JOINED: usize = 600;
@@ -49,10 +51,10 @@ impl Prose {
     pub(super) fn heading(&mut self, level: u8, words: &str) {
         self.flush();
         self.headings.retain(|&(above, _)| above < level);
-        let words = words.trim();
-        let again = self.headings.last().is_some_and(|(_, above)| above == words);
+        let words: String = words.trim().chars().take(LONGEST_TITLE).collect();
+        let again = self.headings.last().is_some_and(|(_, above)| above == &words);
         if !words.is_empty() && !again {
-            self.headings.push((level, words.to_owned()));
+            self.headings.push((level, words));
         }
     }
 
