@@ -244,6 +244,7 @@ fn routes() -> Vec<Route> {
         ("/v1/qa/jobs/{id}/files", GET, get(qa::files)),
         ("/v1/qa/jobs/{id}/files/{n}", GET, get(qa::file)),
         ("/v1/qa/jobs/{id}/files/{n}/clip", GET, get(qa::clip)),
+        ("/v1/qa/jobs/{id}/files/{n}/report", GET, get(qa::report)),
         ("/v1/qa/jobs/{id}/files/{n}/reviews", POST, post(qa::review)),
         ("/v1/trunks", GET, get(trunks::list)),
         ("/v1/webhooks/deliveries", GET, get(cdr::deliveries)),

@@ -6,6 +6,7 @@
 pub(crate) mod hear;
 pub(crate) mod job;
 pub(crate) mod live;
+pub(crate) mod report;
 mod result;
 pub(crate) mod sound;
 pub(crate) mod source;

@@ -3,7 +3,7 @@
 mod results;
 mod submit;
 
-pub(super) use results::{clip, file, files, review, stream};
+pub(super) use results::{clip, file, files, report, review, stream};
 pub(super) use submit::{rescore, submit};
 
 use std::sync::Arc;

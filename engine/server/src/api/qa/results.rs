@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -25,7 +25,7 @@ use super::super::guard::Rights;
 use super::super::problem::{Problem, catalogue};
 use super::{failed, inspection, own_job, page_length, time};
 use crate::qa::job::Facts;
-use crate::qa::{FileResult, Inspection, sound};
+use crate::qa::{self, FileResult, Inspection, sound};
 
 /// The longest clip.
 const LONGEST_CLIP: Duration = Duration::from_secs(600);
@@ -202,6 +202,27 @@ async fn follow(
             }
         }
     }
+}
+
+/// `GET /v1/qa/jobs/{id}/files/{n}/report`: a page that needs nothing else.
+pub(in super::super) async fn report(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    path: FilePath,
+) -> Result<Html<String>, Problem> {
+    let file = own_file(&api, &rights, path).await?;
+    let stored = inspection(&api)?.store().result(&file.job, file.n).await.map_err(|error| failed(&error))?;
+    let (conversation, result) = stored.ok_or_else(|| Problem::of(catalogue::QA_NO_RESULT))?;
+    let broken = |error: serde_json::Error| {
+        tracing::error!(%error, "a result in the store cannot be read");
+        Problem::of(catalogue::STORE_FAILED)
+    };
+    let conversation = serde_json::from_str(&conversation).map_err(broken)?;
+    let result: FileResult = serde_json::from_str(&result).map_err(broken)?;
+    let files: Vec<PathBuf> =
+        file.sound.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let page = tokio::task::spawn_blocking(move || qa::report::page(&conversation, &result, &files)).await;
+    page.map(Html).map_err(|_| Problem::of(catalogue::STORE_FAILED))
 }
 
 /// Which piece of a recording.

@@ -80,6 +80,14 @@ impl Server {
         Self::json(self.send("GET", path, &[], SendBody::none())?)
     }
 
+    /// The octets of an answer.
+    pub(super) fn fetch(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        let mut response = self.send("GET", path, &[], SendBody::none())?;
+        let mut octets = Vec::new();
+        response.body_mut().as_reader().take(LARGEST).read_to_end(&mut octets)?;
+        Ok(octets)
+    }
+
     pub(super) fn post(&self, path: &str, key: Option<&str>, body: &Value) -> anyhow::Result<Value> {
         let octets = serde_json::to_vec(body)?;
         let mut reader = Cursor::new(&octets);

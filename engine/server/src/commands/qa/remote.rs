@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::super::output::to_stdout;
 use super::client::Server;
 use super::table::{self, Row};
+use crate::qa::report::Index;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -190,6 +191,7 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let mut rows = Vec::new();
+    let mut index = Index::new();
     let mut after = -1;
     loop {
         let page = server.get(&format!("/v1/qa/jobs/{id}/files?limit=100&after={after}"))?;
@@ -199,7 +201,20 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
             let path = args.out.join(format!("{n:05}.json"));
             std::fs::write(&path, serde_json::to_vec_pretty(&whole)?)
                 .with_context(|| format!("cannot write {}", path.display()))?;
-            rows.push(row(&whole));
+            let row = row(&whole);
+            if file["state"] == "done" {
+                let html = server.fetch(&format!("/v1/qa/jobs/{id}/files/{n}/report"))?;
+                let page = format!("{n:05}.html");
+                std::fs::write(args.out.join(&page), html).with_context(|| format!("cannot write {page}"))?;
+                let parts = (whole["conversation"].clone(), whole["result"].clone());
+                let conversation =
+                    serde_json::from_value(parts.0).context("a conversation of another release")?;
+                let result = serde_json::from_value(parts.1).context("a result of another release")?;
+                index.inspected(row.name.clone(), page, &conversation, &result);
+            } else {
+                index.failed(row.name.clone(), row.error.clone().unwrap_or_else(|| row.state.clone()));
+            }
+            rows.push(row);
         }
         match page["next"].as_i64() {
             Some(next) => after = next,
@@ -207,8 +222,11 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         }
     }
     std::fs::write(args.out.join("results.csv"), table::csv(&rows)?).context("cannot write results.csv")?;
+    let page = index.page(id, "en");
+    std::fs::write(args.out.join("index.html"), page).context("cannot write index.html")?;
     to_stdout(|out| {
         table::print(&rows, out)?;
+        writeln!(out, "\nopen {}", args.out.join("index.html").display())?;
         Ok(ExitCode::SUCCESS)
     })
 }

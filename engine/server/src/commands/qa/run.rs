@@ -5,7 +5,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Instant;
 
 use antiphon_engine_measure::{Conversation, Role};
 use antiphon_engine_qa::{RuleState, Scorecard};
@@ -21,6 +20,7 @@ use crate::config::{Config, Overrides};
 use crate::hearing::Means;
 use crate::qa::hear::{Subject, hear};
 use crate::qa::job::{RoleName, read_card};
+use crate::qa::report::{self, Index};
 use crate::qa::{FileResult, judge};
 use crate::shared;
 
@@ -146,24 +146,31 @@ async fn all(bench: &Bench, args: &Args) -> anyhow::Result<Vec<Row>> {
     let bar = &bar;
     let work = args.files.iter().map(async |file| {
         bar.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
-        let began = Instant::now();
         let done = one(bench, args, file).await;
         bar.inc(1);
-        (file, done, began.elapsed())
+        (file, done)
     });
     let mut work = futures_util::stream::iter(work).buffered(at_once);
     let mut rows = Vec::with_capacity(args.files.len());
-    while let Some((file, done, _)) = work.next().await {
+    let mut index = Index::new();
+    while let Some((file, done)) = work.next().await {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
         rows.push(match done {
-            Ok(inspected) => row(name, &inspected.result),
+            Ok(inspected) => {
+                let Inspected { conversation, result } = &inspected;
+                index.inspected(name.clone(), format!("{}.html", stem(file)), conversation, result);
+                row(name, result)
+            }
             Err(error) => {
+                index.failed(name.clone(), format!("{error:#}"));
                 bar.suspend(|| eprintln!("antiphon: {error:#}"));
                 Row { name, state: "failed".into(), error: Some(format!("{error:#}")), ..Row::default() }
             }
         });
     }
     bar.finish_and_clear();
+    let page = index.page("Antiphon", &args.language.primary());
+    std::fs::write(args.out.join("index.html"), page).context("cannot write index.html")?;
     Ok(rows)
 }
 
@@ -200,6 +207,8 @@ fn write(args: &Args, file: &Path, inspected: &Inspected) -> anyhow::Result<()> 
         "result": inspected.result,
     });
     std::fs::write(args.out.join(format!("{}.json", stem(file))), serde_json::to_vec_pretty(&whole)?)?;
+    let page = report::page(&inspected.conversation, &inspected.result, &[file.to_owned()]);
+    std::fs::write(args.out.join(format!("{}.html", stem(file))), page)?;
     Ok(())
 }
 
