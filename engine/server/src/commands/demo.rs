@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_engine_call::{Event, EventBody};
+use antiphon_engine_qa::{RuleState, Scorecard};
 use antiphon_engine_view::{
     Annotations, LiveView, Summary, Terminal, Track, WaveformInput, render_recording,
 };
 use antiphon_media_frame::SampleRate;
 use antiphon_media_sip::SipTransport;
+use antiphon_models_speech::Language;
 use anyhow::Context;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -22,16 +24,19 @@ use super::serve::Server;
 use crate::caller::Script;
 use crate::config::Config;
 use crate::place::{Target, place};
+use crate::qa::{self, judge, live};
 use crate::shared::Shared;
 use crate::telemetry;
 
 /// What the caller says where no script is given.
 const CALLER: &str = include_str!("../../../../examples/callers/bank.yaml");
+/// What the call is judged by.
+const CARD: &str = include_str!("../../../../examples/scorecards/bank.yaml");
 /// The demonstration is over by then, whatever happens.
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// Serve the bank line on loopback, call it over G.722 with a voice of its own, and show both sides' words as they are
-/// spoken. Leaves the recording, its sidecar, the events and a picture of the call in a folder.
+/// spoken. Leaves the recording, its sidecar, the events, a picture of the call and a scored report in a folder.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where everything goes
@@ -67,12 +72,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .context("the demonstration did not end within three minutes")?
     })?;
     let picture = picture(&args.out, &events)?;
+    let report = report(&args.out, &events)?;
     let mut summary = Summary::of(&events);
     if let Some(path) = picture {
         summary = summary.with_waveform(path.display().to_string());
     }
     println!();
     print!("{}", summary.table(columns()));
+    println!("{report}");
     let understood = events.iter().any(|event| matches!(event.body, EventBody::Intent { name: Some(_), .. }));
     Ok(if understood { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -154,13 +161,38 @@ async fn show(mut events: Receiver<Arc<Event>>) -> anyhow::Result<Vec<Event>> {
     }
 }
 
-/// Draws the call beside its recording.
-fn picture(out: &Path, events: &[Event]) -> anyhow::Result<Option<PathBuf>> {
-    let recording = events.iter().find_map(|event| match &event.body {
+/// Judges the call by the bank's scorecard, and leaves a page to look at and listen to.
+fn report(out: &Path, events: &[Event]) -> anyhow::Result<String> {
+    let card = Scorecard::read(CARD, Path::new("examples/scorecards/bank.yaml"))?;
+    let conversation = live::conversation(events, Language::english());
+    let result = judge(&conversation, &[card], "the call's own words", Vec::new())?;
+    let path = out.join("report.html");
+    let recording: Vec<PathBuf> = recording(events).into_iter().collect();
+    std::fs::write(&path, qa::report::page(&conversation, &result, &recording))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    let (score, passed) = result.score();
+    let broken = result.judgements.iter().flat_map(|judged| &judged.rules);
+    let broken: Vec<_> =
+        broken.filter(|rule| rule.state == RuleState::Hit).map(|rule| rule.rule.as_str()).collect();
+    Ok(format!(
+        "Inspected by examples/scorecards/bank.yaml: score {} of 100, {}{}. Open {}",
+        score.unwrap_or_default(),
+        if passed == Some(true) { "pass" } else { "fail" },
+        if broken.is_empty() { String::new() } else { format!(" ({})", broken.join(", ")) },
+        path.display()
+    ))
+}
+
+fn recording(events: &[Event]) -> Option<PathBuf> {
+    events.iter().find_map(|event| match &event.body {
         EventBody::Recording { path, .. } => Some(PathBuf::from(path)),
         _ => None,
-    });
-    let Some(recording) = recording else { return Ok(None) };
+    })
+}
+
+/// Draws the call beside its recording.
+fn picture(out: &Path, events: &[Event]) -> anyhow::Result<Option<PathBuf>> {
+    let Some(recording) = recording(events) else { return Ok(None) };
     let annotations = Annotations::of(events);
     let input = WaveformInput {
         title: "Antiphon: caller above, machine below",

@@ -51,6 +51,17 @@ struct Voice {
     ended: Option<MediaTime>,
 }
 
+/// What was said in a call, by all of its events.
+pub(crate) fn conversation(events: &[Event], language: Language) -> Conversation {
+    let id = events.first().map(|event| event.call.to_string()).unwrap_or_default();
+    let mut live = Live::new(&[], id, language);
+    for event in events {
+        live.note(event);
+    }
+    live.finish(events.last().map_or(MediaTime::ZERO, |event| event.at));
+    live.conversation
+}
+
 const SIDES: [Side; 2] = [Side::Caller, Side::Machine];
 
 impl Live {
