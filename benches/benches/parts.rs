@@ -192,5 +192,5 @@ fn recording_write_both_tracks(bencher: Bencher<'_, '_>, hz: u32) {
 }
 
 fn frame(pcm: &[i16], rate: SampleRate, at: MediaTime) -> AudioFrame<'_> {
-    AudioFrame { pcm, rate, at, kind: FrameKind::Voice, active: true }
+    AudioFrame { pcm, rate, at, kind: FrameKind::Voice, active: true, retracted: false }
 }

@@ -325,7 +325,7 @@ impl Hearing {
 
 impl Channel {
     async fn feed(&mut self, source: SampleRate, pcm: &[i16]) -> Result<(), HearingError> {
-        let GateDecision { active, edge, .. } = self.gate.push(pcm);
+        let GateDecision { active, edge, retracted, .. } = self.gate.push(pcm);
         if let Some(voice) = &mut self.voice {
             let at = MediaTime::ZERO + source.span(self.taken);
             voice.push(at, pcm, edge, self.gate.config(), source);
@@ -334,8 +334,14 @@ impl Channel {
         self.resampler.process(pcm, &mut self.resampled);
         let at = MediaTime::ZERO + source.span(self.taken) - self.resampler.delay();
         self.taken += pcm.len();
-        let frame =
-            AudioFrame { pcm: &self.resampled, rate: self.track.rate(), at, kind: FrameKind::Voice, active };
+        let frame = AudioFrame {
+            pcm: &self.resampled,
+            rate: self.track.rate(),
+            at,
+            kind: FrameKind::Voice,
+            active,
+            retracted,
+        };
         if frame.pcm.is_empty() {
             return Ok(());
         }

@@ -185,6 +185,14 @@ impl Dialect for FunAsr {
 
     fn report(&mut self, _: usize, heard: Heard) -> Vec<Outgoing> {
         match heard {
+            // It was no speech: what was sent of it stands for nothing, and what is said next begins anew.
+            Heard::Partial(hypothesis) if hypothesis.text.is_empty() => {
+                let shown = !std::mem::take(&mut self.sent).is_empty();
+                match self.mode {
+                    Mode::TwoPass if shown => vec![Outgoing::Text(self.sentence(&[], false).to_string())],
+                    _ => Vec::new(),
+                }
+            }
             Heard::Partial(hypothesis) if self.mode != Mode::Offline => {
                 // Only what goes on from what was sent can be sent: pieces cannot be taken back.
                 match hypothesis.text.strip_prefix(&self.sent) {

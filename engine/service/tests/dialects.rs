@@ -483,6 +483,16 @@ fn deepgram_is_told_the_words_with_and_without_their_marks_and_the_language() {
 }
 
 #[test]
+fn funasr_begins_anew_after_words_that_were_taken_back() {
+    let mut stream = FunAsr::default();
+    stream.receive(Incoming::Text(r#"{"mode":"2pass"}"#)).expect("served");
+    assert_eq!(one(&stream.report(0, partial("嗯", 0)))["text"], "嗯");
+    let back = one(&stream.report(0, partial("", 0)));
+    assert_eq!((&back["mode"], &back["text"]), (&json!("2pass-offline"), &json!("")));
+    assert_eq!(one(&stream.report(0, partial("我要", 0)))["text"], "我要");
+}
+
+#[test]
 fn funasr_puts_marks_always_and_figures_where_they_are_wanted() {
     let stages = |text: &str| {
         let mut stream = FunAsr::default();

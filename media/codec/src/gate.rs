@@ -42,6 +42,8 @@ const LOUDEST_FLOOR_DB: f32 = -36.0;
 /// Unless all windows of a second were as loud as each other to within this: so is hiss, and no speech.
 const LEVEL_DB: f32 = 5.0;
 
+/// The quietest and the loudest of no windows.
+const NO_RANGE: (f32, f32) = (f32::MAX, f32::MIN);
 /// Predictability from which sound is a tone, not a voice; see [`tonal`].
 const TONE_DB: f64 = 25.0;
 
@@ -85,6 +87,9 @@ pub struct GateDecision {
     pub active: bool,
     /// What changed in this push; the last change, should a long push hold several.
     pub edge: Option<Edge>,
+    /// Whether what was taken for speech since the last [`Edge::Start`], or up to the last change of this push, was none of
+    /// it: music or hiss, which take a second or more to tell from a voice. The gate closes with it.
+    pub retracted: bool,
     /// Probability of speech in the last whole window, 0 to 1; 0 where its level alone ruled that out.
     pub probability: f32,
 }
@@ -113,6 +118,10 @@ pub struct Gate {
     background: Background,
     probability: f32,
     active: bool,
+    /// Whether the present push takes back what was taken for speech.
+    retracted: bool,
+    /// Quietest and loudest window since the gate opened.
+    range_db: (f32, f32),
     /// Closed: windows of speech, less those that were none. Open: windows without speech since the last with it.
     run: u64,
 }
@@ -143,6 +152,8 @@ impl Gate {
             background: Background::new(config.floor_db),
             probability: 0.0,
             active: false,
+            retracted: false,
+            range_db: NO_RANGE,
             run: 0,
         }
     }
@@ -153,6 +164,7 @@ impl Gate {
     /// No allocation. Where speech begins, up to four windows of 16 ms are judged in addition, once.
     pub fn push(&mut self, pcm: &[i16]) -> GateDecision {
         let mut edge = None;
+        self.retracted = false;
         let mut rest = pcm;
         while !rest.is_empty() {
             let (now, later) = rest.split_at(rest.len().min(self.past.len() - self.filled));
@@ -165,7 +177,7 @@ impl Gate {
             }
             rest = later;
         }
-        GateDecision { active: self.active, edge, probability: self.probability }
+        GateDecision { active: self.active, edge, retracted: self.retracted, probability: self.probability }
     }
 
     /// Closes the gate and forgets what it heard.
@@ -181,6 +193,7 @@ impl Gate {
         self.background = Background::new(self.config.floor_db);
         self.probability = 0.0;
         self.active = false;
+        self.retracted = false;
         self.run = 0;
     }
 
@@ -207,6 +220,10 @@ impl Gate {
             false
         };
         self.background.hear(level);
+        let (quietest, loudest) = self.range_db;
+        self.range_db = (quietest.min(level), loudest.max(level));
+        let music = self.music.music();
+        let hiss = !loud && self.background.level && self.range_db.1 - self.range_db.0 < LEVEL_DB;
 
         self.run = match (speech, self.active) {
             (true, true) => 0,
@@ -215,7 +232,7 @@ impl Gate {
         };
         let patience = match self.active {
             // Music is not what a speaker takes a breath of.
-            true if self.music.music() => Span::ZERO,
+            true if music || hiss => Span::ZERO,
             true => self.config.hangover,
             false => self.config.start,
         };
@@ -224,6 +241,12 @@ impl Gate {
         }
         self.run = 0;
         self.active = speech;
+        if speech {
+            self.music.open();
+            self.range_db = NO_RANGE;
+        } else {
+            self.retracted = hiss || self.music.only();
+        }
         Some(if speech { Edge::Start } else { Edge::End })
     }
 

@@ -30,6 +30,13 @@ const FIRST: u32 = 40;
 /// speech above is taken for music; of speech with music 15 dB below it 1 to 2 %, with a hum as far below 2 %.
 const MUSIC: f32 = 0.25;
 const SPEECH: f32 = 0.05;
+/// What the gate let through is taken back where it was music by [`MUSIC`], known as such when the gate shut or over so many
+/// spectra (0.8 s), and never stood as little still as this over [`FEW`] to [`FAST`] of them. Of 1,500 beginnings of music
+/// made by rule 1 in 100 were below it; with a voice of 0.3 to 1.2 s straight before the music 90 to 95 in 100 were. Of 815
+/// stretches of speech (458 clips, both sides of a call) none was taken back.
+const ENOUGH: u32 = 25;
+const LEAST: f32 = 0.01;
+const FEW: u32 = 6;
 /// Windows of quiet after which what comes may be something else, and after which it is: 0.3 and 1.5 s. What ended music is
 /// forgotten after the longer one; after the shorter one a voice is taken for one within a quarter of a second.
 const BREATH: usize = 20;
@@ -93,6 +100,9 @@ pub(crate) struct MusicDetector {
     whole: u8,
     quiet: usize,
     music: bool,
+    /// What was heard since the gate opened, and the least of `fast` in that time.
+    run: Evidence,
+    least: f32,
 }
 
 impl MusicDetector {
@@ -109,12 +119,25 @@ impl MusicDetector {
             whole: 0,
             quiet: 0,
             music: false,
+            run: Evidence::default(),
+            least: 1.0,
         }
     }
 
     /// Whether what was heard last is music.
     pub(crate) fn music(&self) -> bool {
         self.music
+    }
+
+    /// The gate opens.
+    pub(crate) fn open(&mut self) {
+        (self.run, self.least) = (Evidence::default(), 1.0);
+    }
+
+    /// Whether what was heard since then was music all along.
+    pub(crate) fn only(&self) -> bool {
+        let told = self.music || (self.run.spectra >= ENOUGH && self.run.part() > MUSIC);
+        told && self.least > LEAST
     }
 
     /// Forgets what it heard.
@@ -228,6 +251,10 @@ impl MusicDetector {
         // Weighted by power: the part that stands still, times the square of all.
         self.slow.add(still * all, all * all, SLOW);
         self.fast.add(still * all, all * all, FAST);
+        self.run.add(still * all, all * all, f32::MAX);
+        if self.fast.spectra >= FEW {
+            self.least = self.least.min(self.fast.part());
+        }
     }
 }
 
@@ -309,6 +336,25 @@ mod tests {
         (0..BREATH).for_each(|_| detector.rest());
         let after_a_breath = told(&mut detector);
         assert!(after_a_breath <= 256, "{after_a_breath} ms");
+    }
+
+    #[test]
+    fn what_was_music_all_along_is_told_from_a_voice_and_music_after_it() {
+        let only = |pcm: &[i16]| {
+            let mut detector = MusicDetector::new();
+            detector.open();
+            pcm.chunks(256).for_each(|window| detector.hear(window, false));
+            (detector.music(), detector.only())
+        };
+        let music = harmonics(|_| 220.0);
+        assert_eq!(only(&music), (true, true));
+        // Known by its length although the gate shuts before a verdict, and not before.
+        assert_eq!(only(&music[..17_000]), (false, true));
+        assert_eq!(only(&music[..8_000]), (false, false));
+        let voice = harmonics(|t| 140.0 + 30.0 * (2.0 * PI * 2.0 * t).sin());
+        assert_eq!(only(&voice), (false, false));
+        let both = [&voice[..6_400], &music, &music].concat();
+        assert_eq!(only(&both), (true, false));
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct AudioFrame<'a> {
     pub kind: FrameKind,
     /// Whether the activity gate heard speech in this frame. Set once, on the shard; `false` before the gate.
     pub active: bool,
+    /// Whether the gate takes something back with this frame: what it took for speech up to here, since it last heard none,
+    /// was music or noise.
+    pub retracted: bool,
 }
 
 impl AudioFrame<'_> {
@@ -52,6 +55,7 @@ impl AudioFrame<'_> {
             at: self.at,
             kind: self.kind,
             active: self.active,
+            retracted: self.retracted,
         }
     }
 }
@@ -69,19 +73,28 @@ pub struct AudioBuf {
     pub kind: FrameKind,
     /// Whether the activity gate heard speech.
     pub active: bool,
+    /// Whether the gate takes back what it took for speech before.
+    pub retracted: bool,
 }
 
 impl AudioBuf {
     /// Voice at the clock's start, for prompts and files.
     #[must_use]
     pub fn voice(pcm: Vec<i16>, rate: SampleRate) -> Self {
-        Self { pcm, rate, at: MediaTime::ZERO, kind: FrameKind::Voice, active: false }
+        Self { pcm, rate, at: MediaTime::ZERO, kind: FrameKind::Voice, active: false, retracted: false }
     }
 
     /// A borrowed view of the whole buffer.
     #[must_use]
     pub fn frame(&self) -> AudioFrame<'_> {
-        AudioFrame { pcm: &self.pcm, rate: self.rate, at: self.at, kind: self.kind, active: self.active }
+        AudioFrame {
+            pcm: &self.pcm,
+            rate: self.rate,
+            at: self.at,
+            kind: self.kind,
+            active: self.active,
+            retracted: self.retracted,
+        }
     }
 
     /// How long the buffer lasts.

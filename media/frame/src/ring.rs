@@ -83,6 +83,7 @@ impl Shared {
             codec: coded.map_or(0, |coded| coded.codec),
             kind: frame.kind,
             active: frame.active,
+            retracted: frame.retracted,
         };
         head[0].store(frame.at.nanos().cast_unsigned(), Ordering::Relaxed);
         head[1].store(label.word(), Ordering::Relaxed);
@@ -112,11 +113,12 @@ struct Label {
     codec: u8,
     kind: FrameKind,
     active: bool,
+    retracted: bool,
 }
 
 impl Label {
     fn word(&self) -> u64 {
-        let flags = self.kind as u8 | u8::from(self.active) << 2;
+        let flags = self.kind as u8 | u8::from(self.active) << 2 | u8::from(self.retracted) << 3;
         u64::from(self.len)
             | u64::from(self.coded_len) << 32
             | u64::from(self.codec) << 48
@@ -136,6 +138,7 @@ impl Label {
             codec: (word >> 48) as u8,
             kind,
             active: flags & 0b100 != 0,
+            retracted: flags & 0b1000 != 0,
         }
     }
 }
@@ -312,7 +315,8 @@ impl TrackReader {
         }
         let (head, pcm, payload) = shared.slot(read);
         let at = MediaTime::from_nanos(head[0].load(Ordering::Relaxed).cast_signed());
-        let Label { len, coded_len, codec, kind, active } = Label::of(head[1].load(Ordering::Relaxed));
+        let Label { len, coded_len, codec, kind, active, retracted } =
+            Label::of(head[1].load(Ordering::Relaxed));
         let (len, octets) = (len as usize, usize::from(coded_len));
         self.scratch.resize(len.next_multiple_of(SAMPLES), 0);
         for (four, cell) in self.scratch.as_chunks_mut().0.iter_mut().zip(pcm) {
@@ -325,7 +329,7 @@ impl TrackReader {
         }
         self.octets.truncate(octets);
         shared.read.store(read.wrapping_add(1), Ordering::Release);
-        let frame = AudioFrame { pcm: &self.scratch, rate: shared.rate, at, kind, active };
+        let frame = AudioFrame { pcm: &self.scratch, rate: shared.rate, at, kind, active, retracted };
         let coded = Coded { codec, payload: &self.octets };
         Some(take(frame, Some(coded).filter(|_| octets > 0)))
     }
@@ -423,6 +427,7 @@ mod tests {
             at: MediaTime::from_millis(millis),
             kind: FrameKind::Concealed,
             active: true,
+            retracted: true,
         }
     }
 

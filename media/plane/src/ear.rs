@@ -67,7 +67,7 @@ impl Ear {
         }
         self.hear_keys(frame, now, egress, events);
         for tap in taps {
-            tap.push(AudioFrame { active: decision.active, ..frame }, coded);
+            tap.push(AudioFrame { active: decision.active, retracted: decision.retracted, ..frame }, coded);
         }
         decision.active
     }

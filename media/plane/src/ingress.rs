@@ -255,7 +255,14 @@ impl Ingress {
         if kind == FrameKind::Silence || count < length {
             self.steady.settle();
         }
-        let frame = AudioFrame { pcm: &self.frame[..length], rate: self.rate, at, kind, active: false };
+        let frame = AudioFrame {
+            pcm: &self.frame[..length],
+            rate: self.rate,
+            at,
+            kind,
+            active: false,
+            retracted: false,
+        };
         self.at = at;
         self.until = frame.end();
         let coded = Coded { codec: self.format.codec as u8, payload: &self.coded };

@@ -141,7 +141,7 @@ impl Outgoing {
         }
         let kind = if spoke { FrameKind::Voice } else { FrameKind::Silence };
         let active = spoke && mix::level_db(&self.out) > AUDIBLE_DB;
-        let frame = AudioFrame { pcm: &self.out, rate: self.rate, at: now, kind, active };
+        let frame = AudioFrame { pcm: &self.out, rate: self.rate, at: now, kind, active, retracted: false };
         for tap in taps {
             tap.push(frame, None);
         }

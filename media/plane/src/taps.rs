@@ -52,7 +52,14 @@ impl Tap {
             let at = self.until - old.delay();
             old.process(&silence[..held], &mut self.out);
             let rate = self.writer.rate();
-            let rest = AudioFrame { pcm: &self.out, rate, at, kind: FrameKind::Voice, active: false };
+            let rest = AudioFrame {
+                pcm: &self.out,
+                rate,
+                at,
+                kind: FrameKind::Voice,
+                active: false,
+                retracted: false,
+            };
             // A full ring is counted by itself.
             let _ = self.writer.push(rest);
         }

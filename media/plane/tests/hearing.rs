@@ -116,6 +116,7 @@ impl Track {
             at: MediaTime::ZERO + rate.span(self.said),
             kind: FrameKind::Voice,
             active: true,
+            retracted: false,
         };
         self.said += samples;
         if !self.writer.abandoned() {

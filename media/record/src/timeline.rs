@@ -395,7 +395,14 @@ mod tests {
     const RATE: SampleRate = SampleRate::HZ_8000;
 
     fn frame(pcm: &[i16], micros: i64, kind: FrameKind) -> AudioFrame<'_> {
-        AudioFrame { pcm, rate: RATE, at: MediaTime::from_nanos(micros * 1_000), kind, active: false }
+        AudioFrame {
+            pcm,
+            rate: RATE,
+            at: MediaTime::from_nanos(micros * 1_000),
+            kind,
+            active: false,
+            retracted: false,
+        }
     }
 
     fn voice(line: &mut Timeline, value: i16, millis: i64) {

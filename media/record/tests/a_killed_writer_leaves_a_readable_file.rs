@@ -14,7 +14,8 @@ fn write(recording: &mut StereoRecording, n: i64) {
     let at = MediaTime::from_millis(n * 20);
     let pcm = [n as i16 + 1; 160];
     for channel in Channel::BOTH {
-        let frame = AudioFrame { pcm: &pcm, rate: RATE, at, kind: FrameKind::Voice, active: false };
+        let frame =
+            AudioFrame { pcm: &pcm, rate: RATE, at, kind: FrameKind::Voice, active: false, retracted: false };
         recording.write(channel, frame).expect("written");
     }
     recording.advance(at).expect("advanced");

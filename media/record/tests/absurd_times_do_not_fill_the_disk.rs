@@ -6,7 +6,7 @@ use antiphon_media_record::{Channel, RecordError, StereoRecording, read_all};
 const RATE: SampleRate = SampleRate::HZ_8000;
 
 fn frame(pcm: &[i16], at: MediaTime) -> AudioFrame<'_> {
-    AudioFrame { pcm, rate: RATE, at, kind: FrameKind::Voice, active: false }
+    AudioFrame { pcm, rate: RATE, at, kind: FrameKind::Voice, active: false, retracted: false }
 }
 
 #[test]

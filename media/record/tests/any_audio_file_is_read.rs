@@ -246,7 +246,8 @@ fn players_accept_a_recording() {
     let mut recording = StereoRecording::create(&path, RATE).expect("created");
     for (n, pcm) in tones().chunks(320).enumerate() {
         let at = MediaTime::from_millis(n as i64 * 20);
-        let frame = AudioFrame { pcm, rate: RATE, at, kind: FrameKind::Voice, active: false };
+        let frame =
+            AudioFrame { pcm, rate: RATE, at, kind: FrameKind::Voice, active: false, retracted: false };
         recording.write(Channel::Machine, frame).expect("written");
     }
     recording.flush().expect("flushed");

@@ -42,7 +42,7 @@ fn a_minute_of_lossy_call_allocates_nothing_but_room_for_gaps() {
             let at = MediaTime::from_millis(n * 20);
             for (channel, every) in [(Channel::Caller, 17), (Channel::Machine, 50)] {
                 let kind = if n % 5 == 0 { FrameKind::Concealed } else { FrameKind::Voice };
-                let frame = AudioFrame { pcm: &pcm, rate, at, kind, active: false };
+                let frame = AudioFrame { pcm: &pcm, rate, at, kind, active: false, retracted: false };
                 if n % every != 0 {
                     recording.write(channel, frame).expect("written");
                 }

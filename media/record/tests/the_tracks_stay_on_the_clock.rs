@@ -83,7 +83,7 @@ proptest! {
         queue.sort_by_key(|sent| sent.due);
         for (n, sent) in queue.iter().enumerate() {
             let at = MediaTime::from_nanos(sent.at_nanos);
-            let frame = AudioFrame { pcm: &sent.pcm, rate: RATE, at, kind: sent.kind, active: false };
+            let frame = AudioFrame { pcm: &sent.pcm, rate: RATE, at, kind: sent.kind, active: false, retracted: false };
             recording.write(sent.channel, frame).expect("written");
             if n % advance_every == 0 {
                 recording.advance(MediaTime::from_millis(sent.due as i64 * 20)).expect("advanced");
@@ -140,7 +140,14 @@ fn a_slow_and_a_fast_clock_are_corrected_and_never_add_up() {
             let at = n * 20_000_000 + n * 20 * drift_ppm;
             let pcm = spoken(at * 8 / 1_000_000);
             let at = MediaTime::from_nanos(at);
-            let frame = AudioFrame { pcm: &pcm, rate: RATE, at, kind: FrameKind::Voice, active: false };
+            let frame = AudioFrame {
+                pcm: &pcm,
+                rate: RATE,
+                at,
+                kind: FrameKind::Voice,
+                active: false,
+                retracted: false,
+            };
             recording.write(Channel::Caller, frame).expect("written");
             recording.advance(at).expect("advanced");
         }
@@ -176,7 +183,7 @@ fn a_file_reads_back_as_it_was_written() {
     for (n, (l, r)) in left.chunks(320).zip(right.chunks(320)).enumerate() {
         let at = MediaTime::from_millis(n as i64 * 20);
         for (channel, pcm) in [(Channel::Caller, l), (Channel::Machine, r)] {
-            let frame = AudioFrame { pcm, rate, at, kind: FrameKind::Voice, active: false };
+            let frame = AudioFrame { pcm, rate, at, kind: FrameKind::Voice, active: false, retracted: false };
             recording.write(channel, frame).expect("written");
         }
         recording.advance(at).expect("advanced");

@@ -1,6 +1,7 @@
 //! What is said on a line where nobody speaks, by what a call's sound goes through: codec, activity gate, resampler,
-//! endpointing, recogniser. Nothing on silence, tones, ringing and soft hiss; of loud hiss and of music what comes before the
-//! gate has told it from a voice, some second and a half. A minute of each sound by default; for an hour of each
+//! endpointing, recogniser. No word on silence, tones, ringing, hiss and music, from the first second on: the gate needs some
+//! second and a half to tell loud hiss and music from a voice, and then takes back what it let through. A minute of each sound
+//! by default; for an hour of each
 //!
 //! ```text
 //! ANTIPHON_QUIET_SECONDS=3600 cargo test -p antiphon-models-backends \
@@ -11,15 +12,17 @@ mod line;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use antiphon_media_codec::{CodecKind, Decoder, Edge, Encoder, Gate, GateConfig, Resampler};
+use antiphon_media_codec::{CodecKind, Decoder, Edge, Encoder, Gate, GateConfig, GateDecision, Resampler};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_models_backends::{
     EngineSettings, Script, SphinxModel, VoiceSettings, open_engine, open_voice, voice_names,
 };
 use antiphon_models_pool::{Endpointing, Lane, StreamEvent};
-use antiphon_models_speech::{Engine, Hints, Language, SpeechRequest, StreamConfig};
+use antiphon_models_speech::{
+    Engine, Hints, Language, Recognition, RecognizeError, Recognizer, SpeechRequest, StreamConfig,
+};
 use line::{Line, SOUNDS, Sound};
 
 const FRAME: Span = Span::from_millis(20);
@@ -96,8 +99,12 @@ fn listeners() -> Vec<Listener> {
 #[derive(Default)]
 struct Heard {
     utterances: usize,
+    /// Utterances with words.
+    spoken: usize,
     words: usize,
     text: String,
+    /// Interim words stand that neither became final nor were taken back.
+    stands: bool,
 }
 
 /// One engine's end of the line.
@@ -127,13 +134,20 @@ impl Ear {
         Some(Self { resampler, lane, taken: 0, resampled: Vec::new(), heard: Heard::default() })
     }
 
-    fn push(&mut self, pcm: &[i16], source: SampleRate, active: bool) {
+    fn push(&mut self, pcm: &[i16], source: SampleRate, decision: GateDecision) {
         self.resampled.clear();
         self.resampler.process(pcm, &mut self.resampled);
         let at = MediaTime::ZERO + source.span(self.taken) - self.resampler.delay();
         self.taken += pcm.len();
         let (pcm, rate) = (&self.resampled[..], self.lane.rate());
-        self.lane.push(AudioFrame { pcm, rate, at, kind: FrameKind::Voice, active });
+        self.lane.push(AudioFrame {
+            pcm,
+            rate,
+            at,
+            kind: FrameKind::Voice,
+            active: decision.active,
+            retracted: decision.retracted,
+        });
         self.collect();
     }
 
@@ -141,7 +155,11 @@ impl Ear {
         while let Some(event) = self.lane.poll() {
             match event {
                 StreamEvent::SpeechStarted { .. } => self.heard.utterances += 1,
+                StreamEvent::Partial(hypothesis) => self.heard.stands = !hypothesis.text.is_empty(),
+                StreamEvent::SpeechEnded { .. } => assert!(!self.heard.stands, "interim words are left"),
                 StreamEvent::Final(utterance) => {
+                    self.heard.stands = false;
+                    self.heard.spoken += 1;
                     self.heard.words += utterance.text.split_whitespace().count();
                     if self.heard.text.len() < 60 {
                         self.heard.text.push_str(&utterance.text);
@@ -180,7 +198,7 @@ fn play(
         let decision = gate.push(&heard);
         opened += usize::from(decision.edge == Some(Edge::Start));
         for (_, ear) in &mut ears {
-            ear.push(&heard, rate, decision.active);
+            ear.push(&heard, rate, decision);
         }
     }
     let finish = |(name, mut ear): (String, Ear)| {
@@ -191,14 +209,19 @@ fn play(
     (opened, ears.into_iter().map(finish).collect())
 }
 
-/// How often the gate may open in so many seconds of a sound: once before it knows hiss for what it is, and now and then
-/// where music begins anew.
+/// How often the gate may open in so many seconds of a sound, to take that back: once before it knows hiss for what it is, and
+/// now and then where music begins anew.
 fn allowed(sound: Sound, seconds: usize) -> usize {
     match sound {
         Sound::Hiss(db) if db > -40.0 => 1,
         Sound::Music(_) => 1 + seconds / 20,
         _ => 0,
     }
+}
+
+/// In how many utterances words may be found in so many seconds of a sound: a saxophone glides like a voice once an hour.
+fn overheard(sound: Sound, seconds: usize) -> usize {
+    if let Sound::Music(_) = sound { seconds / 3_600 } else { 0 }
 }
 
 /// Plays those sounds of which `chosen` holds.
@@ -217,13 +240,11 @@ fn nothing_is_said(kind: CodecKind, chosen: impl Fn(Sound) -> bool) {
         if opened > allowed(sound, seconds) {
             wrong.push(format!("{name}: the gate opened {opened} times"));
         }
-        for (engine, Heard { utterances, words, text }) in heard {
+        for (engine, Heard { utterances, spoken, words, text, .. }) in heard {
             if utterances > 0 {
                 let _ = writeln!(out, "    {engine}: {utterances} utterances, {words} words: {text}");
             }
-            // What finds words in anything finds them in what is let through; what knows speech hardly does.
-            let knows = engine.starts_with("pocketsphinx") || engine == "whisper";
-            if utterances > opened || (knows && words > 2 * opened) {
+            if utterances > opened || spoken > overheard(sound, seconds) {
                 wrong.push(format!("{name}: {engine} said {words} words in {utterances} utterances: {text}"));
             }
         }
@@ -241,14 +262,14 @@ fn nothing_is_said_on_silence_tones_and_ringing() {
 }
 
 #[test]
-fn nothing_is_said_on_hiss_once_it_is_known() {
+fn nothing_is_said_on_hiss() {
     for kind in KINDS {
         nothing_is_said(kind, |sound| matches!(sound, Sound::Hiss(_)));
     }
 }
 
 #[test]
-fn nothing_is_said_on_hold_music_once_it_is_known() {
+fn nothing_is_said_on_hold_music() {
     for kind in KINDS {
         nothing_is_said(kind, |sound| matches!(sound, Sound::Music(_)));
     }
@@ -296,6 +317,7 @@ fn made_voices_are_heard_whole() {
                 pcm.resize(pcm.len() + rate.samples(Span::from_millis(500)), 0);
                 for frame in pcm.chunks_exact(rate.samples(FRAME)) {
                     let decision = gate.push(frame);
+                    assert!(!decision.retracted, "{name} at {rate}: {text}");
                     if frame.iter().any(|sample| sample.unsigned_abs() > 500) {
                         loud += 1;
                         active += usize::from(decision.active);
@@ -306,5 +328,90 @@ fn made_voices_are_heard_whole() {
             // The gate opens 60 ms into a phrase; with slt taken for music it heard 81 to 85 of 100.
             assert!(active * 100 > loud * 91, "{name} at {rate}: {active} of {loud} frames");
         }
+    }
+}
+
+/// Hears, and says nothing: what it was given is what counts.
+struct Witness(Arc<Mutex<Vec<(MediaTime, MediaTime)>>>);
+
+impl Recognizer for Witness {
+    fn rate(&self) -> SampleRate {
+        SampleRate::HZ_8000
+    }
+
+    fn tail(&self) -> Span {
+        Span::from_millis(200)
+    }
+
+    fn push(&mut self, frame: AudioFrame<'_>) -> Result<(), RecognizeError> {
+        self.0.lock().expect("no panic").push((frame.at, frame.end()));
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<Recognition> {
+        None
+    }
+
+    fn hint(&mut self, _: &Hints) -> Result<(), RecognizeError> {
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), RecognizeError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) {
+        self.0.lock().expect("no panic").clear();
+    }
+}
+
+#[test]
+fn speech_after_music_is_heard_whole() {
+    let voice = match open_voice("flite", &VoiceSettings::default()) {
+        Ok(voice) => voice,
+        Err(error) => return skipped(&format!("flite: {error}")),
+    };
+    let request = SpeechRequest {
+        text: "Please transfer two hundred dollars.".to_owned(),
+        language: Language::english(),
+        voice: None,
+    };
+    let mut speech = voice.speak(&request).expect("it speaks");
+    let rate = SampleRate::HZ_8000;
+    let mut resampler = Resampler::new(speech.rate(), rate);
+    let mut said = Vec::new();
+    while let Some(chunk) = speech.next_chunk().expect("speech") {
+        resampler.process(&chunk.pcm, &mut said);
+    }
+    let loud = |sample: &i16| sample.unsigned_abs() > 500;
+    let (first, last) =
+        (said.iter().position(loud).expect("sound"), said.iter().rposition(loud).expect("sound"));
+    let music = SOUNDS.into_iter().filter(|(_, sound)| matches!(sound, Sound::Music(_) | Sound::Hiss(-15.0)));
+    // Before the gate knows the music for what it is, just when it does, and long after.
+    for ((name, sound), length) in music.flat_map(|music| [600, 1_500, 5_000].map(|length| (music, length))) {
+        let mut pcm = vec![0; rate.samples(Span::from_millis(length))];
+        Line::new(sound, rate).fill(&mut pcm);
+        pcm.resize(pcm.len() + rate.samples(Span::from_millis(800)), 0);
+        let begun = pcm.len();
+        pcm.extend_from_slice(&said);
+        pcm.resize(pcm.len() + rate.samples(Span::from_secs(1)), 0);
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let rules = Endpointing { endpoint: Span::from_millis(480), ..Endpointing::default() };
+        let mut lane = Lane::new(Box::new(Witness(Arc::clone(&heard))), rules);
+        let mut gate =
+            Gate::new(rate, GateConfig { hangover: Span::from_millis(120), ..GateConfig::default() });
+        for (n, frame) in pcm.chunks(rate.samples(FRAME)).enumerate() {
+            let GateDecision { active, retracted, .. } = gate.push(frame);
+            let at = MediaTime::ZERO + FRAME.saturating_mul(n as u64);
+            lane.push(AudioFrame { pcm: frame, rate, at, kind: FrameKind::Voice, active, retracted });
+        }
+        lane.finish();
+        let time = |sample: usize| MediaTime::ZERO + rate.span(begun + sample);
+        let heard = heard.lock().expect("no panic");
+        let missed = (first..=last)
+            .step_by(80)
+            .filter(|sample| !heard.iter().any(|(from, to)| (*from..*to).contains(&time(*sample))))
+            .count();
+        assert_eq!(missed, 0, "{length} ms of {name}: of each ten milliseconds so many are missing");
     }
 }

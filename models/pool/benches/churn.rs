@@ -113,6 +113,7 @@ impl Line {
                 at: MediaTime::from_millis(n as i64 * 20),
                 kind: FrameKind::Voice,
                 active: n < SPOKEN,
+                retracted: false,
             };
             track.push(frame).expect("room for all of it");
         }

@@ -82,7 +82,14 @@ fn one_step(
         pcm.resize(samples, 0);
         let at = MediaTime::ZERO + chunk.saturating_mul(round as u64);
         let began = Instant::now();
-        stream.push(AudioFrame { pcm: &pcm, rate, at, kind: FrameKind::Voice, active: true })?;
+        stream.push(AudioFrame {
+            pcm: &pcm,
+            rate,
+            at,
+            kind: FrameKind::Voice,
+            active: true,
+            retracted: false,
+        })?;
         took += began.elapsed();
         while stream.poll().is_some() {}
     }

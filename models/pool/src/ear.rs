@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use antiphon_media_frame::{MediaTime, Span};
-use antiphon_models_speech::{Hints, Partials, Recognition, RecognizeError, Recognizer};
+use antiphon_models_speech::{Hints, Hypothesis, Partials, Recognition, RecognizeError, Recognizer};
 
 use crate::StreamEvent;
 use crate::engine::{Fault, Guarded};
@@ -46,6 +46,8 @@ pub(crate) struct Ear {
     /// What the recogniser was last told of it.
     partials: Partials,
     last_partial: Option<MediaTime>,
+    /// The interim words that were told and that no final words have replaced: their revision and when they begin.
+    shown: Option<(u32, MediaTime)>,
     pub(crate) events: VecDeque<StreamEvent>,
 }
 
@@ -79,6 +81,7 @@ impl Ear {
             wanted: true,
             partials: Partials::Normal,
             last_partial: None,
+            shown: None,
             events: VecDeque::new(),
         }
     }
@@ -99,7 +102,7 @@ impl Ear {
                     self.ended(*at, *decided_at);
                 }
                 Order::Flushed => self.events.push_back(StreamEvent::Flushed),
-                Order::Hear(_) if mute => {}
+                Order::Hear(_) | Order::Retract { .. } if mute => {}
                 Order::Hint(_) | Order::Misfit { .. } if self.dead => {}
                 Order::Close { until } => {
                     self.closed = true;
@@ -133,7 +136,8 @@ impl Ear {
             if let Order::Hear(heard) = &order {
                 sound += heard.span();
             }
-            let ends = matches!(order, Order::End { .. });
+            // What has to be heard again after a retraction comes before what waits.
+            let ends = matches!(order, Order::End { .. } | Order::Retract { .. });
             list.push_back(order);
             if ends {
                 break;
@@ -167,11 +171,13 @@ impl Ear {
         let Work { engine, orders: mut left, heard, said, ending, fault, .. } = work;
         self.engine = engine;
         self.kept.extend(heard);
+        let mut again = Vec::new();
         for said in said {
             match said {
                 Said::Words(Recognition::Partial(hypothesis)) => self.partial(hypothesis),
                 Said::Words(Recognition::Final(utterance)) => {
                     self.told = Some(utterance.end);
+                    self.shown = None;
                     self.events.push_back(StreamEvent::Final(utterance));
                 }
                 Said::Event(StreamEvent::SpeechEnded { at, decided_at }) => {
@@ -179,6 +185,7 @@ impl Ear {
                     self.ended(at, decided_at);
                 }
                 Said::Event(event) => self.events.push_back(event),
+                Said::Retracted { keep } => again = self.retract(keep),
                 Said::Hinted(hints) => self.hints = Some(hints),
             }
         }
@@ -188,6 +195,7 @@ impl Ear {
         while let Some(order) = left.pop_back() {
             orders.push_front(order);
         }
+        again.into_iter().rev().for_each(|sound| orders.push_front(Order::Hear(sound)));
         match fault {
             None => Fate::Well,
             Some(fault) => self.fail(fault),
@@ -264,7 +272,22 @@ impl Ear {
         self.closed
     }
 
-    fn partial(&mut self, hypothesis: antiphon_models_speech::Hypothesis) {
+    /// The recogniser has forgotten the utterance: takes interim words back and returns what is to be heard again.
+    fn retract(&mut self, keep: Option<MediaTime>) -> Vec<Sound> {
+        if let Some((revision, start)) = self.shown.take() {
+            let revision = revision.saturating_add(1);
+            self.tell_partial(Hypothesis { revision, text: String::new(), start });
+        }
+        let kept = std::mem::take(&mut self.kept);
+        let Some(keep) = keep else { return Vec::new() };
+        let untold = kept.iter().filter_map(|sound| match self.told {
+            None => Some(sound.clone()),
+            Some(told) => sound.after(told),
+        });
+        untold.filter_map(|sound| sound.before(keep)).collect()
+    }
+
+    fn partial(&mut self, hypothesis: Hypothesis) {
         if !self.wanted {
             return;
         }
@@ -275,6 +298,13 @@ impl Ear {
             }
             self.last_partial = Some(heard);
         }
+        if !hypothesis.text.is_empty() {
+            self.shown = Some((hypothesis.revision, hypothesis.start));
+        }
+        self.tell_partial(hypothesis);
+    }
+
+    fn tell_partial(&mut self, hypothesis: Hypothesis) {
         if let Some(StreamEvent::Partial(_)) = self.events.back() {
             self.events.pop_back();
         }
@@ -285,6 +315,7 @@ impl Ear {
         self.deaf = false;
         self.tried = 0;
         self.told = None;
+        self.shown = None;
         self.kept.clear();
         self.events.push_back(StreamEvent::SpeechEnded { at, decided_at });
     }
@@ -325,6 +356,7 @@ enum Said {
     Words(Recognition),
     Event(StreamEvent),
     Hinted(Hints),
+    Retracted { keep: Option<MediaTime> },
 }
 
 /// A recogniser on its way through some orders, away from its stream.
@@ -417,6 +449,11 @@ impl Work {
             Order::End { at, decided_at } => {
                 self.ending = Some((at, decided_at));
                 self.engine.flush()
+            }
+            Order::Retract { keep } => {
+                let outcome = self.engine.reset();
+                self.said.push(Said::Retracted { keep });
+                outcome
             }
             Order::Hint(hints) => match self.engine.hint(&hints) {
                 Ok(()) => {

@@ -75,7 +75,26 @@ pub(crate) struct Endpointer {
 
 enum State {
     Quiet { onset: Option<MediaTime>, heard: Span },
-    Speaking { began: MediaTime, last: MediaTime },
+    Speaking { began: MediaTime, last: MediaTime, run: Run },
+}
+
+/// The newest stretch of activity of an utterance, which the gate may take back.
+#[derive(Clone, Copy)]
+struct Run {
+    from: MediaTime,
+    /// When the activity before it ended; `None` where it began the utterance.
+    before: Option<MediaTime>,
+    /// Whether the last frame was active.
+    open: bool,
+}
+
+/// What is left of an utterance whose newest activity was no speech.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing: it was never begun by a voice. Its activity ended at this time.
+    Nothing(MediaTime),
+    /// What was said before this time.
+    Before(MediaTime),
 }
 
 const QUIET: State = State::Quiet { onset: None, heard: Span::ZERO };
@@ -98,7 +117,8 @@ impl Endpointer {
                 if *heard < self.rules.start {
                     return Verdict::Quiet;
                 }
-                self.state = State::Speaking { began, last: end };
+                let run = Run { from: began, before: None, open: true };
+                self.state = State::Speaking { began, last: end, run };
                 Verdict::Begin(began)
             }
             State::Quiet { onset, heard } => {
@@ -108,8 +128,12 @@ impl Endpointer {
                 }
                 Verdict::Quiet
             }
-            State::Speaking { began, last } => {
+            State::Speaking { began, last, run } => {
                 let long = end.since(*began);
+                if active && !run.open {
+                    *run = Run { from: at, before: Some(*last), open: true };
+                }
+                run.open = active;
                 if active {
                     *last = end;
                     if long < self.rules.longest {
@@ -125,6 +149,22 @@ impl Endpointer {
                 if end.since(*last) < endpoint { Verdict::Pause } else { Verdict::End }
             }
         }
+    }
+
+    /// The newest stretch of activity was no speech. Returns what is left of the utterance under way, if there is one;
+    /// where nothing is, it is over.
+    pub(crate) fn retract(&mut self) -> Option<Left> {
+        let State::Speaking { last, run, .. } = &mut self.state else {
+            self.rest();
+            return None;
+        };
+        let Some(before) = run.before else {
+            let ended = *last;
+            self.rest();
+            return Some(Left::Nothing(ended));
+        };
+        *last = before;
+        Some(Left::Before(run.from))
     }
 
     /// Ends whatever is under way.
@@ -240,6 +280,29 @@ mod tests {
             assert_eq!(endpointer.judge(ms(at), ms(at + 20), true), Verdict::Quiet);
         }
         assert_eq!(endpointer.judge(ms(160), ms(180), true), Verdict::Begin(ms(100)));
+    }
+
+    #[test]
+    fn the_newest_activity_alone_is_taken_back() {
+        let ms = MediaTime::from_millis;
+        let hear = |endpointer: &mut Endpointer, frames: std::ops::Range<i64>, active| {
+            frames.for_each(|n| {
+                endpointer.judge(ms(n * 20), ms(n * 20 + 20), active);
+            });
+        };
+        let mut endpointer = Endpointer::new(Endpointing::default());
+        hear(&mut endpointer, 0..3, true);
+        assert_eq!(endpointer.retract(), None, "what has not begun is not told");
+        hear(&mut endpointer, 3..6, true);
+        assert_eq!(endpointer.last_active(), None, "and does not count towards a beginning");
+        hear(&mut endpointer, 6..10, true);
+        assert_eq!(endpointer.retract(), Some(Left::Nothing(ms(200))));
+        assert_eq!(endpointer.last_active(), None);
+        hear(&mut endpointer, 10..20, true);
+        hear(&mut endpointer, 20..25, false);
+        hear(&mut endpointer, 25..40, true);
+        assert_eq!(endpointer.retract(), Some(Left::Before(ms(500))));
+        assert_eq!(endpointer.last_active(), Some(ms(400)), "what was said before it stays");
     }
 
     #[test]

@@ -6,7 +6,8 @@ use antiphon_models_speech::{Hypothesis, RecognizeError, Utterance};
 /// What a stream says, in order.
 ///
 /// `SpeechStarted` and `SpeechEnded` alternate; every `Partial` and `Final` lies between the two of its utterance, and
-/// `Closed` is the last event of all.
+/// `Closed` is the last event of all. What turns out to be music or noise, although it was taken for speech at first, ends
+/// without final words, and interim words that were given of it are taken back by a `Partial` without text.
 #[derive(Debug)]
 pub enum StreamEvent {
     /// Enough speech was heard to begin an utterance.

@@ -22,7 +22,14 @@ impl Sound {
     }
 
     pub(crate) fn frame(&self) -> AudioFrame<'_> {
-        AudioFrame { pcm: &self.pcm, rate: self.rate, at: self.at, kind: self.kind, active: self.active }
+        AudioFrame {
+            pcm: &self.pcm,
+            rate: self.rate,
+            at: self.at,
+            kind: self.kind,
+            active: self.active,
+            retracted: false,
+        }
     }
 
     pub(crate) fn span(&self) -> Span {
@@ -44,6 +51,16 @@ impl Sound {
             _ => None,
         }
     }
+
+    /// What of it lies before `time`; `None` where nothing does.
+    pub(crate) fn before(&self, time: MediaTime) -> Option<Self> {
+        let keep = self.rate.samples(time.since(self.at));
+        match self.pcm.get(..keep) {
+            _ if keep == 0 => None,
+            Some(first) => Some(Self { pcm: first.into(), ..self.clone() }),
+            None => Some(self.clone()),
+        }
+    }
 }
 
 /// One thing to do.
@@ -57,6 +74,10 @@ pub(crate) enum Order {
     End {
         at: MediaTime,
         decided_at: MediaTime,
+    },
+    /// What was heard in this utterance was no speech, but for what lies before `keep`: forget it.
+    Retract {
+        keep: Option<MediaTime>,
     },
     Hint(Hints),
     /// A flush that was asked for is done.

@@ -4,7 +4,7 @@ use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_models_speech::Hints;
 
 use crate::Endpointing;
-use crate::endpoint::{Endpointer, Verdict};
+use crate::endpoint::{Endpointer, Left, Verdict};
 use crate::order::{Order, Orders, Sound};
 use crate::recent::Recent;
 
@@ -180,6 +180,7 @@ impl Segmenter {
                 at: clock,
                 kind: FrameKind::Silence,
                 active: false,
+                retracted: false,
             });
             self.zeros = zeros;
         } else {
@@ -201,6 +202,9 @@ impl Segmenter {
         self.clock = Some(end);
         if !self.listening {
             return;
+        }
+        if frame.retracted {
+            self.retract(frame.at);
         }
         match self.endpointer.judge(frame.at, end, frame.active) {
             Verdict::Quiet => {
@@ -229,6 +233,26 @@ impl Segmenter {
         }
     }
 
+    /// What was taken for speech up to `now` since the last quiet was none, and the utterance is over: without words where
+    /// there is nothing else in it, else with those of what came before, which is heard again alone.
+    fn retract(&mut self, now: MediaTime) {
+        match self.endpointer.retract() {
+            None => self.recent.clear(),
+            Some(Left::Nothing(at)) => {
+                self.orders.push(Order::Retract { keep: None });
+                self.orders.push(Order::End { at, decided_at: at.max(now) });
+                self.recent.clear();
+            }
+            Some(Left::Before(from)) => {
+                self.orders.push(Order::Retract { keep: Some(from) });
+                self.recent.clear();
+                self.fed = from;
+                // Nothing can go on from there without a hole.
+                self.end_utterance(now);
+            }
+        }
+    }
+
     /// Gives the recogniser an active frame and, before it, what was withheld.
     fn feed_speech(&mut self, frame: AudioFrame<'_>) {
         self.feed_recent(frame.at);
@@ -247,7 +271,14 @@ impl Segmenter {
         let (at, pcm) = recent.between(self.fed, to);
         let end = at + self.rate.span(pcm.len());
         if !pcm.is_empty() {
-            self.feed(AudioFrame { pcm, rate: self.rate, at, kind: FrameKind::Voice, active: false });
+            self.feed(AudioFrame {
+                pcm,
+                rate: self.rate,
+                at,
+                kind: FrameKind::Voice,
+                active: false,
+                retracted: false,
+            });
             self.fed = end;
         }
         self.recent = recent;
@@ -276,6 +307,7 @@ impl Segmenter {
                 at,
                 kind: FrameKind::Silence,
                 active: false,
+                retracted: false,
             });
             self.zeros = zeros;
         }

@@ -250,6 +250,7 @@ impl Line {
             at: self.at,
             kind: FrameKind::Voice,
             active: word > 0,
+            retracted: false,
         };
         self.track.push(frame).expect("room");
         self.at += Span::from_millis(20);

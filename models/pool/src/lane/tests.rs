@@ -39,7 +39,7 @@ impl Bench {
         Self::new(60, Vice::None, rules())
     }
 
-    /// Plays frames: `#` active, `.` inactive, `_` missing.
+    /// Plays frames: `#` active, `.` inactive, `!` inactive and retracting, `_` missing.
     fn play(&mut self, picture: &str) -> &mut Self {
         for mark in picture.chars() {
             if mark != '_' {
@@ -49,6 +49,7 @@ impl Bench {
                     at: MediaTime::from_millis(self.at),
                     kind: FrameKind::Voice,
                     active: mark == '#',
+                    retracted: mark == '!',
                 });
                 self.drain();
             }
@@ -62,6 +63,7 @@ impl Bench {
         while let Some(event) = self.lane.poll() {
             let line = match event {
                 StreamEvent::SpeechStarted { at } => format!("start {}", at.millis()),
+                StreamEvent::Partial(words) if words.text.is_empty() => "withdrawn".to_owned(),
                 StreamEvent::Partial(_) => "partial".to_owned(),
                 StreamEvent::Final(utterance) => format!("final {}", utterance.text),
                 StreamEvent::SpeechEnded { at, decided_at } => {
@@ -108,6 +110,40 @@ fn an_utterance_is_heard_from_pre_roll_to_tail() {
     assert_eq!(bench.finish(), ["start 200", "partial", "final 100-460", "end 400 at 600", "closed 700"]);
     assert_eq!(bench.heard().first(), Some(&(100, 240, false)), "pre-roll and onset in one piece");
     assert!(bench.heard().iter().all(|(_, _, zeros)| !zeros), "the tail was real audio");
+}
+
+#[test]
+fn what_was_no_speech_ends_without_words() {
+    let mut bench = Bench::plain();
+    bench.play("..........##########!..............##########..........");
+    assert_eq!(
+        bench.finish(),
+        [
+            "start 200",
+            "partial",
+            "withdrawn",
+            "end 400 at 400",
+            "start 700",
+            "partial",
+            "final 600-960",
+            "end 900 at 1100",
+            "closed 1100"
+        ]
+    );
+    let again =
+        bench.deeds().iter().filter(|deed| matches!(deed, Deed::Heard(from, ..) if *from < 600)).count();
+    assert_eq!(again, 9, "nothing of it is heard again");
+}
+
+#[test]
+fn speech_before_what_was_none_keeps_its_words() {
+    let mut bench = Bench::plain();
+    // Speech from 200 to 400 ms, a breath of 80 ms, then music.
+    bench.play("..........##########....####################!...............");
+    assert_eq!(bench.finish(), ["start 200", "partial", "final 100-480", "end 400 at 880", "closed 1200"]);
+    let mut bench = Bench::new(150, Vice::None, rules());
+    bench.play("..........##########..####################!...............");
+    assert_eq!(bench.finish()[2], "final 100-550", "the rest of the tail is made up");
 }
 
 #[test]
@@ -399,6 +435,7 @@ fn frames_of_another_rate_are_failures() {
             at: MediaTime::ZERO,
             kind: FrameKind::Voice,
             active: true,
+            retracted: false,
         });
     }
     bench.drain();
@@ -417,6 +454,7 @@ fn extreme_times_neither_panic_nor_fill_memory() {
                 at: MediaTime::from_nanos(at),
                 kind: FrameKind::Voice,
                 active,
+                retracted: false,
             });
         }
     }
@@ -485,6 +523,7 @@ fn whatever_happens_the_events_keep_their_grammar() {
                 at,
                 kind: FrameKind::Voice,
                 active: active ^ (random(30) == 0),
+                retracted: random(40) == 0,
             };
             lane.push(frame);
             at = frame.end();

@@ -61,6 +61,7 @@ impl Line {
                 at: self.at,
                 kind: FrameKind::Voice,
                 active: mark == '#',
+                retracted: false,
             });
             self.at += Span::from_millis(20);
         }
@@ -301,6 +302,7 @@ fn a_panicking_sink_takes_nobody_along() {
             at: MediaTime::from_millis(n * 20),
             kind: FrameKind::Voice,
             active: true,
+            retracted: false,
         });
     }
     wait_until("the stream is closed", || deeds.lock().unwrap().last() == Some(&Deed::Dropped));

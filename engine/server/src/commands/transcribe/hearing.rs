@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use antiphon_media_codec::{Gate, Resampler};
+use antiphon_media_codec::{Gate, GateDecision, Resampler};
 use antiphon_media_frame::{AudioFrame, FrameKind, MediaTime, SampleRate, Span};
 use antiphon_media_record::AudioReader;
 use antiphon_models_pool::{Endpointing, Lane, StreamEvent};
@@ -227,11 +227,11 @@ impl<'a> Channel<'a> {
     }
 
     fn push(&mut self, pcm: &[i16]) -> anyhow::Result<()> {
-        let active = self.gate.push(pcm).active;
-        self.feed(pcm, FrameKind::Voice, active)
+        let GateDecision { active, retracted, .. } = self.gate.push(pcm);
+        self.feed(pcm, FrameKind::Voice, active, retracted)
     }
 
-    fn feed(&mut self, pcm: &[i16], kind: FrameKind, active: bool) -> anyhow::Result<()> {
+    fn feed(&mut self, pcm: &[i16], kind: FrameKind, active: bool, retracted: bool) -> anyhow::Result<()> {
         self.resampled.clear();
         self.resampler.process(pcm, &mut self.resampled);
         let at = MediaTime::ZERO + self.source.span(self.taken) - self.resampler.delay();
@@ -240,7 +240,14 @@ impl<'a> Channel<'a> {
             self.known = None;
             self.lane.listen(true);
         }
-        self.lane.push(AudioFrame { pcm: &self.resampled, rate: self.lane.rate(), at, kind, active });
+        self.lane.push(AudioFrame {
+            pcm: &self.resampled,
+            rate: self.lane.rate(),
+            at,
+            kind,
+            active,
+            retracted,
+        });
         self.collect(at)?;
         match self.failure.take() {
             Some(error) if self.lane.closed() => Err(error.into()),
@@ -255,7 +262,7 @@ impl<'a> Channel<'a> {
     /// Hears what the resampler still owes and ends the last utterance.
     fn finish(mut self) -> anyhow::Result<Heard> {
         let rest = vec![0; self.source.samples(self.resampler.delay())];
-        self.feed(&rest, FrameKind::Silence, false)?;
+        self.feed(&rest, FrameKind::Silence, false, false)?;
         let end = MediaTime::ZERO + self.source.span(self.taken);
         self.lane.finish();
         self.collect(end)?;
