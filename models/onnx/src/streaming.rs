@@ -11,6 +11,7 @@ use antiphon_models_speech::{Engine, Hints, Pace, RecognizeError, Recognizer, St
 
 use crate::bank::{Bank, BankOptions, Taper};
 use crate::context::Contexts;
+use crate::ctc::Favour;
 use crate::encoder::Encoder;
 use crate::engine::{failed, speaks};
 use crate::folder::{self, Precision};
@@ -197,7 +198,14 @@ impl Model {
             Head::Ctc => {
                 for (row, (_, job)) in jobs.iter_mut().enumerate() {
                     if let Found::Ctc(ctc) = &mut job.found {
-                        ctc.search(&frames, row, per_chunk, job.chunk * per_chunk, 0);
+                        let before = job.chunk * per_chunk;
+                        match &job.hints {
+                            None => ctc.search(&frames, row, per_chunk, before, 0),
+                            Some(contexts) => {
+                                let favour = Favour { contexts, ways: job.paths };
+                                ctc.search_for(favour, &frames, row, per_chunk, before, 0);
+                            }
+                        }
                     }
                 }
             }
@@ -229,9 +237,6 @@ impl Model {
 
     /// The automaton of a stream's hints; `None` where there are none that the model can say.
     fn contexts(&self, hints: &Hints) -> Option<Arc<Contexts>> {
-        if !matches!(self.head, Head::Transducer(_)) {
-            return None;
-        }
         let phrases = hints.phrases.iter().take(Hints::LIMIT);
         let cut: Vec<Vec<u32>> = phrases.filter_map(|p| self.pieces.tokens(p, &self.tokens)).collect();
         let contexts = Contexts::new(cut.iter().map(|tokens| (&tokens[..], self.options.boost)));

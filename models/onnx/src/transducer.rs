@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::context::{Contexts, Place};
+use crate::ctc::{log_add, log_sum};
 use crate::graph::Graph;
 use crate::runtime::Session;
 use crate::tensor::Tensor;
@@ -224,14 +225,4 @@ fn top(rows: &[(&[f32], f32, f64)], count: usize) -> Vec<(usize, u32)> {
         }
     }
     best.into_iter().map(|(_, n, token)| (n, token)).collect()
-}
-
-fn log_sum(logits: &[f32]) -> f32 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    most + logits.iter().map(|l| (l - most).exp()).sum::<f32>().ln()
-}
-
-fn log_add(a: f64, b: f64) -> f64 {
-    let (more, less) = if a > b { (a, b) } else { (b, a) };
-    more + (less - more).exp().ln_1p()
 }

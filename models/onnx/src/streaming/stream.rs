@@ -113,8 +113,9 @@ impl Stream {
         let new = self.model.contexts(hints);
         if let Some(old) = &self.hints {
             for segment in &mut self.segments {
-                if let Found::Beam(beam) = &mut segment.found {
-                    beam.leave(old);
+                match &mut segment.found {
+                    Found::Beam(beam) => beam.leave(old),
+                    Found::Ctc(ctc) => ctc.leave(old),
                 }
             }
         }

@@ -57,7 +57,20 @@ fn heard_by(engine: &TransducerEngine, hints: Hints, pcm: &[i16]) -> (Vec<String
                     last = beam.best(t.context()).to_vec();
                 }
                 (_, Found::Ctc(ctc)) => {
-                    ctc.search(&frames, 0, model.encoder.frames, before, 0);
+                    let count = model.encoder.frames;
+                    match copy.hints.as_deref() {
+                        None => ctc.search(&frames, 0, count, before, 0),
+                        Some(contexts) => {
+                            ctc.search_for(
+                                Favour { contexts, ways: copy.paths },
+                                &frames,
+                                0,
+                                count,
+                                before,
+                                0,
+                            );
+                        }
+                    }
                     last.clone_from(&ctc.heard);
                 }
                 _ => unreachable!("a beam of a CTC model"),
@@ -112,6 +125,21 @@ fn hints_are_worth_what_sherpa_gives_them() {
     let hints = Hints { phrases: fixtures::strings(&expected["phrases"]), ..Hints::default() };
     let found = heard_by(&engine, hints, &fixtures::audio());
     assert_equal(&found, expected);
+}
+
+#[test]
+fn hints_are_obeyed_by_ctc() {
+    let heard = |boost: f32, phrases: &[&str]| {
+        let engine =
+            TransducerEngine::open(TransducerOptions { boost, hinted_paths: 8, ..options("zipformer2-ctc") })
+                .expect("a model");
+        let phrases = phrases.iter().map(|phrase| (*phrase).to_owned()).collect();
+        heard_by(&engine, Hints { phrases, ..Hints::default() }, &fixtures::audio()).0
+    };
+    let count = |tokens: &[String]| tokens.windows(2).filter(|two| *two == ["▁BO", "OK"]).count();
+    let (plain, hinted) = (heard(3.0, &[]), heard(3.0, &["BOOK"]));
+    assert!(count(&hinted) > count(&plain), "{plain:?} {hinted:?}");
+    assert_eq!(heard(0.0, &["BOOK"]), heard(0.0, &["FLIGHT"]), "worth nothing, they change nothing");
 }
 
 #[test]
