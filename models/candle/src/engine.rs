@@ -84,7 +84,7 @@ pub(crate) fn step(model: &Model, streams: &mut [&mut Stream]) -> Result<(), Rec
     }
     let heard = model.transcribe(&requests).map_err(|e| failed(&e))?;
     for (stream, heard) in owing.into_iter().zip(heard) {
-        stream.commit(&heard);
+        stream.commit(heard);
     }
     Ok(())
 }
@@ -101,6 +101,10 @@ impl Engine for CandleEngine {
     fn open(&self, config: &StreamConfig) -> Result<Box<dyn Recognizer>, RecognizeError> {
         let language = self.language(config)?;
         Ok(Box::new(Stream::new(Arc::clone(&self.model), language, &config.hints)))
+    }
+
+    fn identifies(&self) -> bool {
+        !self.model.config.marks.languages.is_empty()
     }
 
     fn pace(&self) -> Pace {

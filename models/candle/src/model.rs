@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use antiphon_media_frame::Span;
+use antiphon_models_speech::Language;
 use antiphon_models_speech::agree::{Heard, spoken};
 use candle_core::DType;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -99,6 +100,14 @@ pub(crate) struct Request {
     pub(crate) last: bool,
 }
 
+/// What was heard in a stretch of sound.
+pub(crate) struct Transcript {
+    /// Its words, as spoken, in hundredths of a second.
+    pub(crate) heard: Vec<Heard>,
+    /// The language that was recognised, where the request did not say it.
+    pub(crate) language: Option<Language>,
+}
+
 /// Network, tokens and tables.
 pub(crate) struct Model {
     pub(crate) network: Network,
@@ -162,12 +171,13 @@ impl Model {
         self.config.dimensions.positions * RATE_HZ / POSITIONS_HZ
     }
 
-    /// The words of each stretch of sound, as spoken, in hundredths of a second.
-    pub(crate) fn transcribe(&self, requests: &[Request]) -> Result<Vec<Vec<Heard>>, RunError> {
+    /// The words of each stretch of sound.
+    pub(crate) fn transcribe(&self, requests: &[Request]) -> Result<Vec<Transcript>, RunError> {
         self.pool.install(|| self.transcribe_here(requests))
     }
 
-    fn transcribe_here(&self, requests: &[Request]) -> Result<Vec<Vec<Heard>>, RunError> {
+    fn transcribe_here(&self, requests: &[Request]) -> Result<Vec<Transcript>, RunError> {
+        let mut languages: Vec<Option<u32>> = vec![None; requests.len()];
         let mut out: Vec<Vec<Heard>> = requests.iter().map(|_| Vec::new()).collect();
         // Where each one's next window begins, in positions.
         let mut offsets: Vec<Option<usize>> = requests.iter().map(|_| Some(0)).collect();
@@ -186,6 +196,9 @@ impl Model {
             let found = search(&self.network, &self.config, &jobs, &self.among)?;
             for (n, found) in open.into_iter().zip(found) {
                 let (offset, positions) = (offsets[n].unwrap_or_default(), positions(part(n, offsets[n])));
+                if requests[n].language.is_none() && round == 1 {
+                    languages[n] = found.language;
+                }
                 let marks = &self.config.marks;
                 let whole = (found.tokens.len(), None);
                 let cut = requests[n].last && round < WINDOWS && !found.nothing();
@@ -196,7 +209,17 @@ impl Model {
                 }
             }
         }
-        Ok(out.into_iter().map(spoken).collect())
+        let transcripts = out.into_iter().zip(languages).map(|(heard, language)| Transcript {
+            heard: spoken(heard),
+            language: language.and_then(|id| self.tag(id)),
+        });
+        Ok(transcripts.collect())
+    }
+
+    /// The BCP 47 tag of a language's token.
+    fn tag(&self, id: u32) -> Option<Language> {
+        let (own, _) = self.config.marks.languages.iter().find(|(_, known)| **known == id)?;
+        Language::parse(if own == "jw" { "jv" } else { own })
     }
 
     fn job(&self, request: &Request, pcm: &[f32]) -> Job {

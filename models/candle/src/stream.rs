@@ -7,12 +7,12 @@ use antiphon_media_frame::{AudioFrame, SampleRate, Span};
 use antiphon_models_speech::agree::{Agreement, Heard};
 use antiphon_models_speech::batch::Said;
 use antiphon_models_speech::{
-    Axis, Hints, Hypothesis, Partials, Recognition, RecognizeError, Recognizer, Utterance, Word,
+    Axis, Hints, Hypothesis, Language, Partials, Recognition, RecognizeError, Recognizer, Utterance, Word,
 };
 
 use crate::engine::{NAME, RATE};
 use crate::mel::RATE_HZ;
-use crate::model::{Model, Request};
+use crate::model::{Model, Request, Transcript};
 
 /// Peak below which nothing was said: -46 dBFS. Decoding silence makes Whisper invent.
 const QUIET: u16 = 164;
@@ -80,15 +80,15 @@ impl Stream {
     }
 
     /// Takes what was heard in it.
-    pub(crate) fn commit(&mut self, heard: &[Heard]) {
+    pub(crate) fn commit(&mut self, Transcript { heard, language }: Transcript) {
         let Some(front) = self.segments.front_mut() else { return };
         if front.over {
-            self.said.last(utterance(heard, &front.axis));
+            self.said.last(utterance(&heard, &front.axis, language));
             self.segments.pop_front();
             return;
         }
         front.looked = front.axis.samples();
-        if let Some(text) = front.agreement.add(heard) {
+        if let Some(text) = front.agreement.add(&heard) {
             front.revision += 1;
             let (revision, start) = (front.revision, front.axis.start());
             self.said.interim(Some(Hypothesis { revision, text, start }));
@@ -124,7 +124,7 @@ fn before(model: &Model, hints: &Hints) -> Vec<u32> {
 }
 
 /// Words within the sound on the call's clock, in the order they were said. `None` without words.
-fn utterance(heard: &[Heard], axis: &Axis) -> Option<Utterance> {
+fn utterance(heard: &[Heard], axis: &Axis, language: Option<Language>) -> Option<Utterance> {
     let sample = |tick: i64| usize::try_from(tick).unwrap_or_default().saturating_mul(RATE_HZ / 100);
     let latest = axis.samples().checked_sub(1)?;
     let mut words: Vec<Word> = Vec::with_capacity(heard.len());
@@ -140,7 +140,7 @@ fn utterance(heard: &[Heard], axis: &Axis) -> Option<Utterance> {
             confidence: word.confidence.clamp(0.0, 1.0),
         });
     }
-    Utterance::of(words, None)
+    Utterance::of(words, language)
 }
 
 impl Segment {

@@ -177,7 +177,13 @@ fn languages_are_told_apart_and_refused() {
         (likely.iter().map(|l| l.1).sum::<f32>() - 1.0).abs() < 1e-4
             && likely.is_sorted_by(|a, b| a.1 >= b.1)
     );
-    assert_eq!(said(&plain, "und", &[]), said(&plain, &likely[0].0, &[]));
+    let (found, told) = (said(&plain, "und", &[]), said(&plain, &likely[0].0, &[]));
+    let words =
+        |said: &[Utterance]| said.iter().map(|u| (u.text.clone(), u.words.clone())).collect::<Vec<_>>();
+    assert_eq!(words(&found), words(&told));
+    assert!(plain.identifies() && !found.is_empty());
+    assert!(found.iter().all(|said| said.language.as_ref().is_some_and(|l| l.tag() == likely[0].0)));
+    assert!(told.iter().all(|said| said.language.is_none()), "what was asked for was not found out");
     let refused = |engine: &CandleEngine, tag: &str| match engine.open(&config(tag, &[])) {
         Err(RecognizeError::Language { advice, .. }) => advice,
         _ => panic!("{tag} is not refused"),
@@ -190,5 +196,6 @@ fn languages_are_told_apart_and_refused() {
     assert_eq!(said(&detecting, "tlh", &[]), said(&plain, "und", &[]));
     let english = engine(CandleOptions::new(fixtures::folder("f16")));
     assert!(refused(&english, "de").contains("English only"));
+    assert!(!english.identifies());
     assert!(english.open(&config("en-GB", &[])).is_ok());
 }
