@@ -9,6 +9,8 @@ const MOST: usize = 6;
 #[derive(Clone, Debug)]
 pub(crate) struct Readings {
     syllables: Vec<&'static str>,
+    /// The syllables as [`folded`]: compared far more often than made.
+    thin: Vec<String>,
     letters: Option<String>,
 }
 
@@ -28,16 +30,17 @@ impl Readings {
                 syllables.push(one.plain());
             }
             if !syllables.is_empty() {
-                return Self { syllables, letters: None };
+                let thin = syllables.iter().map(|syllable| folded(syllable)).collect();
+                return Self { syllables, thin, letters: None };
             }
         }
-        Self { syllables: Vec::new(), letters: Some(token.to_owned()) }
+        Self { syllables: Vec::new(), thin: Vec::new(), letters: Some(token.to_owned()) }
     }
 
     /// Whether both may be read alike; `accent` forgives what accents do.
     pub(crate) fn alike(&self, other: &Self, accent: bool) -> bool {
         if accent {
-            return self.syllables.iter().any(|a| other.syllables.iter().any(|b| folded(a) == folded(b)));
+            return self.thin.iter().any(|syllable| other.thin.contains(syllable));
         }
         self.syllables.iter().any(|syllable| other.syllables.contains(syllable))
     }
