@@ -386,6 +386,8 @@ impl Judgement {
 
 /// A sum within its cap: a negative cap is the least, a positive one the most.
 fn capped(sum: f64, cap: Option<f64>) -> f64 {
+    // The sum of nothing is -0.0, which nobody should read.
+    let sum = sum + 0.0;
     match cap {
         Some(cap) if cap <= 0.0 => sum.max(cap),
         Some(cap) => sum.min(cap),
