@@ -13,4 +13,4 @@ pub(crate) mod source;
 mod work;
 
 pub(crate) use result::{FileResult, judge};
-pub(crate) use work::{Inspection, OfferError, upload_name};
+pub(crate) use work::{Inspected, Inspection, OfferError, upload_name};

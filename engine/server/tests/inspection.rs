@@ -377,8 +377,10 @@ fn a_server_killed_twenty_times_inspects_every_file_once() {
 fn the_examples_pass_their_own_dialogues() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/scorecards");
     for name in ["bank", "fund_sale"] {
-        let (card, cases) = (folder.join(format!("{name}.yaml")), folder.join(format!("dialogues/{name}.yaml")));
-        let tested = Command::new(BINARY).args(["qa", "test"]).args([&card, &cases]).output().expect("it runs");
+        let (card, cases) =
+            (folder.join(format!("{name}.yaml")), folder.join(format!("dialogues/{name}.yaml")));
+        let tested =
+            Command::new(BINARY).args(["qa", "test"]).args([&card, &cases]).output().expect("it runs");
         assert!(tested.status.success(), "{}{}", text(&tested.stdout), text(&tested.stderr));
         assert!(text(&tested.stdout).contains("4 passed, 0 failed"));
         let checked = Command::new(BINARY).args(["qa", "check"]).arg(&card).output().expect("it runs");

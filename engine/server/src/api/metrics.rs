@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use super::pool::wait_ends;
 use super::{Api, Readings};
 use crate::cdr::Reading;
+use crate::qa::Inspected;
 use crate::telemetry::{Counts, Histogram};
 
 /// `GET /metrics`
@@ -25,6 +26,9 @@ pub(super) async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     page.pool(&readings);
     if let Some(records) = api.calls.records() {
         page.records(&records.figures());
+    }
+    if let Some(inspection) = &api.inspection {
+        page.inspection(&inspection.figures());
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text)
 }
@@ -47,6 +51,17 @@ impl Page {
             ("antiphon_webhook_refused_total", "Deliveries for which too many were waiting.", read.refused),
         ] {
             self.counter(name, help, value as f64);
+        }
+    }
+
+    fn inspection(&mut self, read: &Inspected) {
+        self.gauge("antiphon_qa_files_running", "Recordings being inspected.", read.running as f64);
+        for (name, help, value) in [
+            ("antiphon_qa_files_done_total", "Recordings inspected.", read.done as f64),
+            ("antiphon_qa_files_failed_total", "Recordings that could not be inspected.", read.failed as f64),
+            ("antiphon_qa_audio_seconds_total", "Sound of the recordings inspected.", read.seconds),
+        ] {
+            self.counter(name, help, value);
         }
     }
 

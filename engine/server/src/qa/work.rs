@@ -68,14 +68,23 @@ pub(crate) enum OfferError {
     Store(#[from] StoreError),
 }
 
-/// How many files went which way since the start.
 #[derive(Debug, Default)]
-pub(crate) struct Figures {
-    pub(crate) done: AtomicU64,
-    pub(crate) failed: AtomicU64,
-    pub(crate) running: AtomicU64,
-    /// Milliseconds of sound.
-    pub(crate) heard_ms: AtomicU64,
+struct Figures {
+    done: AtomicU64,
+    failed: AtomicU64,
+    running: AtomicU64,
+    heard_ms: AtomicU64,
+}
+
+/// How many files went which way since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Inspected {
+    pub(crate) done: u64,
+    pub(crate) failed: u64,
+    /// At this moment.
+    pub(crate) running: u64,
+    /// Of sound, of those that are done.
+    pub(crate) seconds: f64,
 }
 
 /// Takes jobs in and works them off.
@@ -90,7 +99,7 @@ pub(crate) struct Inspection {
     news: watch::Sender<u64>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
-    pub(crate) figures: Figures,
+    figures: Figures,
 }
 
 impl Inspection {
@@ -128,6 +137,17 @@ impl Inspection {
 
     pub(crate) fn config(&self) -> &QaSection {
         &self.shared.config.qa
+    }
+
+    pub(crate) fn figures(&self) -> Inspected {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let Figures { done, failed, running, heard_ms } = &self.figures;
+        Inspected {
+            done: read(done),
+            failed: read(failed),
+            running: read(running),
+            seconds: read(heard_ms) as f64 / 1_000.0,
+        }
     }
 
     /// Counts up whenever something came of a file.
@@ -180,7 +200,12 @@ impl Inspection {
         let job = NewJob {
             id: id.to_owned(),
             owner: owner.to_owned(),
-            fingerprint: self.fingerprint(id, &spec, &stored),
+            fingerprint: {
+                let (folder, spec, files) = (self.job_folder(id), text(&spec), stored.clone());
+                // Uploads may be of any size, and are read once more for it.
+                let hashing = tokio::task::spawn_blocking(move || fingerprint(&folder, &spec, &files));
+                hashing.await.map_err(|_| OfferError::Invalid("the recordings cannot be read".to_owned()))?
+            },
             key,
             priority: request.priority,
             created_ms: now(),
@@ -197,30 +222,6 @@ impl Inspection {
             Offered::Taken(other) => Err(OfferError::Key(other)),
             Offered::Full { waiting } => Err(OfferError::Full { waiting, most }),
         }
-    }
-
-    /// Stands for all a job asks for: uploads by what is in them.
-    fn fingerprint(&self, id: &str, spec: &Spec, files: &[NewFile]) -> String {
-        let mut hash = Sha256::new();
-        hash.update(text(spec));
-        for file in files {
-            hash.update(file.name.as_bytes());
-            hash.update([0]);
-            hash.update(file.facts.as_bytes());
-            hash.update([0]);
-            hash.update(file.source.as_bytes());
-        }
-        let mut uploads: Vec<_> =
-            std::fs::read_dir(self.job_folder(id)).into_iter().flatten().flatten().collect();
-        uploads.sort_by_key(std::fs::DirEntry::file_name);
-        for upload in uploads {
-            hash.update(upload.file_name().as_encoded_bytes());
-            if let Ok(mut file) = std::fs::File::open(upload.path()) {
-                // What cannot be read now fails when it is heard.
-                let _ = std::io::copy(&mut file, &mut hash);
-            }
-        }
-        hash.finalize().iter().map(|octet| format!("{octet:02x}")).collect()
     }
 
     /// Whether a source may be read. What it holds is looked at when its turn comes.
@@ -601,6 +602,28 @@ impl From<HearError> for Failure {
     fn from(error: HearError) -> Self {
         Self::Hear(error)
     }
+}
+
+/// Stands for all a job asks for: uploads by what is in them.
+fn fingerprint(folder: &Path, spec: &str, files: &[NewFile]) -> String {
+    let mut hash = Sha256::new();
+    hash.update(spec);
+    for file in files {
+        for part in [&file.name, &file.facts, &file.source] {
+            hash.update(part);
+            hash.update([0]);
+        }
+    }
+    let mut uploads: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().collect();
+    uploads.sort_by_key(std::fs::DirEntry::file_name);
+    for upload in uploads {
+        hash.update(upload.file_name().as_encoded_bytes());
+        if let Ok(mut file) = std::fs::File::open(upload.path()) {
+            // What cannot be read now fails when it is heard.
+            let _ = std::io::copy(&mut file, &mut hash);
+        }
+    }
+    hash.finalize().iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
 /// Where recordings of jobs are kept.

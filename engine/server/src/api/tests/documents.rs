@@ -148,7 +148,9 @@ fn meaning(body: &EventBody) -> &'static str {
         }
         EventBody::SupervisionEnded { .. } => "The supervisor has left.",
         EventBody::SpeechStarted { .. } => "A voice began. `side` is `caller` or `machine`.",
-        EventBody::SpeechPartial { .. } => "Interim words; each replaces the one before, and one without text takes it back. `start` in seconds.",
+        EventBody::SpeechPartial { .. } => {
+            "Interim words; each replaces the one before, and one without text takes it back. `start` in seconds."
+        }
         EventBody::SpeechFinal { .. } => {
             "Final words. `text` is what one reads; `spoken`, where it differs, and `words`, with their times in seconds on the call's clock, are what was said. `language` stands where the engine found out, `redactions` where something was hidden."
         }
