@@ -126,11 +126,15 @@ impl Voice {
     }
 
     /// Hears what the gate has just decided about.
-    fn push(&mut self, at: MediaTime, pcm: &[i16], edge: Option<Edge>, gate: GateConfig, rate: SampleRate) {
+    fn push(&mut self, at: MediaTime, pcm: &[i16], made: GateDecision, gate: GateConfig, rate: SampleRate) {
         self.tone.push(at, pcm);
         self.edges.push(at, pcm);
         let now = at + rate.span(pcm.len());
-        match edge {
+        if made.retracted {
+            // It was music, and nobody's voice.
+            let _ = self.edges.end(now);
+        }
+        match made.edge {
             Some(Edge::Start) => drop(self.edges.begin(now - gate.start)),
             Some(Edge::End) => self.end(now - gate.hangover),
             None => {}
@@ -325,10 +329,11 @@ impl Hearing {
 
 impl Channel {
     async fn feed(&mut self, source: SampleRate, pcm: &[i16]) -> Result<(), HearingError> {
-        let GateDecision { active, edge, retracted, .. } = self.gate.push(pcm);
+        let made = self.gate.push(pcm);
+        let GateDecision { active, retracted, .. } = made;
         if let Some(voice) = &mut self.voice {
             let at = MediaTime::ZERO + source.span(self.taken);
-            voice.push(at, pcm, edge, self.gate.config(), source);
+            voice.push(at, pcm, made, self.gate.config(), source);
         }
         self.resampled.clear();
         self.resampler.process(pcm, &mut self.resampled);
