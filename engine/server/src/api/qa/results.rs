@@ -135,13 +135,21 @@ async fn whole(inspection: &Inspection, file: InspectionFile) -> Result<WholeFil
     Ok(WholeFile { file: shown(file), result, conversation })
 }
 
+/// Which files are followed.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in super::super) struct Followed {
+    state: Option<FileState>,
+    after: Option<i64>,
+}
+
 /// `GET /v1/qa/jobs/{id}/results`: every file with its result, a JSON object a line, as they come to an end; it ends with
 /// the job.
 pub(in super::super) async fn stream(
     State(api): State<Arc<Api>>,
     Extension(rights): Extension<Rights>,
     Path(id): Path<String>,
-    filter: Result<Query<Filter>, QueryRejection>,
+    filter: Result<Query<Followed>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(filter) = filter.map_err(|error| Problem::because(catalogue::QA_QUERY, error.body_text()))?;
     let job = own_job(&api, &rights, &id).await?;
@@ -157,7 +165,7 @@ pub(in super::super) async fn stream(
 async fn follow(
     inspection: &Inspection,
     job: &str,
-    filter: Filter,
+    filter: Followed,
     send: &tokio::sync::mpsc::Sender<Result<Bytes, Infallible>>,
     mut stopping: tokio::sync::watch::Receiver<bool>,
 ) {
