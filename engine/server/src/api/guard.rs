@@ -215,6 +215,7 @@ fn largest(path: &str) -> u64 {
     match path {
         "/v1/listen" | "/v1/audio/transcriptions" => speech::LARGEST,
         "/v1/qa/jobs" => qa::LARGEST,
+        path if path.starts_with("/v1/qa/jobs/") && path.ends_with("/rescore") => qa::CARDS,
         _ => BODY,
     }
 }

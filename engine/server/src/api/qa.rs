@@ -24,6 +24,8 @@ use crate::qa::Inspection;
 
 /// The largest request: many recordings in one form.
 pub(super) const LARGEST: u64 = 64 << 30;
+/// The largest request that holds scorecards alone; the framework reads no more of one.
+pub(super) const CARDS: u64 = 2 << 20;
 /// Entries of a page where the client does not say.
 const PAGE: usize = 100;
 /// Entries of a page at most.

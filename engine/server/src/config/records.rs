@@ -113,6 +113,10 @@ impl Webhook {
 
     pub(super) fn check(&self) -> anyhow::Result<()> {
         check_name("webhook.name", &self.name)?;
+        ensure!(
+            !self.name.starts_with("qa."),
+            "configuration: webhook.name: names that begin with `qa.` are those of inspection's own call-backs"
+        );
         let key = format!("configuration: webhook.{}", self.name);
         let host = ["http://", "https://"]
             .iter()
