@@ -18,17 +18,20 @@ fn hears(utterances: &[&str], more: &str) -> String {
     format!("{more}\n[recognizer.scripted]\nlanguage = \"zh\"\nutterances = {utterances:?}")
 }
 
-/// Speech of the server's own voice, as a WAV.
-fn speech(server: &Server) -> Vec<u8> {
-    let url = format!("http://{}/v1/audio/speech", server.http());
+/// Speech of the server's own voice, as a WAV; `token` where the server wants one.
+fn speech(server: &Server, token: Option<&str>) -> Vec<u8> {
+    let mut request = ureq::post(format!("http://{}/v1/audio/speech", server.http()));
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
     let asked = json!({ "model": "tts-1", "input": "yes please do that", "response_format": "wav" });
-    let mut answer = ureq::post(url).send_json(asked).expect("spoken");
+    let mut answer = request.send_json(asked).expect("spoken");
     answer.body_mut().with_config().limit(10 << 20).read_to_vec().expect("sound")
 }
 
 /// Posts a recording to `path`; status and answer.
 fn listen(server: &Server, path: &str) -> (u16, Value) {
-    let wav = speech(server);
+    let wav = speech(server, None);
     let request = ureq::post(format!("http://{}/v1/listen{path}", server.http()));
     let answer = request.config().http_status_as_error(false).build().send(&wav[..]);
     let mut answer = answer.expect("answered");
@@ -46,7 +49,7 @@ fn transcribe(server: &Server, fields: &[(&str, &str)]) -> (u16, String) {
     form +=
         &format!("--{boundary}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\n");
     let mut form = form.into_bytes();
-    form.extend(speech(server));
+    form.extend(speech(server, None));
     form.extend(format!("\r\n--{boundary}--\r\n").bytes());
     let answer = ureq::post(format!("http://{}/v1/audio/transcriptions", server.http()))
         .content_type(format!("multipart/form-data; boundary={boundary}"))
@@ -182,7 +185,7 @@ fn a_tenant_hides_from_its_own_clients_what_it_hides_in_its_calls() {
         tables: &tables,
         ..Options::default()
     });
-    let wav = hearable();
+    let wav = speech(&server, Some(token));
     let post = |token: &str| -> Value {
         let request = ureq::post(format!("http://{}/v1/listen?language=en", server.http()));
         let request = request.header("authorization", format!("Token {token}"));
@@ -193,42 +196,14 @@ fn a_tenant_hides_from_its_own_clients_what_it_hides_in_its_calls() {
     assert!(post("another-secret-of-this-kind").to_string().contains(CARD));
 }
 
-/// A second of a buzz that swells, between two of silence: 16 kHz, 16 bits.
-fn hearable() -> Vec<u8> {
-    let sample = |n: usize| {
-        let t = n as f64 / 16_000.0;
-        let swell = 0.5 - 0.5 * (t * 4.0 * std::f64::consts::TAU).cos();
-        let buzz: f64 =
-            (1..=20).map(|k| (t * 120.0 * f64::from(k) * std::f64::consts::TAU).sin() / f64::from(k)).sum();
-        if (16_000..32_000).contains(&n) { (buzz * swell * 6_000.0) as i16 } else { 0 }
-    };
-    let pcm: Vec<u8> = (0..48_000).flat_map(|n| sample(n).to_le_bytes()).collect();
-    let mut wav = Vec::new();
-    wav.extend(b"RIFF");
-    wav.extend((36 + pcm.len() as u32).to_le_bytes());
-    wav.extend(b"WAVEfmt ");
-    wav.extend(16u32.to_le_bytes());
-    for field in [1u16, 1] {
-        wav.extend(field.to_le_bytes());
-    }
-    wav.extend(16_000u32.to_le_bytes());
-    wav.extend(32_000u32.to_le_bytes());
-    for field in [2u16, 16] {
-        wav.extend(field.to_le_bytes());
-    }
-    wav.extend(b"data");
-    wav.extend((pcm.len() as u32).to_le_bytes());
-    wav.extend(pcm);
-    wav
-}
-
 #[test]
 fn a_transcript_of_the_command_line_is_written_and_masked_by_its_flags() {
     let dir = tempfile::tempdir().expect("a folder");
     let (config, wav) = (dir.path().join("antiphon.toml"), dir.path().join("call.wav"));
     let said = format!("pay twenty five dollars from {CARD}");
     std::fs::write(&config, format!("[recognizer.scripted]\nutterances = [{said:?}]\n")).expect("written");
-    std::fs::write(&wav, hearable()).expect("written");
+    let voice = Server::start(Options { engine: "none", ..Options::default() });
+    std::fs::write(&wav, speech(&voice, None)).expect("written");
     let transcribe = |flags: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
         command.args(["transcribe", "--engine", "scripted", "--config"]).arg(&config);
