@@ -65,30 +65,12 @@ impl Assist {
 
     /// Takes interim words. They are shown and nothing else.
     pub fn hear_partial(&mut self, now: MediaTime, track: usize, by: Role, said: &Hypothesis) {
-        self.tell(
-            now,
-            AssistBody::Words {
-                by,
-                track,
-                text: Pii::new(said.text.clone()),
-                start: said.start,
-                fixed: false,
-            },
-        );
+        self.show(now, track, by, said.text.clone(), said.start, false);
     }
 
     /// Takes final words: they are shown, looked up, and may take the script further.
     pub fn hear(&mut self, now: MediaTime, track: usize, by: Role, said: &Utterance) {
-        self.tell(
-            now,
-            AssistBody::Words {
-                by,
-                track,
-                text: Pii::new(said.text.clone()),
-                start: said.start,
-                fixed: true,
-            },
-        );
+        self.show(now, track, by, said.text.clone(), said.start, true);
         let words = tokens(&said.text);
         for condition in self.book.conditions() {
             condition.hear(by, &words, &mut self.known);
@@ -267,6 +249,10 @@ impl Assist {
             None => AssistBody::ScriptDone,
         };
         self.tell(now, body);
+    }
+
+    fn show(&mut self, now: MediaTime, track: usize, by: Role, text: String, start: MediaTime, fixed: bool) {
+        self.tell(now, AssistBody::Words { by, track, text: Pii::new(text), start, fixed });
     }
 
     fn tell(&mut self, now: MediaTime, body: AssistBody) {
