@@ -10,6 +10,7 @@ mod listener;
 mod listing;
 mod metrics;
 mod page;
+mod paging;
 mod pass;
 pub(crate) mod pool;
 mod problem;

@@ -11,14 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Api;
-use super::problem::{Kind, Problem, catalogue};
+use super::paging::{page_length, place};
+use super::problem::{Problem, catalogue};
 use crate::cdr::{Direction, Records};
-use antiphon_engine_store::{CallFilter, Delivery, DeliveryState, StoreError};
-
-/// Entries of a page where the client does not say.
-const PAGE: usize = 100;
-/// Entries of a page at most.
-const LONGEST_PAGE: usize = 1_000;
+use antiphon_engine_store::{CallFilter, Delivery, DeliveryState};
 
 /// Which records are listed.
 #[derive(Deserialize)]
@@ -65,7 +61,7 @@ pub(super) async fn list(
         answered: filter.answered,
         before,
     };
-    let page = records(&api)?.store().calls(&wanted, limit).await.map_err(|error| failed(&error))?;
+    let page = records(&api)?.store().calls(&wanted, limit).await?;
     Ok(Json(Page { records: page.records, next: page.next.map(|(at, id)| format!("{at}-{id}")) }))
 }
 
@@ -75,7 +71,7 @@ pub(super) async fn find(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let id = super::listing::parse(&id)?.to_string();
-    let record = records(&api)?.store().call(&id).await.map_err(|error| failed(&error))?;
+    let record = records(&api)?.store().call(&id).await?;
     record.map(Json).ok_or_else(|| Problem::of(catalogue::CDR_UNKNOWN))
 }
 
@@ -123,8 +119,7 @@ pub(super) async fn deliveries(
     let before = filter.after.as_deref().map(|after| place(after, kind)).transpose()?;
     let store = records(&api)?.store();
     // One more than is shown tells whether there is a next page.
-    let listed = store.deliveries(filter.state, filter.webhook.as_deref(), before, limit + 1).await;
-    let mut listed = listed.map_err(|error| failed(&error))?;
+    let mut listed = store.deliveries(filter.state, filter.webhook.as_deref(), before, limit + 1).await?;
     let more = listed.len() > limit;
     listed.truncate(limit);
     let next = listed.last().filter(|_| more).map(|last| format!("{}-{}", last.created_ms, last.id));
@@ -136,34 +131,13 @@ pub(super) async fn retry(
     State(api): State<Arc<Api>>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<Shown>), Problem> {
-    let delivery = records(&api)?.retry(&id).await.map_err(|error| failed(&error))?;
+    let delivery = records(&api)?.retry(&id).await?;
     let delivery = delivery.ok_or_else(|| Problem::of(catalogue::DELIVERY_UNKNOWN))?;
     Ok((StatusCode::ACCEPTED, Json(shown(delivery))))
 }
 
 fn records(api: &Api) -> Result<&Arc<Records>, Problem> {
     api.calls.records().ok_or_else(|| Problem::of(catalogue::RECORDS_OFF))
-}
-
-fn failed(error: &StoreError) -> Problem {
-    tracing::error!(%error, "the store did not answer the API");
-    Problem::of(catalogue::STORE_FAILED)
-}
-
-fn page_length(limit: Option<usize>, kind: &'static Kind) -> Result<usize, Problem> {
-    let limit = limit.unwrap_or(PAGE);
-    if !(1..=LONGEST_PAGE).contains(&limit) {
-        return Err(Problem::because(kind, format!("limit is {limit}")));
-    }
-    Ok(limit)
-}
-
-/// The place in a list that `next` of the page before names.
-fn place(after: &str, kind: &'static Kind) -> Result<(i64, String), Problem> {
-    after
-        .split_once('-')
-        .and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())))
-        .ok_or_else(|| Problem::because(kind, "after is not the `next` of a page"))
 }
 
 fn shown(delivery: Delivery) -> Shown {

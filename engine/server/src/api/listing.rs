@@ -18,13 +18,9 @@ use tower_http::services::ServeFile;
 
 use super::Api;
 use super::guard::Rights;
+use super::paging::page_length;
 use super::problem::{Problem, catalogue};
 use crate::calls::{CallState, CallSummary, EndError};
-
-/// Calls of a page where the client does not say.
-const PAGE: usize = 100;
-/// Calls of a page at most.
-const LONGEST_PAGE: usize = 1_000;
 
 /// Which calls are listed.
 #[derive(Deserialize)]
@@ -58,10 +54,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page>, Problem> {
     let Query(filter) =
         filter.map_err(|error| Problem::because(catalogue::QUERY_INVALID, error.body_text()))?;
-    let limit = filter.limit.unwrap_or(PAGE);
-    if !(1..=LONGEST_PAGE).contains(&limit) {
-        return Err(Problem::because(catalogue::QUERY_INVALID, format!("limit is {limit}")));
-    }
+    let limit = page_length(filter.limit, catalogue::QUERY_INVALID)?;
     let mut calls = newest_first(api.calls.list());
     if let Some(after) = &filter.after {
         let id = parse(after)?.to_string();

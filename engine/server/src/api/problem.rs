@@ -1,5 +1,6 @@
 //! What the API says when it cannot do what was asked: stable codes, one catalogue.
 
+use antiphon_engine_store::StoreError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
@@ -145,6 +146,14 @@ impl Problem {
     /// With what exactly was wrong.
     pub(super) fn because(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: Some(detail.into()) }
+    }
+}
+
+/// What went wrong there is for the log alone.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the store did not answer the API");
+        Self::of(catalogue::STORE_FAILED)
     }
 }
 

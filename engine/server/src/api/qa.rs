@@ -8,7 +8,7 @@ pub(super) use submit::{rescore, submit};
 
 use std::sync::Arc;
 
-use antiphon_engine_store::{Counts, InspectionJob, JobState, StoreError};
+use antiphon_engine_store::{Counts, InspectionJob, JobState};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Path, Query, State};
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::guard::Rights;
+use super::paging::{page_length, place};
 use super::problem::{Problem, catalogue};
 use crate::config::Scope;
 use crate::qa::Inspection;
@@ -26,10 +27,6 @@ use crate::qa::Inspection;
 pub(super) const LARGEST: u64 = 64 << 30;
 /// The largest request that holds scorecards alone; the framework reads no more of one.
 pub(super) const CARDS: u64 = 2 << 20;
-/// Entries of a page where the client does not say.
-const PAGE: usize = 100;
-/// Entries of a page at most.
-const LONGEST_PAGE: usize = 1_000;
 
 /// A job as the API shows it.
 #[derive(Serialize)]
@@ -66,12 +63,11 @@ pub(super) async fn list(
     filter: Result<Query<JobFilter>, QueryRejection>,
 ) -> Result<Json<JobPage>, Problem> {
     let Query(filter) = filter.map_err(|error| Problem::because(catalogue::QA_QUERY, error.body_text()))?;
-    let limit = page_length(filter.limit)?;
-    let before = filter.after.as_deref().map(place).transpose()?;
+    let limit = page_length(filter.limit, catalogue::QA_QUERY)?;
+    let before = filter.after.as_deref().map(|after| place(after, catalogue::QA_QUERY)).transpose()?;
     let own = owner(&rights);
     // One more than is shown tells whether there is a next page.
-    let listed = inspection(&api)?.store().jobs(own.as_deref(), before, limit + 1).await;
-    let mut jobs = listed.map_err(|error| failed(&error))?;
+    let mut jobs = inspection(&api)?.store().jobs(own.as_deref(), before, limit + 1).await?;
     let more = jobs.len() > limit;
     jobs.truncate(limit);
     let next = jobs.last().filter(|_| more).map(|job| format!("{}-{}", job.created_ms, job.id));
@@ -94,7 +90,7 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
 ) -> Result<Json<JobShown>, Problem> {
     let job = own_job(&api, &rights, &id).await?;
-    if !inspection(&api)?.cancel(&job.id).await.map_err(|error| failed(&error))? {
+    if !inspection(&api)?.cancel(&job.id).await? {
         return Err(Problem::of(catalogue::QA_OVER));
     }
     Ok(Json(shown(&own_job(&api, &rights, &id).await?)))
@@ -107,7 +103,7 @@ pub(super) async fn retry(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<JobShown>), Problem> {
     let job = own_job(&api, &rights, &id).await?;
-    if inspection(&api)?.retry(&job.id).await.map_err(|error| failed(&error))? == 0 {
+    if inspection(&api)?.retry(&job.id).await? == 0 {
         return Err(Problem::of(catalogue::QA_NOTHING));
     }
     Ok((StatusCode::ACCEPTED, Json(shown(&own_job(&api, &rights, &id).await?))))
@@ -120,7 +116,7 @@ pub(super) async fn forget(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let job = own_job(&api, &rights, &id).await?;
-    if !inspection(&api)?.forget(&job.id).await.map_err(|error| failed(&error))? {
+    if !inspection(&api)?.forget(&job.id).await? {
         return Err(Problem::of(catalogue::QA_RUNNING));
     }
     Ok(StatusCode::NO_CONTENT)
@@ -137,30 +133,9 @@ fn owner(rights: &Rights) -> Option<String> {
 
 /// A job that the client may see. Of others it is not told that they exist.
 async fn own_job(api: &Api, rights: &Rights, id: &str) -> Result<InspectionJob, Problem> {
-    let job = inspection(api)?.store().job(id).await.map_err(|error| failed(&error))?;
+    let job = inspection(api)?.store().job(id).await?;
     let own = owner(rights);
     job.filter(|job| own.is_none_or(|own| own == job.owner)).ok_or_else(|| Problem::of(catalogue::QA_UNKNOWN))
-}
-
-fn failed(error: &StoreError) -> Problem {
-    tracing::error!(%error, "the store did not answer the API");
-    Problem::of(catalogue::STORE_FAILED)
-}
-
-fn page_length(limit: Option<usize>) -> Result<usize, Problem> {
-    let limit = limit.unwrap_or(PAGE);
-    if !(1..=LONGEST_PAGE).contains(&limit) {
-        return Err(Problem::because(catalogue::QA_QUERY, format!("limit is {limit}")));
-    }
-    Ok(limit)
-}
-
-/// The place in a list that `next` of the page before names.
-fn place(after: &str) -> Result<(i64, String), Problem> {
-    after
-        .split_once('-')
-        .and_then(|(at, id)| Some((at.parse().ok()?, id.to_owned())))
-        .ok_or_else(|| Problem::because(catalogue::QA_QUERY, "after is not the `next` of a page"))
 }
 
 fn shown(job: &InspectionJob) -> JobShown {

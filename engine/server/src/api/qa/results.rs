@@ -22,8 +22,9 @@ use serde_json::Value;
 use super::super::Api;
 use super::super::control::{Sent, read};
 use super::super::guard::Rights;
+use super::super::paging::page_length;
 use super::super::problem::{Problem, catalogue};
-use super::{failed, inspection, own_job, page_length, time};
+use super::{inspection, own_job, time};
 use crate::qa::job::Facts;
 use crate::qa::{self, FileResult, Inspection, sound};
 
@@ -104,11 +105,10 @@ pub(in super::super) async fn files(
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Json<FilePage>, Problem> {
     let Query(filter) = filter.map_err(|error| Problem::because(catalogue::QA_QUERY, error.body_text()))?;
-    let limit = page_length(filter.limit)?;
+    let limit = page_length(filter.limit, catalogue::QA_QUERY)?;
     let job = own_job(&api, &rights, &id).await?;
     let wanted = FileFilter { state: filter.state, after: filter.after };
-    let listed = inspection(&api)?.store().files(&job.id, wanted, limit + 1).await;
-    let mut files = listed.map_err(|error| failed(&error))?;
+    let mut files = inspection(&api)?.store().files(&job.id, wanted, limit + 1).await?;
     let more = files.len() > limit;
     files.truncate(limit);
     let next = files.last().filter(|_| more).map(|file| file.n);
@@ -126,7 +126,7 @@ pub(in super::super) async fn file(
 }
 
 async fn whole(inspection: &Inspection, file: InspectionFile) -> Result<WholeFile, Problem> {
-    let result = inspection.store().result(&file.job, file.n).await.map_err(|error| failed(&error))?;
+    let result = inspection.store().result(&file.job, file.n).await?;
     let parse = |text: &str| serde_json::from_str(text).ok();
     let (conversation, result) = match result {
         Some((conversation, result)) => (parse(&conversation), parse(&result)),
@@ -219,7 +219,7 @@ pub(in super::super) async fn report(
     path: FilePath,
 ) -> Result<Html<String>, Problem> {
     let file = own_file(&api, &rights, path).await?;
-    let stored = inspection(&api)?.store().result(&file.job, file.n).await.map_err(|error| failed(&error))?;
+    let stored = inspection(&api)?.store().result(&file.job, file.n).await?;
     let (conversation, result) = stored.ok_or_else(|| Problem::of(catalogue::QA_NO_RESULT))?;
     let broken = |error: serde_json::Error| {
         tracing::error!(%error, "a result in the store cannot be read");
@@ -298,7 +298,7 @@ pub(in super::super) async fn review(
     let file = own_file(&api, &rights, path).await?;
     let n = file.n;
     let inspection = inspection(&api)?;
-    let stored = inspection.store().result(&file.job, n).await.map_err(|error| failed(&error))?;
+    let stored = inspection.store().result(&file.job, n).await?;
     let result: Option<FileResult> = stored.and_then(|(_, result)| serde_json::from_str(&result).ok());
     let result = result.ok_or_else(|| Problem::of(catalogue::QA_NO_RESULT))?;
     let card = match (asked.scorecard, &result.judgements[..]) {
@@ -337,12 +337,12 @@ pub(in super::super) async fn review(
         let result = serde_json::to_string(&result).map_err(|error| error.to_string())?;
         Ok(Revised { result, score, passed })
     };
-    match inspection.store().review(&file.job, n, &kept, revise).await.map_err(|error| failed(&error))? {
+    match inspection.store().review(&file.job, n, &kept, revise).await? {
         Noted::Kept => {}
         Noted::Unknown => return Err(Problem::of(catalogue::QA_NO_RESULT)),
         Noted::Refused(detail) => return Err(Problem::because(catalogue::QA_NO_HIT, detail)),
     }
-    let file = inspection.store().file(&file.job, n).await.map_err(|error| failed(&error))?;
+    let file = inspection.store().file(&file.job, n).await?;
     let file = file.ok_or_else(|| Problem::of(catalogue::QA_UNKNOWN))?;
     Ok((StatusCode::CREATED, Json(whole(inspection, file).await?)))
 }
@@ -351,7 +351,7 @@ async fn own_file(api: &Api, rights: &Rights, path: FilePath) -> Result<Inspecti
     // What is no number is the number of no file.
     let Path((id, n)) = path.map_err(|_| Problem::of(catalogue::QA_UNKNOWN))?;
     let job = own_job(api, rights, &id).await?;
-    let file = inspection(api)?.store().file(&job.id, n).await.map_err(|error| failed(&error))?;
+    let file = inspection(api)?.store().file(&job.id, n).await?;
     file.ok_or_else(|| Problem::of(catalogue::QA_UNKNOWN))
 }
 

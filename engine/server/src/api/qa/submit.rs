@@ -16,7 +16,7 @@ use super::super::Api;
 use super::super::control::{Sent, read};
 use super::super::guard::Rights;
 use super::super::problem::{Problem, catalogue};
-use super::{failed, inspection, own_job};
+use super::{inspection, own_job};
 use crate::qa::job::{CardName, FileRequest, JobRequest, Manifest};
 use crate::qa::source::Source;
 use crate::qa::{Inspection, OfferError, upload_name};
@@ -91,7 +91,7 @@ pub(in super::super) async fn rescore(
             state: Some(antiphon_engine_store::FileState::Done),
             after: files.last().map(|(n, _)| *n),
         };
-        let page = inspection.store().files(&job.id, filter, 1_000).await.map_err(|error| failed(&error))?;
+        let page = inspection.store().files(&job.id, filter, 1_000).await?;
         if page.is_empty() {
             break;
         }
@@ -145,7 +145,7 @@ async fn offer(
             OfferError::Forbidden(_) => Problem::because(catalogue::QA_FORBIDDEN, detail),
             OfferError::Key(_) => Problem::because(catalogue::QA_KEY, detail),
             OfferError::Full { .. } => Problem::because(catalogue::QA_FULL, detail),
-            OfferError::Store(error) => failed(&error),
+            OfferError::Store(error) => error.into(),
         }
     })
 }
