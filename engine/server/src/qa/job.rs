@@ -6,6 +6,7 @@ use std::path::Path;
 use antiphon_engine_measure::Role;
 use antiphon_engine_qa::Scorecard;
 use antiphon_models_speech::{Hints, Language};
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::source::Source;
@@ -115,7 +116,7 @@ pub(crate) enum Manifest {
 }
 
 /// A role by its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum RoleName {
     Customer,
@@ -353,13 +354,11 @@ fn row(cells: impl Iterator<Item = (String, String)>) -> Result<FileRequest, Str
             "name" => file.name = Some(value),
             "language" => file.language = Some(value),
             "channels" => {
-                let role = |name: &str| match name.trim() {
-                    "customer" => Ok(RoleName::Customer),
-                    "agent" => Ok(RoleName::Agent),
-                    "other" => Ok(RoleName::Other),
-                    other => {
-                        Err(format!("channels: `{}` is none of customer, agent, other", other.escape_debug()))
-                    }
+                let role = |name: &str| {
+                    let name = name.trim();
+                    RoleName::from_str(name, false).map_err(|_| {
+                        format!("channels: `{}` is none of customer, agent, other", name.escape_debug())
+                    })
                 };
                 file.channels = Some(value.split(['+', ' ', '/']).map(role).collect::<Result<_, _>>()?);
             }

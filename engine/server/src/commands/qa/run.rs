@@ -50,8 +50,8 @@ pub(crate) struct Args {
     /// Language spoken, a tag such as en-US or zh
     #[arg(long, value_name = "TAG", default_value = "en", value_parser = crate::qa::job::language)]
     language: Language,
-    /// Who is on each channel: customer, agent or other [default: customer,agent]
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = role)]
+    /// Who is on each channel [default: customer,agent]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_enum)]
     channels: Vec<RoleName>,
     /// What is known of the calls, NAME=VALUE: agent, queue, product and others; rules can ask for it
     #[arg(long, value_name = "NAME=VALUE", value_parser = fact)]
@@ -65,15 +65,6 @@ pub(crate) struct Args {
     /// Configuration file (TOML): models and their settings
     #[arg(long, env = "ANTIPHON_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-fn role(name: &str) -> Result<RoleName, String> {
-    match name {
-        "customer" => Ok(RoleName::Customer),
-        "agent" => Ok(RoleName::Agent),
-        "other" => Ok(RoleName::Other),
-        _ => Err("write customer, agent or other".to_owned()),
-    }
 }
 
 fn fact(text: &str) -> Result<(String, String), String> {
