@@ -6,6 +6,7 @@
     reason = "the binary owns tasks, threads and clocks, and a command line prints"
 )]
 
+mod ahead;
 mod api;
 mod begin;
 mod caller;

@@ -10,13 +10,11 @@ use antiphon_media_frame::Span;
 use antiphon_models_pool::{Ask, PoolError, StreamEvent};
 use antiphon_models_speech::{Hints, Language, RecognizeError};
 use antiphon_models_text::Style;
-use tokio::sync::mpsc;
 
 use super::sound::{Sound, SoundError};
+use crate::ahead::read_ahead;
 use crate::hearing::{Hearing, HearingError, Means};
 
-/// Blocks that are decoded ahead.
-const AHEAD: usize = 8;
 /// Warnings beyond this are left out.
 const MOST_WARNINGS: usize = 20;
 /// A pool that has no place is asked again this often.
@@ -95,7 +93,7 @@ pub(crate) async fn hear(
 ) -> Result<Heard, HearError> {
     let files = subject.files.clone();
     let open = tokio::task::spawn_blocking(move || Sound::open(&files)).await;
-    let mut sound = open.map_err(|_| HearingError::Stuck)??;
+    let sound = open.map_err(|_| HearingError::Stuck)??;
     let (rate, channels) = (sound.rate(), sound.channels());
     let mut warnings = Vec::new();
     let roles = roles(subject, channels, &mut warnings)?;
@@ -121,24 +119,7 @@ pub(crate) async fn hear(
     hearing.want_partials(false);
     hearing.note_voices();
     let length = sound.duration();
-    let (send, mut blocks) = mpsc::channel::<Result<Vec<Vec<i16>>, SoundError>>(AHEAD);
-    let reading = tokio::task::spawn_blocking(move || {
-        loop {
-            match sound.next_block() {
-                Ok(Some(block)) => {
-                    if send.blocking_send(Ok(block)).is_err() {
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    let _ = send.blocking_send(Err(error));
-                    break;
-                }
-            }
-        }
-        sound.warnings()
-    });
+    let (mut blocks, reading) = read_ahead(sound, Sound::next_block);
     let mut turns: Vec<Turn> = Vec::new();
     let mut failure = None;
     let mut take = |(track, event): (usize, StreamEvent), warnings: &mut Vec<String>| match event {
@@ -159,7 +140,9 @@ pub(crate) async fn hear(
             take(event, &mut warnings);
         }
     }
-    warnings.extend(reading.await.unwrap_or_default());
+    if let Ok(sound) = reading.await {
+        warnings.extend(sound.warnings());
+    }
     let heard = hearing.duration();
     let voices = hearing.finish().await?;
     while let Some(event) = told.recv().await {

@@ -19,11 +19,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt;
 use tempfile::NamedTempFile;
-use tokio::sync::mpsc;
 
 use super::super::Api;
 use super::super::guard::Rights;
 use super::{ask, query, request_id};
+use crate::ahead::read_ahead;
 use crate::hearing::{Hearing, HearingError};
 use crate::shared::Shared;
 
@@ -31,8 +31,6 @@ use crate::shared::Shared;
 pub(in super::super) const FILE: u64 = 1 << 30;
 /// The largest field of a form that is not the file.
 const FIELD: usize = 64 * 1024;
-/// Blocks of a file that are decoded ahead.
-const AHEAD: usize = 8;
 
 /// Why a recording was not heard.
 #[derive(Debug, thiserror::Error)]
@@ -263,26 +261,16 @@ async fn hear(
 ) -> Result<Recording, PostError> {
     let path = file.path().to_owned();
     let open = move || AudioReader::open(&path).map_err(|error| PostError::File(error.to_string()));
-    let mut reader = tokio::task::spawn_blocking(open).await.map_err(|_| PostError::BrokeOff)??;
+    let reader = tokio::task::spawn_blocking(open).await.map_err(|_| PostError::BrokeOff)??;
     let format = Format { coding: Coding::Linear16, rate: reader.rate(), channels: reader.channels() };
     let settings = Settings { format, ..settings.clone() };
     let ask = ask(shared, rights, Class::Batch);
     let (mut hearing, mut told) = Hearing::open(shared.means(), shared.language(), &ask, &settings).await?;
     hearing.want_partials(false);
-    let (send, mut blocks) = mpsc::channel::<Result<Vec<Vec<i16>>, String>>(AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let (mut blocks, _reading) = read_ahead(reader, |reader| {
         let mut block = Vec::new();
-        loop {
-            let next = match reader.next_block(&mut block) {
-                Ok(true) => Ok(std::mem::take(&mut block)),
-                Ok(false) => return,
-                Err(error) => Err(error.to_string()),
-            };
-            let failed = next.is_err();
-            if send.blocking_send(next).is_err() || failed {
-                return;
-            }
-        }
+        let read = reader.next_block(&mut block);
+        read.map(|more| more.then_some(block)).map_err(|error| PostError::File(error.to_string()))
     });
     let mut channels = vec![Vec::new(); format.channels];
     let mut take = |(channel, event): (usize, StreamEvent)| {
@@ -291,7 +279,7 @@ async fn hear(
         }
     };
     while let Some(block) = blocks.recv().await {
-        hearing.push_pcm(&block.map_err(PostError::File)?).await?;
+        hearing.push_pcm(&block?).await?;
         while let Some(event) = told.try_recv() {
             take(event);
         }
