@@ -198,7 +198,11 @@ impl<D: Dialogue> Begun<D> {
         let tenant = self.ask().tenant;
         let style = self.shared.config.style(&tenant);
         if !self.shared.scorecards.is_empty() {
-            let live = Live::new(&self.shared.scorecards, self.id.to_string(), line.language.clone());
+            let mut live = Live::new(&self.shared.scorecards, self.id.to_string(), line.language.clone());
+            // A call that was placed for another's sake is that one's agent or supervisor.
+            if self.shared.config.qa.supervisor.is_some() && self.log.record().parent.is_none() {
+                live.supervise();
+            }
             self.log.inspect(live);
         }
         if !style.is_idle() {

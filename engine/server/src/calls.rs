@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::cdr::{CallRecord, Direction, Records};
 use crate::qa::live::Live;
+use crate::switch::Mode;
 use crate::telemetry::Meter;
 use crate::wording::Wording;
 
@@ -358,6 +359,11 @@ impl EventLog {
     /// Whether a rule wants the call ended; told once.
     pub(crate) fn rules_hang_up(&mut self) -> bool {
         self.live.as_mut().is_some_and(Live::hangs_up)
+    }
+
+    /// How a rule wants a supervisor let into the call; told once.
+    pub(crate) fn rules_call_in(&mut self) -> Option<Mode> {
+        self.live.as_mut().and_then(Live::calls_in)
     }
 
     pub(crate) fn write(&mut self, at: MediaTime, body: EventBody) {

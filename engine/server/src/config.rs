@@ -254,6 +254,13 @@ impl Config {
             }
         }
         unique("trunk", self.trunks.iter().map(|trunk| &trunk.name))?;
+        if let Some(supervisor) = &self.qa.supervisor {
+            let known = |name: &str| self.users.iter().any(|user| user.name == name);
+            anyhow::ensure!(
+                !supervisor.is_empty() && supervisor.strip_prefix("user:").is_none_or(known),
+                "configuration: qa.supervisor: write a number, a SIP address or `user:NAME` with the name of a [[user]]"
+            );
+        }
         unique("user", self.users.iter().map(|user| &user.name))?;
         unique("token", self.tokens.iter().map(|token| &token.name))?;
         unique("webhook", self.webhooks.iter().map(|webhook| &webhook.name))?;

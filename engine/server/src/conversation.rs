@@ -34,6 +34,7 @@ use crate::entrance::{Refusal, Unanswered};
 use crate::http_action;
 use crate::mouth::{MouthError, Ready};
 use crate::preview::Preview;
+use crate::qa::intervene;
 use crate::renegotiate::Media;
 use crate::shared::Shared;
 use crate::switch::{Notice, Station};
@@ -253,6 +254,9 @@ impl<D: Dialogue> Conversation<D> {
             }
             if self.log.rules_hang_up() {
                 self.tell(CallInput::End(Cause::RULE_HUNG_UP));
+            }
+            if let Some(mode) = self.log.rules_call_in() {
+                intervene::call_in(&self.parts.shared, self.parts.id, mode, self.parts.language.clone());
             }
             if self.parts.inlet.overrun.load(Ordering::Acquire) {
                 self.tell(CallInput::End(Cause::OVERRUN));

@@ -436,3 +436,44 @@ fn real_call_is_judged_while_it_goes_on() {
     let judged = &server.of_type("qa.judged")[0];
     assert_eq!((&judged["score"], &judged["pass"]), (&json!(45.0), &json!(false)), "{}", log());
 }
+
+#[test]
+fn real_call_gets_the_supervisor_whom_a_rule_calls_in() {
+    if tool_missing(&["flite"]) {
+        return;
+    }
+    let flow = Some(include_str!("scenarios/line.yaml"));
+    let desk = Server::start(Options { engine: "none", flow, ..Options::default() });
+    let tables = format!(
+        "[recognizer.scripted]\nutterances = [\"i lost my card\"]\n[qa]\nscorecards = \"@DIR@\"\nlive = [\"live\"]\n\
+         supervisor = \"sip:lead@{}\"\n",
+        desk.sip()
+    );
+    let card = LIVE.replace("{take: hang_up}", "{take: listen}");
+    let server = Server::start(Options {
+        engine: "scripted",
+        flow,
+        tables: &tables,
+        files: &[("live.yaml", card.as_bytes())],
+        ..Options::default()
+    });
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = dir.path().join("caller.yaml");
+    std::fs::write(&script, "language: en\nsteps:\n  - say: I lost my card\n  - pause: 5s\n")
+        .expect("written");
+    let called = Command::new(BINARY)
+        .args(["call", &format!("sip:bank@{}", server.sip()), "--engine", "none", "--script"])
+        .arg(&script)
+        .output()
+        .expect("the binary runs");
+    let ended = server.wait_events("call.ended", 2, PATIENCE);
+    let events = server.events();
+    let log = || format!("{}{}\n{events:#?}", text(&called.stdout), text(&called.stderr));
+    let taken: Vec<_> = server.of_type("qa.alert").into_iter().filter(|a| a["taken"] == true).collect();
+    assert_eq!((taken.len(), &taken[0]["rule"]), (1, &json!("L3")), "{}", log());
+    let started = server.of_type("supervision.started");
+    let on_call = started.iter().find(|event| event["call"] == taken[0]["call"]).expect("it is told");
+    assert_eq!(on_call["mode"], "listen", "{}", log());
+    assert_eq!(desk.of_type("call.answered").len(), 1, "the supervisor's telephone rang");
+    assert!(ended.iter().all(|event| event["cause"] != "call.hangup.rule"), "{}", log());
+}

@@ -65,6 +65,8 @@ pub(crate) struct QaSection {
     pub(crate) scorecards: Option<PathBuf>,
     /// The ids of the scorecards by which calls in progress are judged.
     pub(crate) live: Vec<String>,
+    /// Who is rung where a rule takes `listen`, `whisper` or `barge`: a number, `user:NAME` or a SIP address.
+    pub(crate) supervisor: Option<String>,
     /// Where uploaded and fetched recordings are kept; `qa` in the data folder where there is none.
     pub(crate) folder: Option<PathBuf>,
     /// Folders on this machine whose recordings jobs may name by their paths.
@@ -99,6 +101,7 @@ impl Default for QaSection {
             workers: 2,
             scorecards: None,
             live: Vec::new(),
+            supervisor: None,
             folder: None,
             paths: Vec::new(),
             hosts: Vec::new(),

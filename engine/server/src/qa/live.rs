@@ -11,6 +11,7 @@ use antiphon_models_speech::{Language, Utterance};
 
 use super::job::{CardName, cards};
 use crate::config::QaSection;
+use crate::switch::Mode;
 
 /// Words may begin this much before the event that tells of a voice.
 const LEAD: Span = Span::from_millis(600);
@@ -41,6 +42,11 @@ pub(crate) struct Live {
     /// When it wants to be asked again.
     next: Option<MediaTime>,
     hang_up: bool,
+    /// Whether there is somebody to be called in.
+    supervised: bool,
+    /// What the first rule that calls somebody in wants of him.
+    call_in: Option<Mode>,
+    called_in: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -83,7 +89,15 @@ impl Live {
             held_since: None,
             next: None,
             hang_up: false,
+            supervised: false,
+            call_in: None,
+            called_in: false,
         }
+    }
+
+    /// From now on rules may call a supervisor in.
+    pub(crate) fn supervise(&mut self) {
+        self.supervised = true;
     }
 
     /// What is known of the call besides; the first stays.
@@ -160,12 +174,19 @@ impl Live {
         std::mem::take(&mut self.hang_up)
     }
 
+    /// How a supervisor is to be let into the call; told once, of the first rule that calls one in.
+    pub(crate) fn calls_in(&mut self) -> Option<Mode> {
+        let mode = self.call_in.take()?;
+        self.called_in = true;
+        Some(mode)
+    }
+
     /// The call is over: the last findings, and how it does.
     pub(crate) fn finish(&mut self, now: MediaTime) -> Vec<EventBody> {
         self.conversation.finished = true;
         self.voices = [Voice::default(); 2];
         let mut told = self.judge(now);
-        self.hang_up = false;
+        (self.hang_up, self.call_in) = (false, None);
         told.extend(self.inspectors.iter().filter_map(|inspector| {
             let judged = inspector.judgement()?;
             Some(EventBody::QaJudged {
@@ -204,8 +225,19 @@ impl Live {
         self.next = None;
         for inspector in &mut self.inspectors {
             for hit in inspector.hear(&self.conversation, &measures, known) {
-                let alert = alert(&hit);
-                self.hang_up |= alert.taken;
+                let takes = hit.action.filter(|action| action.mode == ActionMode::Take);
+                let mode = match takes.map(|action| action.what) {
+                    Some(ActionKind::Listen) => Some(Mode::Listen),
+                    Some(ActionKind::Whisper) => Some(Mode::Whisper),
+                    Some(ActionKind::Barge) => Some(Mode::Barge),
+                    Some(ActionKind::HangUp) | None => None,
+                };
+                let hang_up = takes.is_some() && mode.is_none();
+                // One supervisor is enough.
+                let call_in = mode.filter(|_| self.supervised && !self.called_in && self.call_in.is_none());
+                let alert = alert(&hit, hang_up || call_in.is_some());
+                self.hang_up |= hang_up;
+                self.call_in = self.call_in.or(call_in);
                 told.push(EventBody::QaAlert(Box::new(alert)));
             }
             self.next = [self.next, inspector.next()].into_iter().flatten().min();
@@ -220,16 +252,13 @@ impl Live {
     }
 }
 
-fn alert(hit: &Hit) -> QaAlert {
+fn alert(hit: &Hit, taken: bool) -> QaAlert {
     let action = hit.action.map(|action| match action.what {
         ActionKind::Listen => "listen",
         ActionKind::Whisper => "whisper",
         ActionKind::Barge => "barge",
         ActionKind::HangUp => "hang_up",
     });
-    // Who is to listen or speak is a person; only the call's end needs none.
-    let taken =
-        hit.action.is_some_and(|action| action.mode == ActionMode::Take && action.what == ActionKind::HangUp);
     QaAlert {
         scorecard: hit.scorecard.clone(),
         version: hit.version.clone(),
