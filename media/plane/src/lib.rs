@@ -16,6 +16,7 @@ mod ingress;
 mod keys;
 mod leg;
 mod listener;
+mod outbox;
 mod outgoing;
 mod pending;
 mod ports;
