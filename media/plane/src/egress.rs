@@ -88,7 +88,7 @@ pub(crate) struct Egress {
 
 impl Egress {
     pub(crate) fn new(rate: SampleRate) -> Self {
-        Self { rate, queue: VecDeque::with_capacity(QUEUE), current: None, fade: 0, last: 0 }
+        Self { rate, queue: VecDeque::new(), current: None, fade: 0, last: 0 }
     }
 
     /// Queues a clip; hands it back where the queue is full.

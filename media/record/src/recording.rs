@@ -77,7 +77,7 @@ pub struct RecordingSummary {
 /// Frames are placed by [`AudioFrame::at`]; the first sample of the file is time 0. Offsets under 10 ms are absorbed
 /// without adding up, gaps are filled with silence and noted, late frames fill the holes they left for as long as those
 /// are not settled, and what comes later still is trimmed. No allocation a frame once warm: the window between settled
-/// and newest holds 2 s before it grows (at most 45 s, when one channel runs ahead or no time is told).
+/// and newest holds 0.9 s before it grows (at most 45 s, when one channel runs ahead or no time is told).
 #[derive(Debug)]
 pub struct StereoRecording {
     file: File,
@@ -87,8 +87,10 @@ pub struct StereoRecording {
 }
 
 impl StereoRecording {
-    /// How long frames may come late: everything older than this before `now` is settled by [`Self::advance`].
-    pub const SLACK: Span = Span::from_secs(1);
+    /// How long frames may come late: everything older than this before `now` is settled by [`Self::advance`]. A jitter buffer
+    /// holds sound back for 200 ms at most and a codec's last words come within 300 ms; what is not settled is most of what a
+    /// recording keeps in memory.
+    pub const SLACK: Span = Span::from_millis(500);
     /// How far one [`Self::advance`] may jump: a disk may stall for minutes, not for hours.
     pub const LONGEST_JUMP: Span = Span::from_secs(600);
     /// Settling in pieces of this length keeps the window from being moved at every frame.
@@ -244,6 +246,9 @@ impl StereoRecording {
     /// Writes what has changed before `sample` since it was written.
     fn put(&mut self, sample: u64) -> Result<(), RecordError> {
         let (from, changed) = self.timeline.unwritten(sample);
+        if changed.is_empty() {
+            return Ok(());
+        }
         let mut at = wav::HEADER as u64 + from * 4;
         // On the stack, for all recordings of a thread: each with a second's worth of its own would be the larger part
         // of what a recorded call takes.

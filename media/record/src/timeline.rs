@@ -107,9 +107,9 @@ impl Timeline {
     const TOLERANCE: Span = Span::from_millis(10);
     /// Over how long a step in the signal is smoothed, so that it does not click.
     const RAMP: Span = Span::from_millis(2);
-    /// The window as it is made: the usual 1 s of slack, a piece of 200 ms that is not settled yet, and as much again for
+    /// The window as it is made: the usual 500 ms of slack, a piece of 200 ms that is not settled yet, and as much again for
     /// a writer that comes late.
-    const WARM: Span = Span::from_millis(1_400);
+    const WARM: Span = Span::from_millis(900);
     /// Gaps listed a channel; further ones are only counted.
     pub(crate) const GAPS: usize = 20_000;
     /// Gaps that fit without an allocation; most calls have fewer, and who writes files may allocate.
