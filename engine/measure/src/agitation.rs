@@ -191,7 +191,8 @@ fn anger(text: &Text) -> f32 {
     1.0 - calm
 }
 
-fn denied(text: &Text, at: usize) -> bool {
+/// Whether a word just before that place, in octets, denies what stands there.
+pub(crate) fn denied(text: &Text, at: usize) -> bool {
     let next = text.units.partition_point(|unit| unit.start < at);
     let before = || (next.saturating_sub(2)..next).rev().map(|unit| text.unit(unit));
     before().any(|unit| NOT.contains(&unit))
@@ -272,18 +273,26 @@ impl Floor<'_> {
     }
 }
 
-fn score(turn: usize, parts: &[(&'static str, f32, Option<f32>)]) -> Agitation {
-    let part = |&(name, weight, feature): &(&'static str, f32, Option<f32>)| {
+fn score(turn: usize, parts: &[Part]) -> Agitation {
+    let (score, features) = together(parts);
+    Agitation { turn, score, features }
+}
+
+/// A feature: its name, its weight, and itself from 0 to 1 where it is known.
+pub(crate) type Part = (&'static str, f32, Option<f32>);
+
+/// `1 - Π(1 - weight · feature)`, and each feature's share of that.
+pub(crate) fn together(parts: &[Part]) -> (f32, BTreeMap<&'static str, f32>) {
+    let part = |&(name, weight, feature): &Part| {
         let feature = feature.filter(|feature| feature.is_finite())?.clamp(0.0, 1.0);
-        Some((name, -(1.0 - weight * feature).ln()))
+        // Never above 0, and nobody should read -0.
+        Some((name, (1.0 - weight * feature).ln().abs()))
     };
     let parts: Vec<(&'static str, f32)> = parts.iter().filter_map(part).collect();
     let total: f32 = parts.iter().map(|(_, part)| part).sum();
     let score = 1.0 - (-total).exp();
     let share = |part: f32| if total > 0.0 { score * part / total } else { 0.0 };
-    let features: BTreeMap<&'static str, f32> =
-        parts.into_iter().map(|(name, part)| (name, share(part))).collect();
-    Agitation { turn, score, features }
+    (score, parts.into_iter().map(|(name, part)| (name, share(part))).collect())
 }
 
 #[cfg(test)]

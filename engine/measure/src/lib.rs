@@ -4,6 +4,7 @@
 mod agitation;
 mod conversation;
 mod edges;
+mod escalation;
 mod floor;
 mod gist;
 mod measures;
@@ -21,6 +22,7 @@ mod wire;
 
 pub use conversation::{Conversation, ConversationError, Hold, Role, Stretch, Tone, Track, Turn};
 pub use edges::SpeechEdges;
+pub use escalation::Escalation;
 pub use measures::{
     Agitation, Backchannel, Interruption, Measures, Reason, Repeat, Response, Silence, SilenceCause, Speaker,
     Topic,

@@ -8,6 +8,7 @@ mod case;
 mod check;
 mod evaluate;
 mod explain;
+pub mod insight;
 mod judge;
 mod live;
 mod logic;
@@ -31,6 +32,6 @@ pub use result::{
     Action, ActionKind, ActionMode, Clip, GroupOutcome, HeardWord, Hit, HitKind, Judgement, Method, Part,
     ReviewState, RuleOutcome, RuleState, Scoring, Searched,
 };
-pub use review::{Agreement, NoSuchHit, PairAgreement, Review, Verdict, agreement};
+pub use review::{Agreement, Agreements, NoSuchHit, PairAgreement, Review, Verdict, agreement};
 pub use scorecard::Scorecard;
 pub use similar::Meaning;

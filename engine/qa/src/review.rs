@@ -106,11 +106,11 @@ pub struct PairAgreement {
 }
 
 /// By pair of reviewers: both confirm, first only, second only, neither.
-type Tables<'a> = BTreeMap<(&'a str, &'a str), [usize; 4]>;
+type Tables = BTreeMap<(String, String), [usize; 4]>;
 
 /// Agreement by rule over any number of reviewed judgements, in the order of the rules' names.
 pub fn agreement<'a>(judgements: impl IntoIterator<Item = &'a Judgement>) -> Vec<Agreement> {
-    let mut rules: BTreeMap<&str, (Agreement, Tables<'_>)> = BTreeMap::new();
+    let mut sums = Agreements::default();
     for judgement in judgements {
         // A reviewer's latest verdict on a hit is what they mean.
         let mut said: BTreeMap<&str, BTreeMap<&str, bool>> = BTreeMap::new();
@@ -123,45 +123,89 @@ pub fn agreement<'a>(judgements: impl IntoIterator<Item = &'a Judgement>) -> Vec
             said.entry(&review.hit).or_default().insert(&review.reviewer, confirms);
         }
         for outcome in &judgement.rules {
-            let (figures, pairs) = rules.entry(&outcome.rule).or_default();
+            sums.hits(&outcome.rule, 0);
             for hit in outcome.hits.iter().filter(|hit| hit.excused.is_none()) {
-                figures.hits += 1;
-                figures.confirmed += usize::from(hit.review == ReviewState::Confirmed);
-                figures.overturned += usize::from(hit.review == ReviewState::Overturned);
-                let Some(said) = said.get(hit.id.as_str()) else { continue };
-                let said: Vec<(&str, bool)> = said.iter().map(|(who, what)| (*who, *what)).collect();
-                for (n, (first, a)) in said.iter().enumerate() {
-                    for (second, b) in &said[n + 1..] {
-                        let cell = usize::from(!a) * 2 + usize::from(!b);
-                        pairs.entry((first, second)).or_default()[cell] += 1;
-                    }
-                }
+                sums.hits(&outcome.rule, 1);
+                let stands = match hit.review {
+                    ReviewState::Open => None,
+                    ReviewState::Confirmed => Some(true),
+                    ReviewState::Overturned => Some(false),
+                };
+                let said = said.get(hit.id.as_str()).map(|said| said.iter().map(|(who, what)| (*who, *what)));
+                sums.judged(&outcome.rule, stands, said.into_iter().flatten());
             }
         }
     }
-    rules
-        .into_iter()
-        .map(|(rule, (mut figures, pairs))| {
-            figures.rule = rule.to_owned();
-            let judged = figures.confirmed + figures.overturned;
-            figures.precision = (judged > 0).then(|| figures.confirmed as f64 / judged as f64);
-            figures.pairs = pairs
-                .into_iter()
-                .map(|((first, second), cells)| PairAgreement {
-                    reviewers: [first.to_owned(), second.to_owned()],
-                    judged: cells.iter().sum(),
-                    agreed: cells[0] + cells[3],
-                    kappa: cohen(cells),
-                })
-                .collect();
-            let known: Vec<(f64, f64)> =
-                figures.pairs.iter().filter_map(|pair| Some((pair.kappa?, pair.judged as f64))).collect();
-            let weight: f64 = known.iter().map(|(_, judged)| judged).sum();
-            figures.kappa = (weight > 0.0)
-                .then(|| known.iter().map(|(kappa, judged)| kappa * judged).sum::<f64>() / weight);
-            figures
-        })
-        .collect()
+    sums.finish()
+}
+
+/// Sums from which agreement is told, where hits and reviews come one by one. What `rule` is, is the caller's: a rule's
+/// `id`, that with its scorecard's, or one name for all.
+#[derive(Debug, Default)]
+pub struct Agreements {
+    rules: BTreeMap<String, (Agreement, Tables)>,
+}
+
+impl Agreements {
+    /// So many more hits of a rule, excused ones left out.
+    pub fn hits(&mut self, rule: &str, count: usize) {
+        self.rule(rule).0.hits += count;
+    }
+
+    /// One hit that people judged: whether the latest verdict confirms it, and what each of them says of it.
+    pub fn judged<'a>(
+        &mut self,
+        rule: &str,
+        stands: Option<bool>,
+        said: impl IntoIterator<Item = (&'a str, bool)>,
+    ) {
+        let (figures, tables) = self.rule(rule);
+        figures.confirmed += usize::from(stands == Some(true));
+        figures.overturned += usize::from(stands == Some(false));
+        let mut said: Vec<(&str, bool)> = said.into_iter().collect();
+        said.sort_unstable();
+        for (n, (first, a)) in said.iter().enumerate() {
+            for (second, b) in &said[n + 1..] {
+                let cell = usize::from(!a) * 2 + usize::from(!b);
+                tables.entry(((*first).to_owned(), (*second).to_owned())).or_default()[cell] += 1;
+            }
+        }
+    }
+
+    fn rule(&mut self, rule: &str) -> &mut (Agreement, Tables) {
+        if !self.rules.contains_key(rule) {
+            self.rules.insert(rule.to_owned(), Default::default());
+        }
+        self.rules.get_mut(rule).expect("it was put in where it was not")
+    }
+
+    /// Agreement by rule, in the order of the rules' names.
+    #[must_use]
+    pub fn finish(self) -> Vec<Agreement> {
+        self.rules
+            .into_iter()
+            .map(|(rule, (mut figures, tables))| {
+                figures.rule = rule;
+                let judged = figures.confirmed + figures.overturned;
+                figures.precision = (judged > 0).then(|| figures.confirmed as f64 / judged as f64);
+                figures.pairs = tables
+                    .into_iter()
+                    .map(|((first, second), cells)| PairAgreement {
+                        reviewers: [first, second],
+                        judged: cells.iter().sum(),
+                        agreed: cells[0] + cells[3],
+                        kappa: cohen(cells),
+                    })
+                    .collect();
+                let known: Vec<(f64, f64)> =
+                    figures.pairs.iter().filter_map(|pair| Some((pair.kappa?, pair.judged as f64))).collect();
+                let weight: f64 = known.iter().map(|(_, judged)| judged).sum();
+                figures.kappa = (weight > 0.0)
+                    .then(|| known.iter().map(|(kappa, judged)| kappa * judged).sum::<f64>() / weight);
+                figures
+            })
+            .collect()
+    }
 }
 
 /// Cohen's kappa of a table: both confirm, first only, second only, neither (Cohen 1960).

@@ -203,7 +203,7 @@ impl<D: Dialogue> Begun<D> {
             if self.shared.config.qa.supervisor.is_some() && self.log.record().parent.is_none() {
                 live.supervise();
             }
-            self.log.inspect(live);
+            self.log.inspect(live, tenant.to_string());
         }
         if !style.is_idle() {
             match Wording::new(&line.language, &style) {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::cdr::{CallRecord, Direction, Records};
+use crate::qa::insight::Judgements;
 use crate::qa::live::Live;
 use crate::switch::Mode;
 use crate::telemetry::Meter;
@@ -89,6 +90,7 @@ pub(crate) struct Calls {
     files: EventFiles,
     meter: Meter,
     records: OnceLock<Arc<Records>>,
+    judged: OnceLock<mpsc::Sender<Judgements>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -112,6 +114,7 @@ impl Calls {
             files,
             meter: Meter::default(),
             records: OnceLock::new(),
+            judged: OnceLock::new(),
             stopping: watch::Sender::new(false),
         }))
     }
@@ -160,6 +163,7 @@ impl Calls {
             record,
             wording: None,
             live: None,
+            tenant: String::new(),
         }
     }
 
@@ -168,6 +172,12 @@ impl Calls {
         records.watch(self.watch_all());
         // The first stays; a server has one.
         let _ = self.records.set(records);
+    }
+
+    /// From now on what calls were judged by while they went on goes there.
+    pub(crate) fn keep_judgements(&self, judged: mpsc::Sender<Judgements>) {
+        // The first stays; a server has one.
+        let _ = self.judged.set(judged);
     }
 
     /// Where records go; `None` in programs that keep none.
@@ -332,6 +342,8 @@ pub(crate) struct EventLog {
     wording: Option<Wording>,
     /// Judges what is told, where rules are to.
     live: Option<Live>,
+    /// Whose call that is.
+    tenant: String,
 }
 
 impl EventLog {
@@ -341,8 +353,8 @@ impl EventLog {
     }
 
     /// From now on what is told is judged by rules of inspection.
-    pub(crate) fn inspect(&mut self, live: Live) {
-        self.live = Some(live);
+    pub(crate) fn inspect(&mut self, live: Live, tenant: String) {
+        (self.live, self.tenant) = (Some(live), tenant);
     }
 
     /// When the rules want to be asked, should nothing be said until then.
@@ -376,8 +388,22 @@ impl EventLog {
             && let Some(mut live) = self.live.take()
         {
             live.finish(at).into_iter().for_each(|body| self.tell(at, body));
+            self.keep(live);
         }
         self.tell(at, body);
+    }
+
+    /// Hands over what the call was judged by; never waits.
+    fn keep(&self, live: Live) {
+        // A call that was placed for another's sake is part of that one.
+        let Some(judged) = self.calls.judged.get().filter(|_| self.record.parent.is_none()) else { return };
+        let (conversation, judgements) = live.into_judged();
+        let (tenant, at) = (self.tenant.clone(), self.record.offered_at);
+        if !judgements.is_empty()
+            && judged.try_send(Judgements { conversation, judgements, tenant, at }).is_err()
+        {
+            tracing::error!(call = %self.id, "the store is behind; the call is left out of the figures");
+        }
     }
 
     /// Tells what may be told.

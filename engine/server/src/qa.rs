@@ -4,6 +4,7 @@
 //! that live calls never notice, judge what was heard, and keep the result in one step with the file's state.
 
 pub(crate) mod hear;
+pub(crate) mod insight;
 pub(crate) mod intervene;
 pub(crate) mod job;
 pub(crate) mod live;

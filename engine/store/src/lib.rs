@@ -1,8 +1,10 @@
-//! What outlives the process: call records, what webhooks still have to be told, inspection jobs with their results. In
+//! What outlives the process: call records, what webhooks still have to be told, inspection jobs with their results and
+//! the figures over them. In
 //! SQLite or in PostgreSQL, with the same statements; no SQL stands anywhere else.
 
 mod calls;
 mod deliveries;
+mod insights;
 mod inspections;
 
 use std::path::Path;
@@ -13,6 +15,9 @@ use sqlx::{AnyConnection, AnyPool, ConnectOptions, Connection, Executor, Row};
 
 pub use calls::{CallFilter, CallPage, NewCall, NewLeg};
 pub use deliveries::{DEAD, Delivery, DeliveryState, NewDelivery, Outcome, WAITING};
+pub use insights::{
+    FoundCount, InsightCall, InsightFilter, InsightOrder, JudgedCall, LiveCall, Opinion, Sight, Verdict,
+};
 pub use inspections::{
     Claim, Counts, Done, FileFilter, FileState, InspectionFile, InspectionJob, JobState, NewFile, NewJob,
     Noted, Offered, Review, Revised, StoredHit, Taken,
@@ -24,7 +29,7 @@ const READERS: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the tables were, step by step. A step that was released is never changed; new ones are added.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE call_records (
         id TEXT PRIMARY KEY,
@@ -66,6 +71,7 @@ const MIGRATIONS: [&str; 2] = [
     CREATE INDEX deliveries_due ON deliveries (hook, state, next_ms);
 ",
     inspections::TABLES,
+    insights::TABLES,
 ];
 
 /// Why the store did not do what was asked.

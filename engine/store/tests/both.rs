@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use antiphon_engine_store::{
     CallFilter, CallPage, Claim, Counts, DEAD, Delivery, DeliveryState, Done, FileFilter, FileState,
-    JobState, NewCall, NewDelivery, NewFile, NewJob, NewLeg, Noted, Offered, Outcome, Review, Revised, Store,
-    StoreError, StoredHit, Taken, WAITING,
+    InsightCall, InsightFilter, InsightOrder, JobState, JudgedCall, LiveCall, NewCall, NewDelivery, NewFile,
+    NewJob, NewLeg, Noted, Offered, Outcome, Review, Revised, Sight, Store, StoreError, StoredHit, Taken,
+    Verdict, WAITING,
 };
 use serde_json::Value;
 
@@ -63,6 +64,11 @@ behaviours! {
     an_owner_has_a_bounded_number_of_files_waiting,
     reviews_replace_earlier_ones_of_the_same_person,
     a_job_that_is_over_is_forgotten_whole,
+    each_call_counts_once_by_its_newest_judgement,
+    whoever_asks_sees_their_own_calls_alone,
+    calls_are_filtered_and_ordered,
+    a_finding_that_is_overturned_counts_no_more,
+    reviewers_opinions_are_told_finding_by_finding,
 }
 
 #[tokio::test]
@@ -254,8 +260,241 @@ mod hold {
                 points: -20.5,
                 start_ms: 100,
                 end_ms: 200,
+                stands: true,
             }],
+            calls: vec![judged("fund", score)],
         }
+    }
+
+    fn judged(card: &str, score: f64) -> JudgedCall {
+        JudgedCall {
+            card: card.into(),
+            version: "7".into(),
+            call: JudgedCall::OWN.into(),
+            tenant: "north".into(),
+            name: "one.wav".into(),
+            agent: Some("ann".into()),
+            queue: Some("sales".into()),
+            product: None,
+            at_ms: None,
+            verdict: Verdict {
+                score,
+                passed: score >= 80.0,
+                judged: "{}".into(),
+                standing: vec!["R1-1".into()],
+            },
+            risk: 0.5,
+            topics: "\nthe 50%_fund\nloss\n".into(),
+            measured: "{}".into(),
+        }
+    }
+
+    fn always() -> InsightFilter {
+        InsightFilter { until_ms: i64::MAX, ..InsightFilter::default() }
+    }
+
+    async fn seen(store: &Store, filter: &InsightFilter) -> Vec<InsightCall> {
+        let calls = store.insight_calls(filter, InsightOrder::Time, 0, 100).await.expect("listed");
+        let mut count = 0;
+        assert!(store.each_call(filter, 100, |_| count += 1).await.expect("asked"), "all of them");
+        assert_eq!(count, calls.len(), "one by one and as a list");
+        calls
+    }
+
+    /// A job of one file with these judgements.
+    async fn judge(store: &Store, job: NewJob, now_ms: i64, judgements: Vec<JudgedCall>) {
+        store.offer(&NewJob { files: job.files[..1].to_vec(), ..job }, 100).await.expect("asked");
+        let claim = claim(store, "a").await;
+        let Done::Result { audio_ms, sound, score, passed, conversation, result, hits, .. } = result(70.0)
+        else {
+            unreachable!("it is a result")
+        };
+        let done =
+            Done::Result { audio_ms, sound, score, passed, conversation, result, hits, calls: judgements };
+        store.finish(&claim, &done, now_ms, |_| vec![]).await.expect("kept");
+    }
+
+    fn live(id: &str, tenant: &str, judged_ms: i64, score: f64) -> LiveCall {
+        let call = JudgedCall { call: id.into(), tenant: tenant.into(), ..judged("fund", score) };
+        LiveCall { id: id.into(), judged_ms, calls: vec![call], hits: Vec::new() }
+    }
+
+    pub(super) async fn each_call_counts_once_by_its_newest_judgement(store: &Store) {
+        let known = |score| JudgedCall { call: "c0ffee".into(), at_ms: Some(500), ..judged("fund", score) };
+        judge(
+            store,
+            job("one", 1),
+            2_000,
+            vec![known(10.0), JudgedCall { card: "mild".into(), ..known(99.0) }],
+        )
+        .await;
+        store.keep_live(&live("c0ffee", "north", 1_000, 5.0)).await.expect("kept");
+        store.keep_live(&live("c0ffee", "north", 1_000, 6.0)).await.expect("kept again");
+        judge(store, NewJob { id: "two".into(), ..job("two", 1) }, 3_000, vec![known(20.0)]).await;
+        judge(store, NewJob { id: "alone".into(), ..job("alone", 1) }, 3_000, vec![judged("fund", 30.0)])
+            .await;
+        let scores = async |filter: InsightFilter| {
+            let mut told: Vec<_> =
+                seen(store, &filter).await.into_iter().map(|call| (call.call, call.score)).collect();
+            told.sort_by(|a, b| a.partial_cmp(b).expect("numbers"));
+            told
+        };
+        let told = |pairs: &[(&str, f64)]| {
+            pairs.iter().map(|(call, score)| ((*call).to_owned(), *score)).collect::<Vec<_>>()
+        };
+        assert_eq!(scores(always()).await, told(&[("alone/0", 30.0), ("c0ffee", 20.0), ("c0ffee", 99.0)]));
+        let of = |job: &str| InsightFilter { job: Some(job.into()), ..always() };
+        assert_eq!(scores(of("one")).await, told(&[("c0ffee", 10.0), ("c0ffee", 99.0)]));
+        assert_eq!(scores(of("c0ffee")).await, told(&[("c0ffee", 5.0)]));
+        assert_eq!(store.call_of_file("one", 0).await.expect("asked"), Some(("c0ffee".into(), 500)));
+        // What is forgotten lets the one before count again.
+        assert!(store.forget_job("two").await.expect("asked"));
+        assert_eq!(
+            scores(InsightFilter { card: Some("fund".into()), ..always() }).await,
+            told(&[("alone/0", 30.0), ("c0ffee", 10.0)])
+        );
+        assert_eq!(store.forget_live(2_000).await.expect("asked"), 1);
+        assert_eq!(scores(of("c0ffee")).await, told(&[]));
+        let mut first = 0;
+        assert!(!store.each_call(&always(), 2, |_| first += 1).await.expect("asked"), "there are more");
+        assert_eq!(first, 2);
+    }
+
+    pub(super) async fn whoever_asks_sees_their_own_calls_alone(store: &Store) {
+        judge(store, job("one", 1), 2_000, vec![judged("fund", 10.0)]).await;
+        judge(store, NewJob { owner: "other".into(), ..job("two", 1) }, 2_000, vec![judged("fund", 20.0)])
+            .await;
+        store.keep_live(&live("c0", "north", 1_000, 30.0)).await.expect("kept");
+        store.keep_live(&live("c1", "south", 1_000, 40.0)).await.expect("kept");
+        let scores = async |sight: &Sight| {
+            let filter = InsightFilter { sight: sight.clone(), ..always() };
+            let mut scores: Vec<_> =
+                seen(store, &filter).await.iter().map(|call| call.score as i64).collect();
+            scores.sort_unstable();
+            scores
+        };
+        let of = |owner: &str, tenant: Option<&str>| Sight::Of {
+            owner: owner.into(),
+            tenant: tenant.map(str::to_owned),
+        };
+        assert_eq!(scores(&Sight::All).await, [10, 20, 30, 40]);
+        assert_eq!(scores(&of("lead", Some("north"))).await, [10, 30]);
+        assert_eq!(scores(&of("lead", None)).await, [10]);
+        assert_eq!(scores(&of("eve", Some("south"))).await, [40]);
+        for (sight, sees) in [
+            (Sight::All, true),
+            (of("lead", Some("north")), true),
+            (of("lead", Some("south")), false),
+            (of("lead", None), false),
+        ] {
+            assert_eq!(store.sees_live_call("c0", &sight).await.expect("asked"), sees, "{sight:?}");
+        }
+        assert!(!store.sees_live_call("one", &Sight::All).await.expect("asked"), "a job is no call");
+    }
+
+    pub(super) async fn calls_are_filtered_and_ordered(store: &Store) {
+        for n in 0..6u8 {
+            let call = JudgedCall {
+                agent: Some(if n % 2 == 0 { "ann" } else { "bob" }.into()),
+                at_ms: Some(i64::from(n) * 1_000),
+                risk: f64::from(n) / 10.0,
+                topics: if n == 3 { "\n100%_sure\n" } else { "\n100 is sure\n" }.into(),
+                ..judged("fund", f64::from(100 - n * 10))
+            };
+            judge(store, job(&format!("job{n}"), 1), 9_000, vec![call]).await;
+        }
+        let count = async |filter: InsightFilter| seen(store, &filter).await.len();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(count(InsightFilter { since_ms: 1_000, until_ms: 4_000, ..always() }).await, 3);
+        assert_eq!(count(InsightFilter { agent: text("ann"), ..always() }).await, 3);
+        assert_eq!(count(InsightFilter { queue: text("sales"), ..always() }).await, 6);
+        assert_eq!(count(InsightFilter { product: text("loan"), ..always() }).await, 0);
+        assert_eq!(count(InsightFilter { tenant: text("south"), ..always() }).await, 0);
+        assert_eq!(count(InsightFilter { passed: Some(true), ..always() }).await, 3);
+        assert_eq!(count(InsightFilter { risk: Some(0.4), ..always() }).await, 2);
+        assert_eq!(count(InsightFilter { rule: text("R1"), ..always() }).await, 6);
+        assert_eq!(count(InsightFilter { rule: text("R2"), ..always() }).await, 0);
+        assert_eq!(
+            count(InsightFilter { topic: text("100%_sure"), ..always() }).await,
+            1,
+            "signs are themselves"
+        );
+        assert_eq!(count(InsightFilter { topic: text("sure"), ..always() }).await, 0, "the whole of it");
+        let list = async |order, skip| {
+            let calls = store.insight_calls(&always(), order, skip, 2).await.expect("listed");
+            calls.iter().map(|call| call.at_ms / 1_000).collect::<Vec<_>>()
+        };
+        assert_eq!(list(InsightOrder::Time, 0).await, [5, 4]);
+        assert_eq!(list(InsightOrder::Time, 4).await, [1, 0]);
+        assert_eq!(list(InsightOrder::Score, 1).await, [4, 3]);
+        assert_eq!(list(InsightOrder::Risk, 0).await, [5, 4]);
+    }
+
+    pub(super) async fn a_finding_that_is_overturned_counts_no_more(store: &Store) {
+        judge(store, job("one", 1), 2_000, vec![judged("fund", 70.0)]).await;
+        let rule = || InsightFilter { rule: Some("R1".into()), ..always() };
+        assert_eq!(seen(store, &rule()).await[0].score, 70.0);
+        assert_eq!(store.standing_hits("one", 0, "fund").await.expect("asked").len(), 1);
+        let review = |verdict: &str, at_ms| Review {
+            card: "fund".into(),
+            hit: "R1-1".into(),
+            reviewer: "ann".into(),
+            verdict: verdict.into(),
+            comment: None,
+            at_ms,
+        };
+        let revised = |score: f64, standing: &[&str]| Revised {
+            result: "{}".into(),
+            score: Some(score),
+            passed: Some(true),
+            verdict: Verdict {
+                score,
+                passed: true,
+                judged: "{\"s\":1}".into(),
+                standing: standing.iter().map(|hit| (*hit).to_owned()).collect(),
+            },
+        };
+        let over = store.review("one", 0, &review("overturn", 1), |_| Ok::<_, ()>(revised(100.0, &[]))).await;
+        assert_eq!(over.expect("asked"), Noted::Kept);
+        assert_eq!(seen(store, &rule()).await.len(), 0);
+        let all = seen(store, &always()).await;
+        assert_eq!((all[0].score, all[0].passed, all[0].judged.as_str()), (100.0, true, "{\"s\":1}"));
+        let again =
+            store.review("one", 0, &review("confirm", 2), |_| Ok::<_, ()>(revised(70.0, &["R1-1"]))).await;
+        assert_eq!(again.expect("asked"), Noted::Kept);
+        assert_eq!(seen(store, &rule()).await[0].score, 70.0);
+    }
+
+    pub(super) async fn reviewers_opinions_are_told_finding_by_finding(store: &Store) {
+        judge(store, job("one", 1), 2_000, vec![judged("fund", 70.0)]).await;
+        judge(store, NewJob { owner: "other".into(), ..job("two", 1) }, 2_000, vec![judged("fund", 70.0)])
+            .await;
+        for (at_ms, reviewer, verdict) in
+            [(1, "ann", "confirm"), (2, "bob", "overturn"), (3, "ann", "comment")]
+        {
+            let review = Review {
+                card: "fund".into(),
+                hit: "R1-1".into(),
+                reviewer: reviewer.into(),
+                verdict: verdict.into(),
+                comment: None,
+                at_ms,
+            };
+            let same =
+                Revised { result: "{}".into(), score: None, passed: None, verdict: Verdict::default() };
+            store.review("one", 0, &review, |_| Ok::<_, ()>(same)).await.expect("asked");
+        }
+        let lead = Sight::Of { owner: "lead".into(), tenant: None };
+        let told = store.opinions(&lead, None, 0, 3_000, 10).await.expect("asked");
+        let told: Vec<_> = told.iter().map(|one| (one.reviewer.as_str(), one.confirms)).collect();
+        assert_eq!(told, [("bob", false), ("ann", true)], "a remark changes no verdict");
+        let count = async |sight: &Sight| {
+            let counts = store.found_counts(sight, Some("fund"), 0, 3_000).await.expect("asked");
+            counts.iter().map(|count| count.hits).sum::<i64>()
+        };
+        assert_eq!((count(&lead).await, count(&Sight::All).await), (1, 2));
+        let eve = Sight::Of { owner: "eve".into(), tenant: None };
+        assert_eq!(store.opinions(&eve, None, 0, 3_000, 10).await.expect("asked"), []);
     }
 
     async fn claim(store: &Store, holder: &str) -> Claim {
@@ -424,7 +663,8 @@ mod hold {
         let revise = |result: &str| {
             assert!(result.starts_with("{\"score\":"), "{result}");
             let result = "{\"score\":2}".to_owned();
-            Ok::<_, ()>(Revised { result, score: Some(91.0), passed: Some(true) })
+            let verdict = Verdict { score: 91.0, passed: true, judged: "{}".into(), standing: Vec::new() };
+            Ok::<_, ()>(Revised { result, score: Some(91.0), passed: Some(true), verdict })
         };
         for (who, verdict, at) in [("ann", "confirm", 1), ("bob", "confirm", 2), ("ann", "overturn", 3)] {
             let noted = store.review("one", 0, &review(who, verdict, at), revise).await.expect("asked");

@@ -14,7 +14,7 @@ mod waveform;
 
 pub use causes::causes_markdown;
 pub use live::{LiveView, Terminal};
-pub use report::{Embed, IndexRow, Report, RuleCount, Sound, index_page};
+pub use report::{Embed, IndexRow, InsightLine, InsightPage, Report, RuleCount, Sound, index_page};
 pub use summary::{Distribution, MediaLine, Summary};
 pub use waveform::{
     Annotations, Mark, MarkKind, Picture, RenderError, Track, TrackWord, WaveformInput, render,

@@ -6,6 +6,7 @@
 
 mod findings;
 mod index;
+mod insight;
 mod markup;
 mod measured;
 mod sound;
@@ -18,6 +19,7 @@ use antiphon_media_frame::MediaTime;
 use sha2::{Digest, Sha256};
 
 pub use index::{IndexRow, RuleCount, index_page};
+pub use insight::{InsightLine, InsightPage};
 pub use sound::{Embed, Sound};
 
 use markup::{Html, Say, clock, figure};

@@ -127,6 +127,10 @@ kinds! {
     QA_NO_HIT = NOT_FOUND, "qa.no_hit", "There is no such finding.", "Take scorecard and hit from the file's result.";
     QA_NO_SOUND = CONFLICT, "qa.no_sound", "The file has no sound here.",
         "It has none before it was heard, nor where only words were judged again.";
+    QA_INSIGHT_QUERY = BAD_REQUEST, "qa.insight_query", "The question cannot be understood.",
+        "The detail says which parameter is wrong; /openapi.json has them all.";
+    QA_INSIGHT_LARGE = UNPROCESSABLE_ENTITY, "qa.insight_large", "The question is about too much.",
+        "Ask for a shorter time, longer periods, or one agent, queue, product or scorecard.";
     STOPPING = SERVICE_UNAVAILABLE, "server.stopping", "The server is being stopped.", "Send calls elsewhere.";
 }
 

@@ -1,8 +1,10 @@
 //! Inspection of recordings: jobs in, results out. `docs/QA.md` tells how to use it.
 
+mod insight;
 mod results;
 mod submit;
 
+pub(super) use insight::{agreement, calls, figures, live_clip, page, reasons, rules, topics};
 pub(super) use results::{clip, file, files, report, review, stream};
 pub(super) use submit::{rescore, submit};
 

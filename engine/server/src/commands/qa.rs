@@ -1,6 +1,7 @@
 //! `antiphon qa`: inspection of recordings, here or by a server.
 
 mod client;
+mod insight;
 mod remote;
 mod rules;
 mod run;
@@ -23,6 +24,9 @@ pub(crate) enum Command {
     Report(remote::ReportArgs),
     /// Judge by other rules what a job has heard
     Rescore(remote::RescoreArgs),
+    /// Figures over many inspected calls, by agent, queue, product, rule and time
+    #[command(after_help = insight::EXAMPLES)]
+    Insight(insight::Args),
     /// Try rules on written dialogues, without sound
     #[command(after_help = rules::EXAMPLES)]
     Test(rules::TestArgs),
@@ -37,6 +41,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
         Command::Watch(args) => remote::watch(args),
         Command::Report(args) => remote::report(args),
         Command::Rescore(args) => remote::rescore(args),
+        Command::Insight(args) => insight::run(args),
         Command::Test(args) => rules::test(args),
         Command::Check(args) => rules::check(args),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use antiphon_engine_call::{Event, EventBody, Pii, QaAlert, Side};
 use antiphon_engine_measure::{Conversation, Hold, Measures, Role, Stretch, Track, Turn};
-use antiphon_engine_qa::{ActionKind, ActionMode, Hit, HitKind, Inspector, Known, Scorecard};
+use antiphon_engine_qa::{ActionKind, ActionMode, Hit, HitKind, Inspector, Judgement, Known, Scorecard};
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_models_speech::{Language, Utterance};
 
@@ -197,6 +197,12 @@ impl Live {
             })
         }));
         told
+    }
+
+    /// What was heard of a call that has finished, and how it does by every scorecard.
+    pub(crate) fn into_judged(self) -> (Conversation, Vec<Judgement>) {
+        let judged = self.inspectors.iter().filter_map(|inspector| inspector.judgement().cloned()).collect();
+        (self.conversation, judged)
     }
 
     fn end_hold(&mut self, at: MediaTime) {

@@ -52,17 +52,23 @@ impl FileResult {
 
     /// The findings, as figures over many files need them.
     pub(crate) fn hits(&self) -> Vec<StoredHit> {
-        let hits = self.judgements.iter().flat_map(|judged| judged.rules.iter()).flat_map(|rule| &rule.hits);
-        hits.map(|hit| StoredHit {
-            id: hit.id.clone(),
-            card: hit.scorecard.clone(),
-            version: hit.version.clone(),
-            rule: hit.rule.clone(),
-            missed: hit.kind == antiphon_engine_qa::HitKind::Missed,
-            points: hit.points,
-            start_ms: hit.start.millis(),
-            end_ms: hit.end.millis(),
-        })
-        .collect()
+        hits_of(&self.judgements)
     }
+}
+
+/// The findings of judgements, as figures over many calls need them.
+pub(crate) fn hits_of(judgements: &[Judgement]) -> Vec<StoredHit> {
+    let hits = judgements.iter().flat_map(|judged| judged.rules.iter()).flat_map(|rule| &rule.hits);
+    hits.map(|hit| StoredHit {
+        id: hit.id.clone(),
+        card: hit.scorecard.clone(),
+        version: hit.version.clone(),
+        rule: hit.rule.clone(),
+        missed: hit.kind == antiphon_engine_qa::HitKind::Missed,
+        points: hit.points,
+        start_ms: hit.start.millis(),
+        end_ms: hit.end.millis(),
+        stands: hit.stands(),
+    })
+    .collect()
 }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use antiphon_engine_store::JudgedCall;
 use axum::http::Uri;
 use rusty_s3::{Bucket, Credentials, S3Action, UrlStyle};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,26 @@ pub(crate) enum Source {
         /// The file's number in it.
         n: i64,
     },
+}
+
+impl Source {
+    /// Names the call of it wherever that is judged; [`JudgedCall::OWN`] where only its file does.
+    pub(crate) fn call(&self) -> String {
+        let plain = |url: &str| url.split(['?', '#']).next().unwrap_or_default().to_owned();
+        match self {
+            Self::Path(path) => path.display().to_string(),
+            Self::Url(url) | Self::S3(url) => plain(url),
+            Self::Recording(call) => call.clone(),
+            Self::Result { job, n } => format!("{job}/{n}"),
+            Self::Upload(_) => JudgedCall::OWN.to_owned(),
+            Self::Sides { customer, agent } => match (customer.call(), agent.call()) {
+                (customer, agent) if customer == JudgedCall::OWN || agent == JudgedCall::OWN => {
+                    JudgedCall::OWN.to_owned()
+                }
+                (customer, agent) => format!("{customer} + {agent}"),
+            },
+        }
+    }
 }
 
 /// Why a source gives nothing. `code` is stable.

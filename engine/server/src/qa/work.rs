@@ -14,10 +14,11 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::hear::{HearError, Heard, Subject, hear};
+use super::insight::{About, judged_calls, keep_live};
 use super::job::{Facts, JobRequest, Spec, cards, language};
 use super::result::judge;
 use super::source::{self, Source, SourceError};
@@ -38,6 +39,10 @@ const FETCHES: u32 = 4;
 const FETCH_PAUSE: Duration = Duration::from_millis(500);
 /// Between rounds in which old jobs are forgotten.
 const CLEANING: Duration = Duration::from_secs(3_600);
+/// Live calls that have ended and wait to be kept.
+const LIVE_CALLS: usize = 4_096;
+/// Questions about many calls that are answered at once.
+const QUESTIONS: usize = 2;
 /// Jobs forgotten at once.
 const BATCH: usize = 100;
 /// For files under way when the server stops; then they are given back.
@@ -100,6 +105,8 @@ pub(crate) struct Inspection {
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     figures: Figures,
+    /// One permit a question about many calls.
+    questions: Semaphore,
 }
 
 impl Inspection {
@@ -116,6 +123,7 @@ impl Inspection {
             stop: watch::channel(false).0,
             tasks: Mutex::default(),
             figures: Figures::default(),
+            questions: Semaphore::new(QUESTIONS),
         });
         // A file's database has one server: whoever held something there is gone.
         let gone = if config.store.url.is_some() { now() } else { i64::MAX };
@@ -127,6 +135,10 @@ impl Inspection {
         for _ in 0..config.qa.workers {
             tasks.push(tokio::spawn(Arc::clone(&inspection).work()));
         }
+        let (send, judged) = mpsc::channel(LIVE_CALLS);
+        shared.calls.keep_judgements(send);
+        let store = Arc::clone(inspection.store());
+        tasks.push(tokio::spawn(keep_live(store, judged, inspection.stop.subscribe())));
         *inspection.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
         Ok(inspection)
     }
@@ -148,6 +160,11 @@ impl Inspection {
             running: read(running),
             seconds: read(heard_ms) as f64 / 1_000.0,
         }
+    }
+
+    /// For whoever looks at many calls at once.
+    pub(crate) fn questions(&self) -> &Semaphore {
+        &self.questions
     }
 
     /// Counts up whenever something came of a file.
@@ -251,7 +268,7 @@ impl Inspection {
         })
     }
 
-    async fn recording(&self, call: &str) -> Result<PathBuf, SourceError> {
+    pub(crate) async fn recording(&self, call: &str) -> Result<PathBuf, SourceError> {
         let missing = |what: &str| SourceError::Missing(format!("the call {}: {what}", call.escape_debug()));
         let record = self.store().call(call).await.map_err(|error| SourceError::Fetch(error.to_string()))?;
         let record = record.ok_or_else(|| missing("there is no record of it"))?;
@@ -333,6 +350,9 @@ impl Inspection {
                 if let Err(error) = self.forget(id).await {
                     tracing::warn!(%error, job = id, "an old inspection job could not be forgotten");
                 }
+            }
+            if let Err(error) = self.store().forget_live(now() - millis(keep)).await {
+                tracing::warn!(%error, "what old calls were judged by could not be forgotten");
             }
             let pause = if old.len() == BATCH { PAUSE } else { CLEANING };
             tokio::select! {
@@ -484,9 +504,11 @@ impl Inspection {
                 (conversation, engine.to_owned(), warnings, Some(sound))
             }
         };
+        let about = self.about(claim, &spec, &facts, &source).await;
         // Judging takes milliseconds of computing, which no call's task should wait for.
         let judging = tokio::task::spawn_blocking(move || {
             let result = judge(&conversation, &cards, &engine, warnings)?;
+            let calls = judged_calls(&conversation, &result.judgements, &about);
             let ((score, passed), hits) = (result.score(), result.hits());
             Ok::<_, serde_json::Error>(Done::Result {
                 audio_ms: i64::try_from(conversation.heard.millis()).unwrap_or(i64::MAX),
@@ -496,10 +518,40 @@ impl Inspection {
                 conversation: serde_json::to_string(&conversation)?,
                 result: serde_json::to_string(&result)?,
                 hits,
+                calls,
             })
         });
         let judged = judging.await.map_err(|_| Failure::Internal("its judging broke down".into()))?;
         judged.map_err(|error| Failure::Internal(error.to_string()))
+    }
+
+    /// What is known of a file's call: by which name it is the same call wherever it is judged, and when it took place.
+    async fn about(&self, claim: &Claim, spec: &Spec, facts: &Facts, source: &Source) -> About {
+        let told = |name: &str| facts.metadata.get(name).map(|value| value.trim().to_owned());
+        let mut at_ms =
+            told("started_at").and_then(|at| at.parse::<Timestamp>().ok()).map(Timestamp::as_millisecond);
+        let mut call = source.call();
+        match source {
+            Source::Recording(id) if at_ms.is_none() => {
+                let record = self.store().call(id).await.ok().flatten();
+                let offered =
+                    record.and_then(|record| record["offered_at"].as_str()?.parse::<Timestamp>().ok());
+                at_ms = offered.map(Timestamp::as_millisecond);
+            }
+            Source::Result { job, n } => {
+                // What is judged again is the call that it was.
+                if let Ok(Some((known, at))) = self.store().call_of_file(job, *n).await {
+                    (call, at_ms) = (known, at_ms.or(Some(at)));
+                }
+            }
+            _ => {}
+        }
+        About {
+            call: told("call").filter(|call| !call.is_empty()).unwrap_or(call),
+            tenant: spec.tenant.clone(),
+            name: claim.name.clone(),
+            at_ms,
+        }
     }
 
     async fn hear(

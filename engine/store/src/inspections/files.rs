@@ -7,6 +7,7 @@ use sqlx::{AnyConnection, Connection, Row};
 use super::jobs::{Counts, counts};
 use super::number;
 use crate::deliveries::{NewDelivery, enqueue};
+use crate::insights::{JudgedCall, Place, keep_calls, keep_hits};
 use crate::{Kind, Store, StoreError};
 
 /// Where a file stands.
@@ -127,8 +128,10 @@ pub enum Done {
         conversation: String,
         /// What was found, JSON.
         result: String,
-        /// The findings that count, for figures over many files.
+        /// The findings, for figures over many files.
         hits: Vec<StoredHit>,
+        /// By scorecard, for figures over many files.
+        calls: Vec<JudgedCall>,
     },
     /// A reason.
     Failed {
@@ -158,6 +161,8 @@ pub struct StoredHit {
     pub start_ms: i64,
     /// On the call's clock.
     pub end_ms: i64,
+    /// Whether it counts: no exception excuses it, nobody overturned it.
+    pub stands: bool,
 }
 
 /// What became of a [`Done`].
@@ -302,8 +307,17 @@ impl Store {
         if updated.rows_affected() != 1 {
             return Ok(Taken::Lost);
         }
-        if let Done::Result { conversation, result, hits, .. } = done {
-            keep(&mut step, claim, conversation, result, hits).await?;
+        if let Done::Result { conversation, result, hits, calls, .. } = done {
+            keep(&mut step, claim, conversation, result).await?;
+            keep_hits(&mut step, &claim.job, claim.n, hits).await?;
+            let job = sqlx::query("SELECT owner, created_ms FROM qa_jobs WHERE id = $1")
+                .bind(&claim.job)
+                .fetch_one(&mut *step)
+                .await?;
+            let owner: String = job.try_get("owner")?;
+            let at_ms = job.try_get("created_ms")?;
+            let place = Place { job: &claim.job, n: claim.n, live: false, owner: &owner, at_ms };
+            keep_calls(&mut step, &place, calls, now_ms).await?;
         }
         let row =
             sqlx::query("UPDATE qa_jobs SET remaining = remaining - 1 WHERE id = $1 RETURNING remaining")
@@ -381,7 +395,6 @@ async fn keep(
     claim: &Claim,
     conversation: &str,
     result: &str,
-    hits: &[StoredHit],
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO qa_results (job, n, conversation, result) VALUES ($1, $2, $3, $4) ON CONFLICT (job, n) DO UPDATE \
@@ -393,24 +406,6 @@ async fn keep(
     .bind(result)
     .execute(&mut *step)
     .await?;
-    for hit in hits {
-        sqlx::query(
-            "INSERT INTO qa_hits (job, n, hit, card, version, rule, missed, points, start_ms, end_ms) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (job, n, card, hit) DO NOTHING",
-        )
-        .bind(&claim.job)
-        .bind(claim.n)
-        .bind(&hit.id)
-        .bind(&hit.card)
-        .bind(&hit.version)
-        .bind(&hit.rule)
-        .bind(i64::from(hit.missed))
-        .bind(hit.points)
-        .bind(hit.start_ms)
-        .bind(hit.end_ms)
-        .execute(&mut *step)
-        .await?;
-    }
     Ok(())
 }
 

@@ -289,6 +289,7 @@ impl Store {
             "DELETE FROM qa_files WHERE job = $1",
             "DELETE FROM qa_results WHERE job = $1",
             "DELETE FROM qa_hits WHERE job = $1",
+            "DELETE FROM qa_calls WHERE job = $1",
             "DELETE FROM qa_reviews WHERE job = $1",
         ] {
             sqlx::query(table).bind(id).execute(&mut *step).await?;

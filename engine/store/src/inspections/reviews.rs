@@ -3,6 +3,7 @@
 use sqlx::any::AnyRow;
 use sqlx::{Connection, Row};
 
+use crate::insights::{Verdict, revise_call};
 use crate::{Kind, Store, StoreError};
 
 /// What a person says of a finding.
@@ -14,7 +15,7 @@ pub struct Review {
     pub hit: String,
     /// Who says so.
     pub reviewer: String,
-    /// `confirm` or `overturn`.
+    /// `confirm`, `overturn` or `comment`; a comment leaves what the same person said before.
     pub verdict: String,
     /// Why.
     pub comment: Option<String>,
@@ -31,6 +32,8 @@ pub struct Revised {
     pub score: Option<f64>,
     /// Whether that passes.
     pub passed: Option<bool>,
+    /// What the scorecard of the review says now.
+    pub verdict: Verdict,
 }
 
 /// What became of a review.
@@ -71,7 +74,8 @@ impl Store {
         sqlx::query(
             "INSERT INTO qa_reviews (job, n, card, hit, reviewer, verdict, comment, at_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
-             ON CONFLICT (job, n, card, hit, reviewer) DO UPDATE SET verdict = excluded.verdict, \
+             ON CONFLICT (job, n, card, hit, reviewer) DO UPDATE SET \
+             verdict = CASE WHEN excluded.verdict = 'comment' THEN qa_reviews.verdict ELSE excluded.verdict END, \
              comment = excluded.comment, at_ms = excluded.at_ms",
         )
         .bind(job)
@@ -97,6 +101,7 @@ impl Store {
             .bind(revised.passed.map(i64::from))
             .execute(&mut *step)
             .await?;
+        revise_call(&mut step, (job, n, &review.card), &revised.verdict).await?;
         step.commit().await?;
         Ok(Noted::Kept)
     }

@@ -250,16 +250,27 @@ pub(in super::super) async fn clip(
     path: FilePath,
     piece: Result<Query<Piece>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let query = |detail: String| Problem::because(catalogue::QA_QUERY, detail);
-    let Query(piece) = piece.map_err(|error| query(error.body_text()))?;
-    let longest = LONGEST_CLIP.as_secs_f64();
-    let fits = piece.start >= 0.0 && piece.end > piece.start && piece.end - piece.start <= longest;
-    if !fits || piece.end > 1e7 {
-        return Err(query(format!("start and end are seconds, at most {longest} apart")));
-    }
+    let piece = Piece::of(piece)?;
     let file = own_file(&api, &rights, path).await?;
     let files: Option<Vec<PathBuf>> = file.sound.as_deref().and_then(|text| serde_json::from_str(text).ok());
-    let files = files.ok_or_else(|| Problem::of(catalogue::QA_NO_SOUND))?;
+    cut(files.ok_or_else(|| Problem::of(catalogue::QA_NO_SOUND))?, piece).await
+}
+
+impl Piece {
+    pub(super) fn of(piece: Result<Query<Self>, QueryRejection>) -> Result<Self, Problem> {
+        let query = |detail: String| Problem::because(catalogue::QA_QUERY, detail);
+        let Query(piece) = piece.map_err(|error| query(error.body_text()))?;
+        let longest = LONGEST_CLIP.as_secs_f64();
+        let fits = piece.start >= 0.0 && piece.end > piece.start && piece.end - piece.start <= longest;
+        if !fits || piece.end > 1e7 {
+            return Err(query(format!("start and end are seconds, at most {longest} apart")));
+        }
+        Ok(piece)
+    }
+}
+
+/// A piece of a recording, WAV.
+pub(super) async fn cut(files: Vec<PathBuf>, piece: Piece) -> Result<Response, Problem> {
     let span = |seconds: f64| Span::from_millis((seconds * 1_000.0).round() as u64);
     let cutting =
         tokio::task::spawn_blocking(move || sound::clip(&files, span(piece.start), span(piece.end)));
@@ -333,9 +344,10 @@ pub(in super::super) async fn review(
         let judged = result.judgements.iter_mut().find(|judged| judged.scorecard == card);
         let judged = judged.ok_or_else(|| format!("there is no judgement by the scorecard {card}"))?;
         judged.review(said).map_err(|error| error.to_string())?;
+        let verdict = qa::insight::verdict(judged);
         let (score, passed) = result.score();
         let result = serde_json::to_string(&result).map_err(|error| error.to_string())?;
-        Ok(Revised { result, score, passed })
+        Ok(Revised { result, score, passed, verdict })
     };
     match inspection.store().review(&file.job, n, &kept, revise).await? {
         Noted::Kept => {}

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::super::output::to_stdout;
 use super::client::Server;
+use super::insight::Gathered;
 use super::table::{self, Row};
 use crate::qa::report::Index;
 
@@ -192,6 +193,7 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
     let mut rows = Vec::new();
     let mut index = Index::new();
+    let mut gathered = Gathered::new();
     let mut after = -1;
     loop {
         let page = server.get(&format!("/v1/qa/jobs/{id}/files?limit=100&after={after}"))?;
@@ -210,6 +212,7 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
                 let conversation =
                     serde_json::from_value(parts.0).context("a conversation of another release")?;
                 let result = serde_json::from_value(parts.1).context("a result of another release")?;
+                gathered.add(&row.name, &page, &conversation, &result);
                 index.inspected(row.name.clone(), page, &conversation, &result);
             } else {
                 index.failed(row.name.clone(), row.error.clone().unwrap_or_else(|| row.state.clone()));
@@ -224,6 +227,7 @@ pub(super) fn report(args: &ReportArgs) -> anyhow::Result<ExitCode> {
     std::fs::write(args.out.join("results.csv"), table::csv(&rows)?).context("cannot write results.csv")?;
     let page = index.page(id, "en");
     std::fs::write(args.out.join("index.html"), page).context("cannot write index.html")?;
+    gathered.write(id, "en", &args.out)?;
     to_stdout(|out| {
         table::print(&rows, out)?;
         writeln!(out, "\nopen {}", args.out.join("index.html").display())?;

@@ -15,6 +15,7 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::super::output::to_stdout;
+use super::insight::Gathered;
 use super::table::{self, Row};
 use crate::config::{Config, Overrides};
 use crate::hearing::Means;
@@ -27,7 +28,7 @@ use crate::shared;
 pub(super) const EXAMPLES: &str = "\
 Of a stereo file the left channel is the customer and the right one the agent, as Antiphon records calls; --channels says
 otherwise. For each file DIR gets FILE.json (what was heard and found) and FILE.html (to look at and listen to), and
-for all of them results.csv and index.html.
+for all of them results.csv and index.html, and figures over them: insight.html, insight.csv and rules.csv.
 
 Examples:
   antiphon qa run call.wav --scorecard rules.yaml --out report
@@ -144,12 +145,15 @@ async fn all(bench: &Bench, args: &Args) -> anyhow::Result<Vec<Row>> {
     let mut work = futures_util::stream::iter(work).buffered(at_once);
     let mut rows = Vec::with_capacity(args.files.len());
     let mut index = Index::new();
+    let mut gathered = Gathered::new();
     while let Some((file, done)) = work.next().await {
         let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
         rows.push(match done {
             Ok(inspected) => {
                 let Inspected { conversation, result } = &inspected;
-                index.inspected(name.clone(), format!("{}.html", stem(file)), conversation, result);
+                let page = format!("{}.html", stem(file));
+                gathered.add(&name, &page, conversation, result);
+                index.inspected(name.clone(), page, conversation, result);
                 row(name, result)
             }
             Err(error) => {
@@ -162,6 +166,7 @@ async fn all(bench: &Bench, args: &Args) -> anyhow::Result<Vec<Row>> {
     bar.finish_and_clear();
     let page = index.page("Antiphon", &args.language.primary());
     std::fs::write(args.out.join("index.html"), page).context("cannot write index.html")?;
+    gathered.write("Antiphon", &args.language.primary(), &args.out)?;
     Ok(rows)
 }
 

@@ -86,7 +86,8 @@ fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-fn pad(text: &str, width: usize) -> String {
+/// So many columns, whatever the text is.
+pub(super) fn pad(text: &str, width: usize) -> String {
     let mut cut = String::new();
     let mut columns = 0;
     for c in harmless(text).chars() {
