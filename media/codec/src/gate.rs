@@ -44,6 +44,8 @@ const LEVEL_DB: f32 = 5.0;
 
 /// The quietest and the loudest of no windows.
 const NO_RANGE: (f32, f32) = (f32::MAX, f32::MIN);
+/// Probability from which an open gate is so sure of a voice that the next window is taken for one as well, unjudged.
+const SURE: f32 = 0.9;
 /// Predictability from which sound is a tone, not a voice; see [`tonal`].
 const TONE_DB: f64 = 25.0;
 
@@ -117,6 +119,10 @@ pub struct Gate {
     music: Box<MusicDetector>,
     background: Background,
     probability: f32,
+    /// Probability from which every second window is spared: [`SURE`].
+    sure: f32,
+    /// Whether the last window was taken for what the one before it was.
+    spared: bool,
     active: bool,
     /// Whether the present push takes back what was taken for speech.
     retracted: bool,
@@ -151,6 +157,8 @@ impl Gate {
             music: Box::new(MusicDetector::new()),
             background: Background::new(config.floor_db),
             probability: 0.0,
+            sure: SURE,
+            spared: false,
             active: false,
             retracted: false,
             range_db: NO_RANGE,
@@ -192,6 +200,7 @@ impl Gate {
         self.window.fill(0);
         self.background = Background::new(self.config.floor_db);
         self.probability = 0.0;
+        self.spared = false;
         self.active = false;
         self.retracted = false;
         self.run = 0;
@@ -212,11 +221,11 @@ impl Gate {
             // The prediction is made only where the others leave it the last word.
             self.probability >= needed
                 && !self.music.music()
-                && tonal::prediction_gain_db(&self.window) < TONE_DB
+                && (self.spared || tonal::prediction_gain_db(&self.window) < TONE_DB)
         } else {
             self.unseen = (self.unseen + 1).min(SHOWN + 1);
             self.music.rest();
-            self.probability = 0.0;
+            (self.probability, self.spared) = (0.0, false);
             false
         };
         self.background.hear(level);
@@ -276,7 +285,12 @@ impl Gate {
             while let Some(next) = self.wide.first_chunk() {
                 self.window.copy_within(WINDOW.., 0);
                 self.window[tonal::PAST..].copy_from_slice(next);
-                self.probability = self.detector.predict(next);
+                self.spared = self.active && !self.spared && self.probability >= self.sure;
+                if self.spared {
+                    self.detector.hear(next);
+                } else {
+                    self.probability = self.detector.predict(next);
+                }
                 self.music.hear(next, std::mem::take(&mut gap));
                 self.wide.drain(..WINDOW);
             }
@@ -323,3 +337,6 @@ impl Background {
         if self.level { quietest } else { quietest.min(LOUDEST_FLOOR_DB) }
     }
 }
+
+#[cfg(test)]
+mod tests;

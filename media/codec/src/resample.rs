@@ -12,8 +12,8 @@ const COARSE: Shape = Shape { half: 12, cutoff: 0.46, beta: 3.4 };
 /// Phases tabulated at most. Ratios with more, which no telephone or file uses, interpolate between 512.
 const PHASES: u32 = 640;
 const INTERPOLATED: u32 = 512;
-/// Samples taken in at once; bounds the memory of a stream.
-const BLOCK: usize = 512;
+/// Samples taken in at once, a frame of a telephone: it bounds the memory of a stream.
+const BLOCK: usize = 160;
 
 struct Shape {
     /// Half of the filter's length, in samples of the lower of the two rates: its group delay.

@@ -24,7 +24,6 @@ pub(super) struct Detector {
     /// Spectra as the network takes them, oldest first.
     spectra: [[f32; BANDS]; COMPARED],
     network: DefaultPredictor,
-    room: [f32; ROOM],
 }
 
 impl Detector {
@@ -37,12 +36,19 @@ impl Detector {
             last: 0.0,
             spectra: [[0.0; BANDS]; COMPARED],
             network: DefaultPredictor::new(),
-            room: [0.0; ROOM],
         }
     }
 
     /// The probability of speech in the next window, 0 to 1.
     pub(super) fn predict(&mut self, window: &[i16; WINDOW]) -> f32 {
+        self.hear(window);
+        // Not kept from window to window: a call would hold it for ever.
+        let mut room = [0.0; ROOM];
+        self.network.predict(self.spectra.as_flattened(), &mut room)
+    }
+
+    /// Hears the next window without judging it: those after it are compared with it all the same.
+    pub(super) fn hear(&mut self, window: &[i16; WINDOW]) {
         let newest = &mut self.windows[self.oldest];
         self.oldest = (self.oldest + 1) % SPANNED;
         let halves = newest.even.iter_mut().zip(&mut newest.odd);
@@ -61,7 +67,6 @@ impl Detector {
             *band = (*band + 1e-20).ln();
         }
         self.network.normalize(spectrum);
-        self.network.predict(self.spectra.as_flattened(), &mut self.room)
     }
 
     pub(super) fn reset(&mut self) {
