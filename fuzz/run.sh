@@ -15,12 +15,12 @@ for option in level=4 inline-8bit-counters pc-table trace-compares; do
   sanitize+=" -Cllvm-args=-sanitizer-coverage-$option"
 done
 export RUSTFLAGS="$sanitize --cfg fuzzing -Cdebug-assertions -Coverflow-checks"
-cargo build --locked --release --target "$triple" --bins
-folder=$(cd "$CARGO_TARGET_DIR" && pwd)
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
   for file in fuzz_targets/*.rs; do targets+=("$(basename "$file" .rs)"); done
 fi
+cargo build --locked --release --target "$triple" "${targets[@]/#/--bin=}"
+folder=$(cd "$CARGO_TARGET_DIR" && pwd)
 failed=0
 table=""
 for target in "${targets[@]}"; do
