@@ -27,7 +27,7 @@ pub(crate) fn transducer(settings: &crate::TransducerSettings) -> Result<Arc<dyn
         boost: settings.boost,
         rows: settings.rows,
         threads: settings.threads,
-        runtime: runtime(settings.onnxruntime.as_ref()),
+        runtime: runtime("transducer", settings.onnxruntime.as_ref()),
     });
     Ok(Arc::new(engine.map_err(|e| refused("transducer", &settings.model, &e))?))
 }
@@ -45,7 +45,7 @@ pub(crate) fn paraformer(settings: &crate::ParaformerSettings) -> Result<Arc<dyn
         partial_every: Span::from_millis(settings.partial_ms.into()),
         rows: settings.rows,
         threads: settings.threads,
-        runtime: runtime(settings.onnxruntime.as_ref()),
+        runtime: runtime("paraformer", settings.onnxruntime.as_ref()),
     });
     Ok(Arc::new(engine.map_err(|e| refused("paraformer", &settings.model, &e))?))
 }
@@ -55,8 +55,20 @@ fn precision(int8: bool) -> Precision {
     if int8 { Precision::Int8 } else { Precision::Float }
 }
 
-pub(crate) fn runtime(library: Option<&PathBuf>) -> Runtime {
-    library.map_or(Runtime::Rten, |library| Runtime::Ort { library: library.clone() })
+/// ONNX Runtime where a library is configured, or named by `ORT_DYLIB_PATH` as for other programs that load it.
+pub(crate) fn runtime(engine: &'static str, library: Option<&PathBuf>) -> Runtime {
+    let named = || std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    let named = || named().filter(|path| cfg!(feature = "ort") && !path.as_os_str().is_empty());
+    match library.cloned().or_else(named) {
+        Some(library) => {
+            tracing::info!(engine, library = %library.display(), "computed by ONNX Runtime");
+            Runtime::Ort { library }
+        }
+        None => {
+            tracing::info!(engine, "computed by rten; ONNX Runtime is faster (docs/MODELS.md)");
+            Runtime::Rten
+        }
+    }
 }
 
 #[cfg(any(feature = "transducer", feature = "paraformer"))]

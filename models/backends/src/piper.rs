@@ -48,7 +48,7 @@ impl Piper {
             model: model.clone(),
             config: None,
             threads: settings.threads,
-            runtime: crate::onnx::runtime(settings.onnxruntime.as_ref()),
+            runtime: crate::onnx::runtime("piper", settings.onnxruntime.as_ref()),
         };
         let graph = PiperVoice::open(&options).map_err(|e| refused(&model, &e))?;
         let mut manner = graph.manner();

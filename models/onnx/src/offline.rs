@@ -104,6 +104,10 @@ impl Engine for ParaformerEngine {
         RATE
     }
 
+    fn heeds_hints(&self) -> bool {
+        false
+    }
+
     fn open(&self, config: &StreamConfig) -> Result<Box<dyn Recognizer>, RecognizeError> {
         if !(config.language.is_undetermined() && self.identifies()) {
             speaks(NAME, &self.model.options.languages, config)?;
