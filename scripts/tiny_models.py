@@ -5,7 +5,8 @@ original libraries find with them: what the tests of models/onnx are held agains
     python3 -m venv /tmp/tiny && /tmp/tiny/bin/pip install torch onnx numpy onnxruntime sherpa-onnx kaldi-native-fbank
     /tmp/tiny/bin/python scripts/tiny_models.py models/onnx/fixtures
 
-`--large DIR` makes a streaming zipformer of 23 million weights there instead, for benches. Nothing here is trained: the
+`--large DIR` makes models of published sizes there instead, for benches: a streaming zipformer transducer and CTC of 23 million
+weights with 500 tokens, a Paraformer of 220 million with 8,404. Nothing here is trained: the
 words are nonsense, and the same nonsense in every correct implementation.
 """
 
@@ -194,6 +195,14 @@ def streaming(directory, encoder, width, joint, features, spec, meta, blank):
     (directory / "bpe.vocab").write_text("".join(f"{p}\t{-i}\n" for i, p in enumerate(symbols())), encoding="utf-8")
 
 
+def syllables():
+    """Pieces enough for a vocabulary of 500, each at the beginning of a word and within one."""
+    made = [a + b + c for a in "BCDFGHJKLMNPRSTVWYZ" for b in "AEIOU" for c in ("", "N", "S")]
+    known = set(PIECES)
+    pieces = [p for s in made for p in (f"▁{s}", s) if p not in known]
+    return pieces[: 500 - 3 - len(PIECES)]
+
+
 def symbols():
     return ["<blk>", "<sos/eos>", "<unk>", *PIECES]
 
@@ -225,12 +234,12 @@ class Block(nn.Module):
 class Paraformer(nn.Module):
     """Encoder, continuous integrate-and-fire, and a decoder that says all tokens at once."""
 
-    def __init__(self, vocabulary, dim=16):
+    def __init__(self, vocabulary, dim=16, heads=2, hidden=32, layers=2, decoding=1):
         super().__init__()
         self.embed = nn.Linear(7 * BINS, dim)
-        self.blocks = nn.ModuleList(Block(dim, 2, 32) for _ in range(2))
+        self.blocks = nn.ModuleList(Block(dim, heads, hidden) for _ in range(layers))
         self.conv, self.weigh = nn.Conv1d(dim, dim, 3, padding=1), nn.Linear(dim, 1)
-        self.decode = nn.ModuleList(Block(dim, 2, 32) for _ in range(1))
+        self.decode = nn.ModuleList(Block(dim, heads, hidden) for _ in range(decoding))
         self.out = nn.Linear(dim, vocabulary)
 
     def forward(self, speech, speech_lengths):
@@ -313,12 +322,12 @@ def make_zipformer2(directory, spec, joint, features, blank, seed):
     )
 
 
-def make_zipformer2_ctc(directory, features, blank, seed):
+def make_zipformer2_ctc(directory, features, blank, seed, spec=TINY):
     torch.manual_seed(seed)
     directory.mkdir(parents=True, exist_ok=True)
-    encoder = Zipformer2(TINY)
-    head = Projected(encoder, max(TINY["dims"]), len(symbols()), ctc=True)
-    calibrate(head.out, 2.5, lambda: streamed(head.eval(), features, 2 * TINY["chunk"], 2 * TINY["chunk"] + 13))
+    encoder = Zipformer2(spec)
+    head = Projected(encoder, max(spec["dims"]), len(symbols()), ctc=True)
+    calibrate(head.out, 2.5, lambda: streamed(head.eval(), features, 2 * spec["chunk"], 2 * spec["chunk"] + 13))
     with torch.no_grad():
         head.out.bias[0] += blank
         head.out.bias[1:3] -= 100.0
@@ -327,7 +336,7 @@ def make_zipformer2_ctc(directory, features, blank, seed):
     for name, axis in names:
         axes[name] = axes[f"new_{name}"] = {axis: "N"}
     export(
-        head, (torch.rand(1, 2 * TINY["chunk"] + 13, BINS), *encoder.states()), directory / "model.onnx",
+        head, (torch.rand(1, 2 * spec["chunk"] + 13, BINS), *encoder.states()), directory / "model.onnx",
         ["x"] + [n for n, _ in names], ["log_probs"] + [f"new_{n}" for n, _ in names], axes,
         encoder.meta("streaming ctc zipformer2"),
     )
@@ -344,11 +353,11 @@ def make_conformer(directory, features, blank, seed):
     )
 
 
-def make_paraformer(directory, features, seed):
+def make_paraformer(directory, features, seed, more=(), **size):
     torch.manual_seed(seed)
     directory.mkdir(parents=True, exist_ok=True)
-    words = ["<blank>", "<s>", "</s>", *"你好支付查询航班退票".strip(), "bo@@", "ok", "fli@@", "ght", "hello", "<unk>"]
-    module = Paraformer(len(words))
+    words = ["<blank>", "<s>", "</s>", *"你好支付查询航班退票".strip(), "bo@@", "ok", "fli@@", "ght", "hello", *more, "<unk>"]
+    module = Paraformer(len(words), **size)
     x, lengths = lfr(features)
     calibrate(module.weigh, 2.0, lambda: module.eval()(x, lengths))
     calibrate(module.out, 4.0, lambda: module(x, lengths))
@@ -553,11 +562,20 @@ def main():
     root.mkdir(parents=True, exist_ok=True)
     samples = make_audio(root / AUDIO)
     heard = bank(samples, "povey", -400, False, 1 / 32768)
+    whole = bank(samples, "hamming", 0, True, 1.0)
     if options.large:
+        PIECES.extend(syllables())
         make_zipformer2(root, LARGE, 512, heard, 6.0, 5)
         quantize(root / "encoder.onnx", root / "encoder.int8.onnx")
+        make_zipformer2_ctc(root / "ctc", heard, 6.0, 5, LARGE)
+        quantize(root / "ctc/model.onnx", root / "ctc/model.int8.onnx")
+        # As many as the published one has; none of them twice.
+        more = [chr(0x4E00 + n) for n in range(8_404)]
+        more = [c for c in more if c not in "你好支付查询航班退票"][: 8_404 - 19]
+        size = dict(dim=512, heads=4, hidden=2_048, layers=50, decoding=16)
+        make_paraformer(root / "paraformer", whole, 7, more, **size)
+        quantize(root / "paraformer/model.onnx", root / "paraformer/model.int8.onnx")
         return
-    whole = bank(samples, "hamming", 0, True, 1.0)
     make_zipformer2(root / "zipformer2", TINY, 16, heard, 5.0, 1)
     quantize(root / "zipformer2" / "encoder.onnx", root / "zipformer2" / "encoder.int8.onnx")
     make_zipformer2_ctc(root / "zipformer2-ctc", heard, 4.0, 2)

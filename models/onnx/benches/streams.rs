@@ -1,9 +1,10 @@
-//! What a stream costs: streams a core by runtime, precision and rows in one run; memory a stream; what hints add.
+//! What a stream costs: streams a core by runtime, precision and rows in one run; memory a stream. What
+//! hints add is in `hints.rs`.
 //!
 //! ```text
 //! scripts/tiny_models.py --large /tmp/large
 //! ANTIPHON_MODEL=/tmp/large ONNXRUNTIME=…/libonnxruntime.so.1.31.1 \
-//!     cargo bench -p antiphon-models-onnx --features rten,ort
+//!     cargo bench -p antiphon-models-onnx --features rten,ort --bench streams
 //! ```
 //!
 //! Without a model it takes the tiny one, which shows that the bench works and nothing else. Times are the CPU's, of
@@ -54,18 +55,7 @@ fn main() {
     let streams: Vec<_> = (0..count).map(|_| heard(&engine, &Hints::default(), 2)).collect();
     println!("resident a stream in mid-utterance: {} KiB", (resident() - before) / count / 1024);
     drop(streams);
-    // The same beam with and without phrases, in turns, so that both see the same machine.
-    let phrases = (0..1_000).map(|n| format!("{} {}", PHRASES[n % 8], PHRASES[n / 8 % 8])).collect();
-    let hints = Hints { phrases, ..Hints::default() };
-    let (mut plain, mut hinted) = (Duration::ZERO, Duration::ZERO);
-    for _ in 0..5 {
-        plain += step(&engine, 4, &Hints::default());
-        hinted += step(&engine, 4, &hints);
-    }
-    println!("1,000 phrases: {:+.1} %", (hinted.as_secs_f64() / plain.as_secs_f64() - 1.0) * 100.0);
 }
-
-const PHRASES: [&str; 8] = ["BOOK", "FLIGHT", "PARIS", "CALL", "TO", "A BOOK", "THE CALL", "MAN"];
 
 fn heard(engine: &TransducerEngine, hints: &Hints, chunks: usize) -> Box<dyn Recognizer> {
     let config = StreamConfig { language: Language::english(), hints: hints.clone(), source_rate: RATE };
