@@ -67,6 +67,7 @@ pub(crate) async fn serve(
         pool: shared.pool.figures(),
         uptime: shared.started.elapsed(),
         engine: shared.config.recognizer.engine.clone(),
+        hints: shared.engines.first().is_some_and(|engine| engine.heeds_hints()),
         calls: shared.config.call.concurrent,
     };
     run(calls, Some((desk, inspection)), Box::new(readings), tokens, Limits::default(), listener, shutdown)
@@ -114,6 +115,8 @@ struct Readings {
     uptime: Duration,
     /// The recogniser's name.
     engine: String,
+    /// Whether it heeds hints.
+    hints: bool,
     /// Calls allowed at once.
     calls: usize,
 }

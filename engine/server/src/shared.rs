@@ -135,6 +135,13 @@ impl Shared {
         let engines = recognizers(&config)?;
         for engine in &engines {
             warm_up(engine.as_ref(), &flows);
+            if !engine.heeds_hints() {
+                tracing::warn!(
+                    engine = engine.name(),
+                    "this recogniser heeds no hints: phrases of flows, grammars, jobs and clients change nothing in what it \
+                     hears; transducer, pocketsphinx, whisper and candle heed them"
+                );
+            }
         }
         let streams = config.call.concurrent;
         let voices = voices(&config)?;

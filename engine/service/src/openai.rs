@@ -165,11 +165,10 @@ pub fn error(kind: &str, message: &str, param: Option<&str>, code: Option<&str>)
 }
 
 /// The coding of spoken answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Audio {
     /// MPEG-1 Audio Layer III, the default of OpenAI's clients.
-    #[default]
     Mp3,
     /// Ogg Opus.
     Opus,
@@ -212,9 +211,9 @@ pub struct Speech {
     /// Which voice; the names of OpenAI's voices stand for the server's own.
     #[serde(default)]
     pub voice: Value,
-    /// The coding of the answer.
+    /// The coding of the answer; the server's best where the client does not say, which is MP3 with OpenAI.
     #[serde(default)]
-    pub response_format: Audio,
+    pub response_format: Option<Audio>,
     /// 0.25 to 4.
     #[serde(default = "usual_speed")]
     pub speed: f64,

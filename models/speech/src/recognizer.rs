@@ -236,6 +236,11 @@ pub trait Engine: Send + Sync {
         false
     }
 
+    /// Whether its streams heed [`StreamConfig::hints`]; where not, hints are accepted and change nothing.
+    fn heeds_hints(&self) -> bool {
+        true
+    }
+
     /// Computes one owed step of each row, together where the engine can. The rows are streams of this engine, each of
     /// which owes a step, at most [`Pace::rows`] of them.
     ///

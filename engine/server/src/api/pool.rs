@@ -15,6 +15,8 @@ use super::Api;
 pub(crate) struct PoolReport {
     /// The recogniser's name.
     pub(crate) engine: String,
+    /// Whether it heeds hints: phrases that it is told to expect.
+    pub(crate) hints: bool,
     /// Devices that compute.
     pub(crate) workers: usize,
     /// Live and outbound streams that are in.
@@ -62,7 +64,7 @@ pub(crate) struct ClassReport {
 }
 
 impl PoolReport {
-    pub(crate) fn new(engine: &str, figures: &PoolFigures) -> Self {
+    pub(crate) fn new(engine: &str, hints: bool, figures: &PoolFigures) -> Self {
         let class = |class: Class| {
             let known = &figures.classes[class as usize];
             let millis = |share| {
@@ -82,6 +84,7 @@ impl PoolReport {
         };
         Self {
             engine: engine.to_owned(),
+            hints,
             workers: figures.busy.len(),
             streams: figures.streams,
             limit: figures.limit,
@@ -100,7 +103,7 @@ impl PoolReport {
 /// `GET /v1/pool`
 pub(super) async fn report(State(api): State<Arc<Api>>) -> Json<PoolReport> {
     let readings = (api.readings)();
-    Json(PoolReport::new(&readings.engine, &readings.pool))
+    Json(PoolReport::new(&readings.engine, readings.hints, &readings.pool))
 }
 
 /// The upper ends of the ranges of waiting, in seconds, for the figures of monitoring.

@@ -173,6 +173,7 @@ fn readings() -> Readings {
         },
         uptime: Duration::from_secs(7),
         engine: "scripted".into(),
+        hints: true,
         calls: 3,
     }
 }

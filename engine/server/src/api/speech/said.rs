@@ -2,6 +2,7 @@
 
 mod coder;
 mod flac;
+mod mp3;
 mod ogg_opus;
 
 use std::io;
@@ -35,12 +36,21 @@ pub(in super::super) async fn speech(State(api): State<Arc<Api>>, body: Bytes) -
         Ok(asked) => asked,
         Err(refusal) => return refuse(&refusal.to_string(), None),
     };
-    let format = asked.response_format;
-    if matches!(format, Audio::Mp3 | Audio::Aac) {
-        let message = "response_format must be wav, pcm, opus or flac: encoders of mp3 and aac come under licences that \
-                       this server does not take on";
-        return refuse(message, Some("response_format"));
-    }
+    let format = match (asked.response_format, mp3::available()) {
+        (Some(Audio::Aac), _) => {
+            let message = "response_format must be mp3, opus, flac, wav or pcm: aac is not written here";
+            return refuse(message, Some("response_format"));
+        }
+        (Some(Audio::Mp3), false) => {
+            let message = "response_format must be opus, flac, wav or pcm: mp3 wants the library libmp3lame on the server \
+                           (Debian: libmp3lame0)";
+            return refuse(message, Some("response_format"));
+        }
+        (Some(format), _) => format,
+        // OpenAI's own default; where it cannot be, what every player knows, and the media type says so.
+        (None, true) => Audio::Mp3,
+        (None, false) => Audio::Wav,
+    };
     let shared = match api.shared() {
         Ok(shared) => Arc::clone(shared),
         Err(problem) => return problem.into_response(),

@@ -6,6 +6,7 @@ use antiphon_media_frame::SampleRate;
 use antiphon_media_record::wav_mono;
 
 use super::flac::Flac;
+use super::mp3::Mp3;
 use super::ogg_opus::OggOpus;
 
 /// The octets of a size that is not known yet, as other makers of speech write it.
@@ -21,6 +22,8 @@ pub(super) enum Coder {
     Opus(Paced, Box<OggOpus>),
     /// FLAC at the voice's rate.
     Flac(Box<Flac>),
+    /// MPEG Audio Layer III at the voice's rate.
+    Mp3(Mp3),
 }
 
 /// Sound brought to 24 kHz.
@@ -55,7 +58,8 @@ impl Coder {
             Audio::Wav => Ok(Self::Wav(rate, false)),
             Audio::Opus => Ok(Self::Opus(Paced::new(rate), Box::new(OggOpus::new()?))),
             Audio::Flac => Ok(Self::Flac(Box::new(Flac::new(rate)))),
-            Audio::Mp3 | Audio::Aac => Err(format!("there is no coder of {}", format.media_type())),
+            Audio::Mp3 => Ok(Self::Mp3(Mp3::new(rate)?)),
+            Audio::Aac => Err(format!("there is no coder of {}", format.media_type())),
         }
     }
 
@@ -75,6 +79,7 @@ impl Coder {
             }
             Self::Opus(paced, opus) => opus.add(paced.add(pcm), out)?,
             Self::Flac(flac) => flac.add(pcm, out),
+            Self::Mp3(mp3) => mp3.add(pcm, out)?,
         }
         Ok(())
     }
@@ -89,6 +94,7 @@ impl Coder {
                 opus.finish(out)?;
             }
             Self::Flac(flac) => flac.finish(out),
+            Self::Mp3(mp3) => mp3.finish(out)?,
         }
         Ok(())
     }
@@ -166,6 +172,34 @@ mod tests {
         for pcm in [wild, quiet, flat] {
             let (octets, _) = coded(Audio::Flac, rate, &pcm);
             assert_eq!(decoded(&octets, ".flac"), (pcm, rate));
+        }
+    }
+
+    #[test]
+    fn mp3_sounds_like_what_went_in_and_comes_while_it_is_made() {
+        if !super::super::mp3::available() {
+            eprintln!("skipped: there is no libmp3lame here");
+            return;
+        }
+        for hz in [8_000, 16_000, 22_050, 44_100] {
+            let rate = SampleRate::new(hz).expect("a rate");
+            let pcm = sound(rate, hz as usize * 2);
+            let (octets, steps) = coded(Audio::Mp3, rate, &pcm);
+            assert!((15_500..18_500).contains(&octets.len()), "two seconds at 64 kbit/s: {}", octets.len());
+            assert!(steps[steps.len() / 2] > 5_000, "half is out at half time: {steps:?}");
+            let (heard, found) = decoded(&octets, ".mp3");
+            assert_eq!(found, rate);
+            // The coder's delay is at most three frames of 1,152.
+            let delay = (0..4_000).min_by_key(|delay| {
+                let apart = heard.iter().skip(*delay).step_by(7).zip(pcm.iter().step_by(7));
+                apart.take(2_000).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
+            });
+            let heard = &heard[delay.expect("some")..];
+            let power = |pcm: &mut dyn Iterator<Item = f64>| pcm.map(|s| s * s).sum::<f64>();
+            let signal = power(&mut pcm.iter().map(|s| f64::from(*s)));
+            let noise = power(&mut heard.iter().zip(&pcm).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+            let decibels = 10.0 * (signal / noise).log10();
+            assert!(decibels > 15.0, "{hz} Hz: {decibels:.1} dB above what coding adds");
         }
     }
 
