@@ -65,7 +65,7 @@ pub(crate) fn runtime(engine: &'static str, library: Option<&PathBuf>) -> Runtim
             Runtime::Ort { library }
         }
         None => {
-            tracing::info!(engine, "computed by rten; ONNX Runtime is faster (docs/MODELS.md)");
+            tracing::info!(engine, "computed by rten");
             Runtime::Rten
         }
     }
