@@ -1,6 +1,6 @@
 //! Every call of this process: its events, its state, and the way to end it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -531,28 +531,28 @@ fn tell(written: std::io::Result<()>) {
 /// The files of all calls under way.
 #[derive(Default)]
 struct Files {
-    open: BTreeMap<CallId, BufWriter<File>>,
-    /// Calls with lines that are not with the system yet.
-    unwritten: BTreeSet<CallId>,
+    open: BTreeMap<CallId, File>,
+    /// Lines that are not with the system yet; between them a call keeps none.
+    unwritten: BTreeMap<CallId, Vec<u8>>,
 }
 
 impl Files {
     fn write(&mut self, line: Line) -> std::io::Result<()> {
         match line {
             Line::Open(id, path) => {
-                self.open.insert(id, BufWriter::new(private(&path, true)?));
+                self.open.insert(id, private(&path, true)?);
             }
             Line::Event(event) => {
-                if let Some(file) = self.open.get_mut(&event.call) {
-                    serde_json::to_writer(&mut *file, &*event)?;
-                    file.write_all(b"\n")?;
-                    self.unwritten.insert(event.call);
+                if self.open.contains_key(&event.call) {
+                    let lines = self.unwritten.entry(event.call).or_default();
+                    serde_json::to_writer(&mut *lines, &*event)?;
+                    lines.push(b'\n');
                 }
             }
             Line::Close(id) => {
-                self.unwritten.remove(&id);
+                let lines = self.unwritten.remove(&id).unwrap_or_default();
                 if let Some(mut file) = self.open.remove(&id) {
-                    file.flush()?;
+                    file.write_all(&lines)?;
                 }
             }
             Line::Refused(path, events) => {
@@ -571,9 +571,9 @@ impl Files {
 
     /// Hands every line over to the system, from where it survives this process.
     fn flush(&mut self) {
-        for id in std::mem::take(&mut self.unwritten) {
+        for (id, lines) in std::mem::take(&mut self.unwritten) {
             if let Some(file) = self.open.get_mut(&id) {
-                tell(file.flush());
+                tell(file.write_all(&lines));
             }
         }
     }
