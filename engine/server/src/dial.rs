@@ -1,10 +1,12 @@
 //! Calls somebody from the running server: the target of a transfer, a user's telephones, a number over a trunk.
 //!
-//! A user's telephones ring all at once and the first who answers has the call; the hosts of a trunk are tried one after
+//! A user's telephones ring all at once, with those that one of them sends the call on to, and the first who answers has the
+//! call; the hosts of a trunk are tried one after
 //! another, and of a host that DNS knows by several addresses, those.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::begin::{Begun, Line, Parties, begin};
 use crate::cdr::{Attempt, Attempts};
 use crate::conversation::Leaving;
+use crate::forward::Forwards;
 use crate::line::{Plan, Target};
 use crate::quiet::{Picked, Quiet};
 use crate::renegotiate::Media;
@@ -326,33 +329,88 @@ async fn ring_all(ringer: &Ringer<'_>, plan: Plan, ring: Duration) -> Result<Tak
     }
 }
 
+/// What became of one of several that ring at once.
+enum Rung {
+    Taken(Box<Taken>),
+    /// A telephone did not take the call, and perhaps knows who would.
+    Missed(Box<Missed>, Box<Target>),
+    /// Neither did anybody over a trunk.
+    Refused(Refusal),
+}
+
+type Ringing<'r> = FuturesUnordered<Pin<Box<dyn Future<Output = Rung> + Send + 'r>>>;
+
 async fn ring_together(ringer: &Ringer<'_>, targets: Vec<Target>, ring: Duration) -> Result<Taken, Refusal> {
-    let mut ringing: FuturesUnordered<_> = targets
-        .into_iter()
-        .map(|target| async move {
-            let mut rung = ringer.ring(&target, ring).await;
-            if let Err(missed) = &mut rung {
-                // No list says whom a telephone may send calls on to.
-                let off = vec![Err(RedirectError::Off); missed.elsewhere.len()];
-                ringer.redirected(&target, missed, &off);
-            }
-            (rung, target)
-        })
-        .collect();
-    let mut worst: Option<Missed> = None;
-    while let Some((rung, target)) = ringing.next().await {
-        match rung {
+    let (begun, mut forwards) = (Instant::now(), Forwards::default());
+    let mut ringing = Ringing::new();
+    add(&mut ringing, &mut forwards, ringer, Plan::Together(targets), ring);
+    let mut worst: Option<Refusal> = None;
+    while let Some(rung) = ringing.next().await {
+        let refusal = match rung {
             // The others are cancelled as they are dropped.
-            Ok(Answered { dialog, agreed, ear }) => return Ok(Taken { dialog, agreed, ear, target }),
-            Err(missed) => {
-                if worst.as_ref().is_none_or(|old| weight(&missed.outcome) > weight(&old.outcome)) {
-                    worst = Some(*missed);
+            Rung::Taken(taken) => return Ok(*taken),
+            Rung::Refused(refusal) => refusal,
+            Rung::Missed(mut missed, target) => {
+                let plans = match &target.origin {
+                    Origin::User(user) if !missed.elsewhere.is_empty() => {
+                        let from = &target.request.from;
+                        ringer.shared.forward(user, from, &missed.elsewhere, &mut forwards)
+                    }
+                    // No list says whom an address that a flow wrote down may send calls on to.
+                    _ => missed.elsewhere.iter().map(|_| Err(RedirectError::Off)).collect(),
+                };
+                let results: Vec<_> =
+                    plans.iter().map(|plan| plan.as_ref().map(|_| ()).map_err(Clone::clone)).collect();
+                ringer.redirected(&target, &mut missed, &results);
+                let followed = results.iter().any(Result::is_ok);
+                // Whoever is called instead rings as long as is left of the time, beside those who ring already.
+                let left = ring.saturating_sub(begun.elapsed());
+                for plan in plans.into_iter().flatten() {
+                    add(&mut ringing, &mut forwards, ringer, plan, left);
                 }
+                if followed {
+                    continue;
+                }
+                Refusal::from(*missed)
             }
+        };
+        if worst.as_ref().is_none_or(|old| weight(&refusal.outcome) > weight(&old.outcome)) {
+            worst = Some(refusal);
         }
     }
     let nobody = || Refusal::ours(failed("there is nobody to call"), Cause::UNREACHABLE);
-    Err(worst.map_or_else(nobody, Into::into))
+    Err(worst.unwrap_or_else(nobody))
+}
+
+/// Lets those of a plan ring beside others.
+fn add<'r>(
+    ringing: &mut Ringing<'r>,
+    forwards: &mut Forwards,
+    ringer: &'r Ringer<'r>,
+    plan: Plan,
+    ring: Duration,
+) {
+    match plan {
+        Plan::Together(targets) => {
+            for target in targets {
+                if let Origin::User(user) = &target.origin {
+                    forwards.rings(user);
+                }
+                ringing.push(Box::pin(async move {
+                    match ringer.ring(&target, ring).await {
+                        Ok(Answered { dialog, agreed, ear }) => {
+                            Rung::Taken(Box::new(Taken { dialog, agreed, ear, target }))
+                        }
+                        Err(missed) => Rung::Missed(missed, Box::new(target)),
+                    }
+                }));
+            }
+        }
+        Plan::Over(dialling) => ringing.push(Box::pin(async move {
+            let rung = ring_over(ringer, *dialling, ring).await;
+            rung.map_or_else(Rung::Refused, |taken| Rung::Taken(Box::new(taken)))
+        })),
+    }
 }
 
 async fn ring_over(ringer: &Ringer<'_>, mut dialling: Dialling, ring: Duration) -> Result<Taken, Refusal> {

@@ -328,7 +328,8 @@ impl Shared {
         Profile::new(codecs, protection)
     }
 
-    fn telephones(&self, user: &str, caller: Option<&str>) -> Result<Plan, TransferOutcome> {
+    /// How a user's telephones are reached.
+    pub(crate) fn telephones(&self, user: &str, caller: Option<&str>) -> Result<Plan, TransferOutcome> {
         if self.router.user(user).is_none() {
             let reason = "there is no such user".to_owned();
             return Err(TransferOutcome::Failed { status: 404, reason });
@@ -401,7 +402,7 @@ pub(crate) fn host_of(address: &str) -> &str {
 }
 
 /// The user of a SIP address; the host where it has none.
-fn user_of(address: &str) -> &str {
+pub(crate) fn user_of(address: &str) -> &str {
     let rest = address.strip_prefix("sip:").or_else(|| address.strip_prefix("sips:")).unwrap_or(address);
     match rest.split_once('@') {
         Some((user, _)) => user.split([';', ':']).next().unwrap_or(user),

@@ -18,6 +18,7 @@ mod conversation;
 mod dial;
 mod ears;
 mod entrance;
+mod forward;
 mod hearing;
 mod http_action;
 mod inbound;

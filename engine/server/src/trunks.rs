@@ -23,7 +23,7 @@ pub(crate) use health::HostState;
 use limits::Gate;
 pub(crate) use limits::{LimitError, Permit};
 pub(crate) use number::normal;
-pub(crate) use redirect::RedirectError;
+pub(crate) use redirect::{RedirectError, number_of};
 pub(crate) use status::{Registration, TrunkStatus};
 
 /// Where a call comes from, as far as that has been proved.

@@ -99,7 +99,7 @@ pub(crate) struct Redirection {
     #[serde(with = "instant")]
     pub(crate) at: Timestamp,
     pub(crate) target: String,
-    /// `followed`, or why it was not: `off`, `limit`, `again`, `address`, `host`, `insecure`, `number`, `route` or `forbidden`.
+    /// `followed`, or why it was not: `off`, `limit`, `again`, `address`, `host`, `insecure`, `number`, `route`, `forbidden` or `unregistered`.
     #[serde(default)]
     pub(crate) result: String,
 }

@@ -8,6 +8,7 @@ use anyhow::{bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::secret::reveal;
+use super::trunk::{MOST_REDIRECTS, redirects};
 use super::{Length, Network, Pattern, Secret, check_name};
 
 /// `[[user]]`: a person with a telephone that registers.
@@ -42,6 +43,9 @@ pub(crate) struct User {
     /// Calls over trunks at once.
     #[serde(default = "user_calls")]
     pub(crate) max_calls: usize,
+    /// How many places the user's telephones may send a call on to (3xx); none where it is 0.
+    #[serde(default = "redirects")]
+    pub(crate) redirects: u8,
 }
 
 fn user_calls() -> usize {
@@ -78,6 +82,7 @@ impl User {
             ensure!(fits && (1..=64).contains(&number.len()), "{key}.number is digits, letters, +, * and #");
         }
         ensure!((1..=1_000).contains(&self.max_calls), "{key}.max_calls is 1 to 1000");
+        ensure!(self.redirects <= MOST_REDIRECTS, "{key}.redirects is 0 to {MOST_REDIRECTS}");
         Ok(())
     }
 

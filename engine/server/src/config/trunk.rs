@@ -12,7 +12,7 @@ use super::{Host, Length, Network, Pattern, Rewrite, Secret, Template, check_cod
 /// Hosts of one trunk, rules of one list, patterns of one list.
 const MANY: usize = 1_000;
 /// Targets that redirections may add to a call: five in all, with the first.
-const MOST_REDIRECTS: u8 = 4;
+pub(super) const MOST_REDIRECTS: u8 = 4;
 /// Headers that make a message what it is: the stack writes them, and nobody else.
 const OWN_HEADERS: [&str; 35] = [
     "accept",
@@ -292,7 +292,7 @@ fn failover_on() -> Vec<u16> {
     vec![408, 500, 502, 503, 504]
 }
 
-fn redirects() -> u8 {
+pub(super) fn redirects() -> u8 {
     MOST_REDIRECTS
 }
 

@@ -43,9 +43,12 @@ pub(crate) enum RedirectError {
     /// No route leads a fresh call of the caller to that number over that trunk.
     #[error("no route leads there")]
     Route,
-    /// A list forbids the number.
+    /// A list forbids the number, or a limit the call.
     #[error(transparent)]
     Forbidden(DialError),
+    /// It is a user who has no telephone just now.
+    #[error("no telephone of that user is registered")]
+    Unregistered,
 }
 
 impl RedirectError {
@@ -61,6 +64,7 @@ impl RedirectError {
             Self::Number(_) => "number",
             Self::Route => "route",
             Self::Forbidden(_) => "forbidden",
+            Self::Unregistered => "unregistered",
         }
     }
 
@@ -105,6 +109,13 @@ impl Contact {
         };
         Some(Self { user: user.to_owned(), host: Some(host), transport })
     }
+}
+
+/// The number that a telephone's contact names, as routes know it. Whose host it writes behind it is of no account, as with
+/// REFER: a telephone's own routes decide where its numbers lead.
+pub(crate) fn number_of(contact: &str) -> Result<String, RedirectError> {
+    let contact = Contact::parse(contact).ok_or(RedirectError::Address)?;
+    Ok(normal(&contact.user)?)
 }
 
 impl Router {
