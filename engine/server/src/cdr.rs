@@ -31,9 +31,9 @@ pub(crate) use attempts::{Attempt, Attempts};
 use hooks::Hook;
 use journal::Journal;
 pub(crate) use leg::{Direction, LegRecord};
-pub(crate) use record::CallRecord;
 #[cfg(test)]
 pub(crate) use record::tests::example;
+pub(crate) use record::{CallRecord, MrcpUse};
 
 /// Records that wait for the disk, over all calls; some 3 KB each.
 const WAITING: usize = 16_384;

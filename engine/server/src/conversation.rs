@@ -674,7 +674,7 @@ async fn cancelled(unanswered: &mut Option<Unanswered>) {
     }
 }
 
-fn received(figures: &LegFigures) -> MediaFigures {
+pub(crate) fn received(figures: &LegFigures) -> MediaFigures {
     MediaFigures {
         packets: figures.received,
         lost: figures.lost,
@@ -687,7 +687,7 @@ fn received(figures: &LegFigures) -> MediaFigures {
     }
 }
 
-fn sent(figures: &LegFigures) -> MediaFigures {
+pub(crate) fn sent(figures: &LegFigures) -> MediaFigures {
     // What became of our packets only the far side knows; RTCP tells its share of loss.
     let lost = figures.remote_loss.map_or(0, |share| (f64::from(share) * figures.sent as f64).round() as u64);
     let mos = figures.remote_mos.and_then(quality);

@@ -381,11 +381,9 @@ impl Refusal {
         Self::of(error.cause())
     }
 
-    /// Tells the caller, where nothing is recorded.
-    pub(crate) fn tell_quietly(&self, incoming: IncomingCall) {
-        if let Err(error) = incoming.reject(self.status, "", &self.warning) {
-            tracing::debug!(%error, "a call could not be refused");
-        }
+    /// Why, as the catalogue has it.
+    pub(crate) fn cause(&self) -> &'static Cause {
+        self.cause
     }
 
     /// Tells the caller, and the record.

@@ -418,7 +418,7 @@ fn admit(shared: &Shared, arrival: &Arrival) -> Result<Option<Permit>, Refusal> 
 }
 
 /// What was called: the user of the Request-URI, which is where the call was really sent to, else that of the To header.
-fn called(incoming: &IncomingCall) -> String {
+pub(crate) fn called(incoming: &IncomingCall) -> String {
     let uri = incoming.request_uri();
     let rest = uri.expose().split_once(':').map_or("", |(_, rest)| rest);
     match rest.split_once('@').map(|(user, _)| user.split([';', ':']).next().unwrap_or_default()) {

@@ -1,5 +1,6 @@
 //! MRCPv2 (RFC 6787) for existing IVRs: sessions come by SIP, their control channels by TCP, sound by RTP.
 
+mod account;
 mod channel;
 mod listener;
 mod prompts;
@@ -9,6 +10,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use antiphon_engine_call::Cause as CallCause;
 use antiphon_engine_mrcp::{Cause, Message, SpeechCause, control};
 use antiphon_media_frame::TrackWriter;
 use antiphon_media_plane::Sound;
@@ -17,8 +19,11 @@ use antiphon_models_pool::{StreamEvent, StreamHandle};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::config::MrcpSection;
+use crate::entrance::Refusal;
 use crate::shared::Shared;
+use account::{Account, Figures};
 
+pub(crate) use account::Counts;
 pub(crate) use listener::accept;
 
 /// News that wait for a session. A connection that fills it is closed.
@@ -44,6 +49,8 @@ pub(crate) struct Mrcp {
     places: Arc<Semaphore>,
     most: usize,
     connections: Arc<Semaphore>,
+    most_connections: usize,
+    figures: Figures,
     /// Where messages for a channel go.
     channels: Mutex<HashMap<String, mpsc::Sender<News>>>,
     /// From where how many connections stand.
@@ -57,6 +64,8 @@ impl Mrcp {
             places: Arc::new(Semaphore::new(config.sessions)),
             most: config.sessions,
             connections: Arc::new(Semaphore::new(config.connections)),
+            most_connections: config.connections,
+            figures: Figures::default(),
             channels: Mutex::default(),
             peers: Mutex::default(),
             ending: watch::Sender::new(false),
@@ -66,6 +75,21 @@ impl Mrcp {
     /// Sessions under way.
     pub(crate) fn active(&self) -> usize {
         self.most.saturating_sub(self.places.available_permits())
+    }
+
+    /// Sessions that there is room for.
+    pub(crate) fn limit(&self) -> usize {
+        self.most
+    }
+
+    /// Connections that stand.
+    pub(crate) fn connections(&self) -> usize {
+        self.most_connections.saturating_sub(self.connections.available_permits())
+    }
+
+    /// What sessions have come to.
+    pub(crate) fn counts(&self) -> Counts {
+        self.figures.read()
     }
 
     /// Ends all sessions.
@@ -127,13 +151,20 @@ pub(crate) async fn take(shared: &Arc<Shared>, incoming: IncomingCall) -> Option
         refuse(incoming, 403, "mrcp.allow does not name this address");
         return None;
     }
-    if *shared.mrcp.ending.borrow() {
-        refuse(incoming, 503, "the server is stopping");
-        return None;
-    }
-    match Arc::clone(&shared.mrcp.places).try_acquire_owned() {
-        Ok(place) => session::serve(shared, incoming, place).await,
-        Err(_) => refuse(incoming, 503, "there are as many sessions as mrcp.sessions allows"),
+    // Whoever is named is on record from here on, as callers are.
+    let mut account = Account::open(shared, &incoming);
+    let place = Arc::clone(&shared.mrcp.places).try_acquire_owned();
+    let place = match place {
+        _ if *shared.mrcp.ending.borrow() => Err(Refusal::of(CallCause::SHUTDOWN)),
+        Ok(place) => Ok(place),
+        Err(_) => Err(Refusal::of(CallCause::BUSY)),
+    };
+    match place {
+        Ok(place) => session::serve(shared, incoming, account, place).await,
+        Err(refusal) => {
+            refusal.tell(incoming, account.record().leg());
+            account.close(refusal.cause());
+        }
     }
     None
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use antiphon_engine_mrcp::{Decoder, Message, RequestState, Start};
 use antiphon_media_codec::{CodecKind, Decoder as Ear, Encoder as Voice};
 use antiphon_media_sip::{Agent, AgentConfig, CallRequest, Dialog, OutgoingEvent};
-use serde_json::json;
+use serde_json::{Value, json};
 use support::server::{Options, Server};
 use support::wav::Wav;
 use support::{HOST, free_port};
@@ -386,7 +386,51 @@ fn an_ivr_speaks_and_understands() {
     assert_eq!(cause, "000 success", "{result}");
     assert!(result.contains("<instance>4271</instance>"), "{result}");
     client.hang_up();
+
+    // Both sessions are on record and counted; what was said is in neither.
+    let records = records(&server, 2);
+    let [other, main] = [0, 1].map(|n| {
+        let fits = |record: &&Value| record["mrcp"]["resources"].as_array().map(Vec::len) == Some(n + 1);
+        records.iter().find(fits).expect("a record").clone()
+    });
+    assert_eq!(
+        other["mrcp"],
+        json!({ "resources": ["speechrecog"], "recognitions": 0, "understood": 0, "speeches": 0 })
+    );
+    let resources = ["speechsynth", "speechrecog"];
+    let used = json!({ "resources": resources, "recognitions": 2, "understood": 2, "speeches": 2 });
+    assert_eq!((&main["mrcp"], &main["cause"]), (&used, &json!("call.hangup.caller")));
+    let leg = &main["legs"][0];
+    assert_eq!((&leg["codecs"][0]["codec"], &leg["sip_status"]), (&json!("G722"), &json!(200)));
+    assert!(leg["received"]["packets"].as_u64().is_some_and(|packets| packets > 100), "{leg}");
+    assert!(!main.to_string().contains("account"), "{main}");
+    let url = format!("http://{}/metrics", server.http());
+    let metrics = ureq::get(url).call().expect("served").body_mut().read_to_string().expect("text");
+    for line in [
+        "antiphon_mrcp_sessions 0",
+        "antiphon_mrcp_sessions_ended_total{cause=\"call.hangup.caller\"} 2",
+        "antiphon_mrcp_recognitions_total{cause=\"success\"} 2",
+        "antiphon_mrcp_speeches_total{cause=\"barge-in\"} 1",
+        "antiphon_mrcp_speeches_total{cause=\"normal\"} 1",
+        "antiphon_mrcp_requests_refused_total{status=\"407\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
     assert!(server.errors().is_empty(), "{:?}", server.errors());
+}
+
+/// The records of sessions that are over, once there are so many.
+fn records(server: &Server, wanted: usize) -> Vec<Value> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let page = server.fetch("/v1/cdr");
+        let records = page["records"].as_array().expect("records").clone();
+        if records.len() >= wanted {
+            return records;
+        }
+        assert!(Instant::now() < deadline, "{page}");
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 const MENU: &str = "<grammar xmlns=\"http://www.w3.org/2001/06/grammar\" version=\"1.0\" mode=\"dtmf\" root=\"menu\" \

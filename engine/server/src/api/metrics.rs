@@ -12,6 +12,7 @@ use axum::response::IntoResponse;
 use super::pool::wait_ends;
 use super::{Api, Readings};
 use crate::cdr::Reading;
+use crate::mrcp::Mrcp;
 use crate::qa::Inspected;
 use crate::telemetry::{Counts, Histogram};
 
@@ -26,6 +27,9 @@ pub(super) async fn render(State(api): State<Arc<Api>>) -> impl IntoResponse {
     page.pool(&readings);
     if let Some(records) = api.calls.records() {
         page.records(&records.figures());
+    }
+    if let Some(shared) = api.desk.as_ref().filter(|shared| shared.config.mrcp.listen.is_some()) {
+        page.mrcp(&shared.mrcp);
     }
     if let Some(inspection) = &api.inspection {
         page.inspection(&inspection.figures());
@@ -52,6 +56,22 @@ impl Page {
         ] {
             self.counter(name, help, value as f64);
         }
+    }
+
+    fn mrcp(&mut self, mrcp: &Mrcp) {
+        self.gauge("antiphon_mrcp_sessions", "Sessions of MRCP under way.", mrcp.active() as f64);
+        self.gauge("antiphon_mrcp_sessions_limit", "Sessions of MRCP allowed at once.", mrcp.limit() as f64);
+        self.gauge("antiphon_mrcp_connections", "Connections of MRCP clients.", mrcp.connections() as f64);
+        let counts = mrcp.counts();
+        let help = "Sessions of MRCP over or refused, by cause (docs/ERRORS.md).";
+        self.counters("antiphon_mrcp_sessions_ended_total", help, "cause", &counts.ended);
+        let help = "RECOGNIZE requests complete, by completion cause.";
+        self.counters("antiphon_mrcp_recognitions_total", help, "cause", &counts.recognitions);
+        let help = "SPEAK requests complete, by completion cause.";
+        self.counters("antiphon_mrcp_speeches_total", help, "cause", &counts.speeches);
+        let help = "Requests of MRCP answered with an error, by status.";
+        let refused = counts.refused.iter().map(|(status, count)| (status.to_string(), *count)).collect();
+        self.counters("antiphon_mrcp_requests_refused_total", help, "status", &refused);
     }
 
     fn inspection(&mut self, read: &Inspected) {
@@ -256,10 +276,10 @@ impl Page {
         self.sample(name, &[], value);
     }
 
-    fn counters(&mut self, name: &str, help: &str, label: &str, values: &BTreeMap<&'static str, u64>) {
+    fn counters<V: AsRef<str>>(&mut self, name: &str, help: &str, label: &str, values: &BTreeMap<V, u64>) {
         self.family(name, "counter", help);
         for (value, count) in values {
-            self.sample(name, &[(label, value)], *count as f64);
+            self.sample(name, &[(label, value.as_ref())], *count as f64);
         }
     }
 

@@ -14,7 +14,20 @@ use super::leg::{Direction, HungUp, KEPT, LegRecord, Transfer, millis_between};
 /// The version of the form; it counts up when a member changes its meaning.
 pub(crate) const VERSION: u32 = 1;
 
-/// One call.
+/// What a session of MRCP was used for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MrcpUse {
+    /// Resources that had a channel, in the order they were asked for.
+    pub(crate) resources: Vec<String>,
+    /// RECOGNIZE requests that came to their RECOGNITION-COMPLETE.
+    pub(crate) recognitions: u64,
+    /// Those of them that something was understood in.
+    pub(crate) understood: u64,
+    /// SPEAK requests that came to their SPEAK-COMPLETE.
+    pub(crate) speeches: u64,
+}
+
+/// One call, or one session of MRCP.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CallRecord {
     pub(crate) version: u32,
@@ -56,6 +69,9 @@ pub(crate) struct CallRecord {
     pub(crate) ended_by: Option<String>,
     /// Where the recording lies on the server.
     pub(crate) recording: Option<String>,
+    /// What a session of MRCP was used for; `None` in calls.
+    #[serde(default)]
+    pub(crate) mrcp: Option<MrcpUse>,
     /// In the order they began.
     pub(crate) legs: Vec<LegRecord>,
     /// Which of them the events are about.
@@ -110,6 +126,7 @@ impl CallRecord {
             token: None,
             ended_by: None,
             recording: None,
+            mrcp: None,
             legs: vec![LegRecord::new("1", direction, offered_at)],
             current: 0,
         }

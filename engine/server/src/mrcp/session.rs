@@ -5,31 +5,72 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use antiphon_engine_call::Prompt;
+use antiphon_engine_call::{Cause, Prompt};
 use antiphon_engine_mrcp::control::{self, ControlAnswer};
 use antiphon_engine_mrcp::{Ended, RecogniserOutput, Session as Terms, Speaker, SpeakerOutput};
 use antiphon_media_frame::{Direction, MediaTime, SampleRate, Span};
 use antiphon_media_plane::{ClipEnd, ClipId, LegCommand, LegEvent, LegHandle, ShardError, TapId};
 use antiphon_media_sip::{Dialog, DialogEvent, IncomingCall, Peer, Responder, keys};
 use antiphon_models_pool::StreamEvent;
+use jiff::Timestamp;
 use rand::Rng;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
+use super::account::Account;
 use super::channel::{Channel, Machine};
 use super::prompts::Prompts;
 use super::{NEWS, News};
 use crate::conversation::{Happening, inlet};
-use crate::entrance::negotiate;
-use crate::renegotiate::Media;
+use crate::entrance::{Refusal, negotiate};
+use crate::renegotiate::{Media, security_of};
 use crate::setup::{self, Door};
-use crate::shared::{Shared, new_call_id};
+use crate::shared::Shared;
 use crate::trunks::Origin;
 
 /// A session without a time-out of its own looks around this often.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How long media that are closed may take to say what they came to.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 /// Serves a session from its INVITE to its end.
-pub(super) async fn serve(shared: &Arc<Shared>, mut incoming: IncomingCall, place: OwnedSemaphorePermit) {
+pub(super) async fn serve(
+    shared: &Arc<Shared>,
+    incoming: IncomingCall,
+    mut account: Account,
+    place: OwnedSemaphorePermit,
+) {
+    let (session, dialog, mut happenings, mut told) = match open(shared, incoming, &mut account).await {
+        Ok(opened) => opened,
+        Err(cause) => return account.close(cause),
+    };
+    tracing::info!(
+        session = session.name,
+        call = %account.id,
+        channels = session.channels.len(),
+        "a session of MRCP begins"
+    );
+    let name = session.name.clone();
+    let cause = match session.run(&mut account, dialog, &mut happenings, &mut told).await {
+        Ok(cause) => cause,
+        Err(error) => {
+            tracing::error!(session = name, %error, "a session of MRCP lost its media");
+            Cause::MEDIA_FAILED
+        }
+    };
+    account.close(cause);
+    drop(place);
+}
+
+/// A session that is answered, its dialog, and what it is told of its media and channels.
+type Opened = (Session, Dialog, mpsc::Receiver<Happening>, mpsc::Receiver<News>);
+
+/// Answers an INVITE, or refuses it for a cause.
+async fn open(
+    shared: &Arc<Shared>,
+    mut incoming: IncomingCall,
+    account: &mut Account,
+) -> Result<Opened, &'static Cause> {
     let origin = match incoming.peer() {
         Peer::Anonymous => Origin::Anonymous,
         Peer::Trunk(name) => Origin::Trunk(name.clone()),
@@ -38,27 +79,26 @@ pub(super) async fn serve(shared: &Arc<Shared>, mut incoming: IncomingCall, plac
     let profile = shared.profile(&origin);
     incoming.set_nat(profile.nat.into());
     let offer = incoming.offer().unwrap_or_default().to_owned();
+    let refuse = |incoming: IncomingCall, account: &mut Account, refusal: &Refusal| {
+        refusal.tell(incoming, account.record().leg());
+        Err(refusal.cause())
+    };
     let (answer, agreed, local, pair) = match negotiate(shared, &incoming, &profile).await {
         Ok(terms) => terms,
-        Err(refusal) => return refusal.tell_quietly(incoming),
+        Err(refusal) => return refuse(incoming, account, &refusal),
     };
-    let reject = |incoming: IncomingCall, status, why: &str| {
-        if let Err(error) = incoming.reject(status, "", why) {
-            tracing::debug!(%error, "a call could not be refused");
-        }
-    };
-    let Some(agreed) = agreed else { return reject(incoming, 488, "an offer is needed") };
-    let (leg_inlet, mut happenings) = inlet();
+    let Some(agreed) = agreed else { return refuse(incoming, account, &Refusal::of(Cause::SDP_MISSING)) };
+    let (leg_inlet, happenings) = inlet();
     let epoch = Instant::now();
-    let door = Door { id: new_call_id(), epoch, nat: profile.nat.latches() };
+    let door = Door { id: account.id, epoch, nat: profile.nat.latches() };
     let (leg, rate) = match setup::open(shared, &door, &agreed, &local, pair, &leg_inlet) {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!(%error, "a session of MRCP could not be set up");
-            return reject(incoming, error.cause().sip_status, "the session could not be set up");
+            return refuse(incoming, account, &Refusal::of(error.cause()));
         }
     };
-    let (news, mut told) = mpsc::channel(NEWS);
+    let (news, told) = mpsc::channel(NEWS);
     let prompts = Prompts::new(Arc::clone(&shared.mouth), leg.control(), rate, news.clone());
     // Keys that cannot come as events come as tones.
     if agreed.telephone_event.is_none()
@@ -66,6 +106,8 @@ pub(super) async fn serve(shared: &Arc<Shared>, mut incoming: IncomingCall, plac
     {
         tracing::warn!(%error, "keys of a session of MRCP are not listened for");
     }
+    let codec = agreed.codec.name();
+    let security = security_of(&agreed);
     let media = Media::new(local, agreed, Arc::clone(&shared.identity));
     let name = format!("{:016x}", rand::rng().random::<u64>());
     let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -82,21 +124,20 @@ pub(super) async fn serve(shared: &Arc<Shared>, mut incoming: IncomingCall, plac
         channels: BTreeMap::new(),
         news,
     };
-    let answer = session.describe(&offer, &answer);
+    let answer = session.describe(account, &offer, &answer);
     if session.channels.is_empty() {
-        return reject(incoming, 488, "none of these resources is served");
+        return refuse(incoming, account, &Refusal::of(Cause::SDP_UNSUPPORTED));
     }
-    let dialog = match incoming.answer(&answer) {
-        Ok(dialog) => dialog,
-        Err(error) => return tracing::info!(%error, "a session of MRCP was given up"),
-    };
-    tracing::info!(session = session.name, channels = session.channels.len(), "a session of MRCP begins");
-    let name = session.name.clone();
-    match session.run(dialog, &mut happenings, &mut told).await {
-        Ok(()) => tracing::info!(session = name, "a session of MRCP is over"),
-        Err(error) => tracing::error!(session = name, %error, "a session of MRCP lost its media"),
-    }
-    drop(place);
+    let dialog = incoming.answer(&answer).map_err(|error| {
+        tracing::info!(%error, "a session of MRCP was given up");
+        Cause::CALLER_CANCELLED
+    })?;
+    let leg = account.record().leg();
+    let now = Timestamp::now();
+    leg.answer(now);
+    leg.codec(codec, now);
+    leg.secure(security);
+    Ok((session, dialog, happenings, told))
 }
 
 /// Waits until all sessions are to end.
@@ -130,19 +171,24 @@ impl Session {
 
     async fn run(
         mut self,
+        account: &mut Account,
         mut dialog: Dialog,
         happenings: &mut mpsc::Receiver<Happening>,
         told: &mut mpsc::Receiver<News>,
-    ) -> Result<(), ShardError> {
+    ) -> Result<&'static Cause, ShardError> {
         let mut ending = self.shared.mrcp.ending.subscribe();
         let longest = tokio::time::sleep(self.shared.config.call.longest.0);
         tokio::pin!(longest);
-        loop {
+        let cause = loop {
             let wait = self.timeout();
             tokio::select! {
                 event = dialog.next() => match event {
-                    DialogEvent::Bye { .. } | DialogEvent::Lost | DialogEvent::Expired => return Ok(()),
-                    DialogEvent::ReInvite { sdp: Some(offer), responder } => self.renegotiate(&offer, responder).await?,
+                    DialogEvent::Bye { .. } => return self.close(account, happenings, Cause::CALLER_HUNG_UP).await,
+                    DialogEvent::Lost => return self.close(account, happenings, Cause::SIGNALLING_LOST).await,
+                    DialogEvent::Expired => return self.close(account, happenings, Cause::SESSION_EXPIRED).await,
+                    DialogEvent::ReInvite { sdp: Some(offer), responder } => {
+                        self.renegotiate(account, &offer, responder).await?;
+                    }
                     DialogEvent::Info { content_type, body } => {
                         if let Some((key, duration)) = keys::from_info(&content_type, &body) {
                             self.leg.send(LegCommand::KeyFromSignalling { key, duration: duration.into() })?;
@@ -152,28 +198,50 @@ impl Session {
                     _ => {}
                 },
                 Some(happening) = happenings.recv() => if let Happening::Leg(event) = happening
-                    && self.heard_of_leg(&event)?
+                    && self.heard_of_leg(account, &event)?
                 {
-                    return Ok(());
+                    break Cause::MEDIA_FAILED;
                 },
-                Some(news) = told.recv() => self.take(news)?,
+                Some(news) = told.recv() => self.take(account, news)?,
                 () = tokio::time::sleep(wait) => {
                     let now = self.now();
                     for line in self.lines() {
                         if let Some(Machine::Recogniser(recogniser)) = self.machine(line) {
                             recogniser.handle_timeout(now);
                         }
-                        self.carry_out(line)?;
+                        self.carry_out(account, line)?;
                     }
                 }
-                () = ended(&mut ending) => break,
-                () = &mut longest => break,
+                () = ended(&mut ending) => break Cause::SHUTDOWN,
+                () = &mut longest => break Cause::LONGEST_CALL,
             }
-        }
+        };
         if let Err(error) = dialog.hang_up(None).await {
             tracing::debug!(%error, "a session of MRCP could not be ended");
         }
-        Ok(())
+        self.close(account, happenings, cause).await
+    }
+
+    /// Closes the media, whose last word is what they came to.
+    async fn close(
+        self,
+        account: &mut Account,
+        happenings: &mut mpsc::Receiver<Happening>,
+        cause: &'static Cause,
+    ) -> Result<&'static Cause, ShardError> {
+        // Where it is closed already there is nothing more to hear.
+        if self.leg.send(LegCommand::Close).is_ok() {
+            let last = async {
+                while let Some(happening) = happenings.recv().await {
+                    if let Happening::Leg(LegEvent::Closed { figures, .. }) = happening {
+                        return account.heard_of_media(&figures);
+                    }
+                }
+            };
+            // A server that is overloaded has a record without its last figures.
+            let _ = tokio::time::timeout(LAST_WORD, last).await;
+        }
+        Ok(cause)
     }
 
     /// How long nothing has to be done.
@@ -196,7 +264,7 @@ impl Session {
 
     /// Opens the channels of an offer, keeps those that stand, closes those that are switched off; `answer` is our
     /// description with all of them off.
-    fn describe(&mut self, offer: &str, answer: &str) -> String {
+    fn describe(&mut self, account: &mut Account, offer: &str, answer: &str) -> String {
         let port = self.shared.config.mrcp.listen.map_or(0, |listen| listen.port());
         let mut answers = Vec::new();
         for offered in control::offers(offer) {
@@ -213,6 +281,7 @@ impl Session {
             if !there {
                 let opened = Channel::open(&self.shared, resource, self.terms(&channel), &self.news);
                 self.channels.insert(offered.index, opened);
+                account.channel(resource);
             }
             answers.push(ControlAnswer {
                 index: offered.index,
@@ -235,7 +304,12 @@ impl Session {
         }
     }
 
-    async fn renegotiate(&mut self, offer: &str, responder: Responder) -> Result<(), ShardError> {
+    async fn renegotiate(
+        &mut self,
+        account: &mut Account,
+        offer: &str,
+        responder: Responder,
+    ) -> Result<(), ShardError> {
         let (answer, agreed) = match self.media.answer(offer) {
             Ok(answered) => answered,
             Err(error) => {
@@ -246,7 +320,7 @@ impl Session {
                 return Ok(());
             }
         };
-        let answer = self.describe(offer, &answer);
+        let answer = self.describe(account, offer, &answer);
         if let Err(error) = responder.answer(&answer).await {
             tracing::warn!(%error, "a re-INVITE could not be answered");
             return Ok(());
@@ -258,7 +332,7 @@ impl Session {
     }
 
     /// Something happened to the media; whether they are gone.
-    fn heard_of_leg(&mut self, event: &LegEvent) -> Result<bool, ShardError> {
+    fn heard_of_leg(&mut self, account: &mut Account, event: &LegEvent) -> Result<bool, ShardError> {
         let now = self.now();
         match event {
             LegEvent::Key { key, .. } => {
@@ -266,36 +340,40 @@ impl Session {
                     if let Some(Machine::Recogniser(recogniser)) = self.machine(line) {
                         recogniser.key(now, *key);
                     }
-                    self.carry_out(line)?;
+                    self.carry_out(account, line)?;
                 }
             }
-            LegEvent::PlayStarted { id, .. } => self.played(|speaker| speaker.began(now, id.0))?,
+            LegEvent::PlayStarted { id, .. } => self.played(account, |speaker| speaker.began(now, id.0))?,
             LegEvent::PlayStopped { id: ClipId(clip), played, end, .. } => {
                 let (clip, played) = (*clip, *played);
                 let how = match end {
                     ClipEnd::Completed => Ended::Played,
                     _ => Ended::Cut { played },
                 };
-                self.played(|speaker| speaker.ended(now, clip, how.clone()))?;
+                self.played(account, |speaker| speaker.ended(now, clip, how.clone()))?;
             }
-            LegEvent::Closed { .. } => return Ok(true),
+            LegEvent::Quality { figures, .. } => account.heard_of_media(figures),
+            LegEvent::Closed { figures, .. } => {
+                account.heard_of_media(figures);
+                return Ok(true);
+            }
             _ => {}
         }
         Ok(false)
     }
 
     /// Tells the speaker.
-    fn played(&mut self, tell: impl Fn(&mut Speaker)) -> Result<(), ShardError> {
+    fn played(&mut self, account: &mut Account, tell: impl Fn(&mut Speaker)) -> Result<(), ShardError> {
         for line in self.lines() {
             if let Some(Machine::Speaker(speaker)) = self.machine(line) {
                 tell(speaker);
-                self.carry_out(line)?;
+                self.carry_out(account, line)?;
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, news: News) -> Result<(), ShardError> {
+    fn take(&mut self, account: &mut Account, news: News) -> Result<(), ShardError> {
         let now = self.now();
         match news {
             News::Message { message, reply } => {
@@ -308,7 +386,7 @@ impl Session {
                     Machine::Recogniser(recogniser) => recogniser.request(now, &message),
                     Machine::Speaker(speaker) => speaker.request(now, &message),
                 }
-                self.carry_out(line)
+                self.carry_out(account, line)
             }
             News::Opened { line, generation, ear } => {
                 let Some(channel) = self.channels.get_mut(&line) else { return Ok(()) };
@@ -325,7 +403,7 @@ impl Session {
                     }
                     Err((cause, why)) => recogniser.refused(now, cause, &why),
                 }
-                self.carry_out(line)
+                self.carry_out(account, line)
             }
             News::Speech { line, generation, event } => {
                 let Some(channel) = self.channels.get_mut(&line) else { return Ok(()) };
@@ -346,7 +424,7 @@ impl Session {
                     StreamEvent::Closed { .. } => recogniser.failed(now, "the recogniser has ended"),
                     _ => {}
                 }
-                self.carry_out(line)
+                self.carry_out(account, line)
             }
             News::Prepared { clip, made: Ok(sound) } => self.prompts.made(clip, sound),
             News::Prepared { clip, made: Err((cause, reason)) } => {
@@ -355,13 +433,13 @@ impl Session {
                 }
                 tracing::warn!(reason, "a prompt of a session of MRCP cannot be said");
                 let how = Ended::Failed { cause, reason };
-                self.played(|speaker| speaker.ended(now, clip, how.clone()))
+                self.played(account, |speaker| speaker.ended(now, clip, how.clone()))
             }
         }
     }
 
     /// Does what a channel wants.
-    fn carry_out(&mut self, line: usize) -> Result<(), ShardError> {
+    fn carry_out(&mut self, account: &mut Account, line: usize) -> Result<(), ShardError> {
         let mut started = false;
         loop {
             let now = self.now();
@@ -370,7 +448,10 @@ impl Session {
                 Machine::Recogniser(recogniser) => {
                     let Some(output) = recogniser.poll_output() else { break };
                     match output {
-                        RecogniserOutput::Send(message) => channel.send(&message),
+                        RecogniserOutput::Send(message) => {
+                            account.sent(&message);
+                            channel.send(&message);
+                        }
                         RecogniserOutput::Listen(listening) => {
                             channel.listen(line, self.rate, *listening, &self.news);
                         }
@@ -390,7 +471,10 @@ impl Session {
                 Machine::Speaker(speaker) => {
                     let Some(output) = speaker.poll_output() else { break };
                     match output {
-                        SpeakerOutput::Send(message) => channel.send(&message),
+                        SpeakerOutput::Send(message) => {
+                            account.sent(&message);
+                            channel.send(&message);
+                        }
                         SpeakerOutput::Say { clip, text, language, voice, skip } => {
                             self.prompts.say(clip, Prompt::Text { text, language, voice }, skip);
                         }
@@ -407,7 +491,7 @@ impl Session {
         // Whoever speaks is listened to at once: the client's own word of it would come later.
         if started {
             let now = self.now();
-            self.played(|speaker| speaker.barge_in(now))?;
+            self.played(account, |speaker| speaker.barge_in(now))?;
         }
         Ok(())
     }
