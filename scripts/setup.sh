@@ -16,6 +16,7 @@ run_packages=(
     pocketsphinx-en-us     # its US English model
     flite flite1-dev       # the English voice
     espeak-ng              # the voice for Mandarin and other languages
+    libmp3lame0            # LAME, loaded where speech is asked for as mp3
     fonts-dejavu-core      # words on waveform pictures
     fonts-wqy-microhei     # the same for Chinese: 5 MB, where Noto's CJK fonts take 91 MB
     curl                   # answers in scripts and in the README's examples
