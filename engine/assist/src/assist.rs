@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use antiphon_engine_knowledge::{Knowledge, KnowledgeError};
+use antiphon_engine_knowledge::{Answer, Knowledge, KnowledgeError};
 use antiphon_engine_measure::{Conversation, Measures, Role};
 use antiphon_engine_qa::{Hit, HitKind, Judgement, RuleState};
 use antiphon_media_frame::{MediaTime, Pii, Span};
@@ -11,7 +11,7 @@ use antiphon_models_speech::{Hypothesis, Utterance, append};
 
 use crate::Book;
 use crate::condition::Known;
-use crate::event::{AssistBody, AssistEvent, Choice, Line, Withdrawal};
+use crate::event::{AssistBody, AssistEvent, Choice, Line, Verdict, Withdrawal};
 use crate::suggestions::Suggestions;
 use crate::words::tokens;
 
@@ -28,7 +28,7 @@ const TOPICS: usize = 8;
 #[derive(Debug)]
 pub struct Assist {
     book: Arc<Book>,
-    knowledge: Option<Arc<Knowledge>>,
+    knowledge: Vec<Arc<Knowledge>>,
     known: Known,
     suggestions: Suggestions,
     done: Vec<bool>,
@@ -43,13 +43,14 @@ pub struct Assist {
 }
 
 impl Assist {
-    /// Begins a call. Without knowledge nothing is suggested. The script's first step is told at once.
+    /// Begins a call. Of several folders of knowledge the best answers are suggested, without any nothing is. The script's
+    /// first step is told at once.
     #[must_use]
-    pub fn new(book: Arc<Book>, knowledge: Option<Arc<Knowledge>>) -> Self {
+    pub fn new(book: Arc<Book>, knowledge: impl IntoIterator<Item = Arc<Knowledge>>) -> Self {
         let mut assist = Self {
             done: vec![false; book.script.len()],
             book,
-            knowledge,
+            knowledge: knowledge.into_iter().collect(),
             known: Known::default(),
             suggestions: Suggestions::default(),
             told: None,
@@ -126,6 +127,29 @@ impl Assist {
         there
     }
 
+    /// The agent says whether a suggestion helped; one that did not is dismissed. `false` where it was never made.
+    pub fn rate(&mut self, now: MediaTime, id: u32, verdict: Verdict) -> bool {
+        if !self.suggestions.was_told(id) {
+            return false;
+        }
+        self.tell(now, AssistBody::Feedback { id, verdict });
+        if verdict == Verdict::NotHelpful {
+            self.dismiss(now, id);
+        }
+        true
+    }
+
+    /// The agent files the call under one of the book's dispositions. `false` where there is no such.
+    pub fn file(&mut self, now: MediaTime, disposition: &str) -> bool {
+        let book = Arc::clone(&self.book);
+        let found = book.dispositions.iter().find(|one| one.id == disposition);
+        if let Some(one) = found {
+            let choice = Choice { id: one.id.clone(), name: one.name.clone() };
+            self.tell(now, AssistBody::Filed { choice });
+        }
+        found.is_some()
+    }
+
     /// Takes the end of the call: tells the summary and how the call may be filed.
     pub fn finish(&mut self, now: MediaTime, conversation: &Conversation, measures: &Measures) {
         let lines = measures.summary.iter().filter_map(|turn| conversation.turns.get(*turn));
@@ -175,15 +199,14 @@ impl Assist {
     }
 
     fn suggest(&mut self, now: MediaTime, track: usize, said: &Utterance) {
-        let Some(knowledge) = self.knowledge.clone() else { return };
-        let Some(answers) = self.search(&knowledge, &said.text) else { return };
+        let Some(answers) = self.search(&said.text) else { return };
         let before = self.half.take();
         let (heard, answers) = match before {
             Some((on, mut text, end))
                 if answers.is_empty() && on == track && said.start < end + ONE_QUESTION =>
             {
                 append(&mut text, &said.text);
-                let answers = self.search(&knowledge, &text).unwrap_or_default();
+                let answers = self.search(&text).unwrap_or_default();
                 (text, answers)
             }
             _ => (said.text.clone(), answers),
@@ -199,18 +222,20 @@ impl Assist {
         }
     }
 
-    fn search(
-        &mut self,
-        knowledge: &Knowledge,
-        text: &str,
-    ) -> Option<Vec<antiphon_engine_knowledge::Answer>> {
-        match knowledge.search(text, self.book.suggest.shown, &self.book.suggest.filter) {
-            Ok(answers) => Some(answers),
-            Err(error) => {
-                self.trouble = Some(error);
-                None
+    /// The best answers of all folders; `None` where there is no folder, or none answered.
+    fn search(&mut self, text: &str) -> Option<Vec<Answer>> {
+        let (room, filter) = (self.book.suggest.shown, &self.book.suggest.filter);
+        let mut found: Option<Vec<Answer>> = None;
+        for knowledge in &self.knowledge {
+            match knowledge.search(text, room, filter) {
+                Ok(answers) => found.get_or_insert_default().extend(answers),
+                Err(error) => self.trouble = Some(error),
             }
         }
+        let mut found = found?;
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        found.truncate(room);
+        Some(found)
     }
 
     fn expire(&mut self, now: MediaTime) {

@@ -110,6 +110,18 @@ impl Book {
         &self.id
     }
 
+    /// A book without a script: nothing but what its name is.
+    #[must_use]
+    pub fn empty(id: &str) -> Self {
+        let suggest = Suggest {
+            filter: Filter { floor: Self::THRESHOLD, ..Filter::default() },
+            shown: 3,
+            keep: Span::from_secs(120),
+            from: vec![Role::Customer],
+        };
+        Self { id: id.to_owned(), suggest, script: Vec::new(), dispositions: Vec::new() }
+    }
+
     /// Every condition in it.
     pub(crate) fn conditions(&self) -> impl Iterator<Item = &Condition> {
         let steps = self.script.iter().flat_map(|step| step.when.iter().chain([&step.done]));

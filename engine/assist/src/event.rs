@@ -3,7 +3,7 @@
 use antiphon_engine_knowledge::Source;
 use antiphon_engine_measure::Role;
 use antiphon_media_frame::{MediaTime, Pii};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// One thing that the agent's client is told; `docs/schemas/assist.json` describes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -137,6 +137,31 @@ pub enum AssistBody {
         /// The choices that fit; maybe none.
         choices: Vec<Choice>,
     },
+    /// The agent said whether a suggestion helped.
+    #[serde(rename = "assist.feedback")]
+    Feedback {
+        /// Which.
+        id: u32,
+        /// Whether.
+        verdict: Verdict,
+    },
+    /// The agent filed the call.
+    #[serde(rename = "assist.filed")]
+    Filed {
+        /// As what.
+        #[serde(flatten)]
+        choice: Choice,
+    },
+}
+
+/// Whether a suggestion helped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The agent said or did it.
+    Used,
+    /// It did not fit.
+    NotHelpful,
 }
 
 /// Why a suggestion is withdrawn.

@@ -17,7 +17,7 @@ mod words;
 
 pub use assist::Assist;
 pub use book::Book;
-pub use event::{AssistBody, AssistEvent, Choice, Line, Withdrawal};
+pub use event::{AssistBody, AssistEvent, Choice, Line, Verdict, Withdrawal};
 pub use file::FileError;
 pub use partner::{Ending, Outcome, Partner, Persona};
 pub use rehearsal::Rehearsal;

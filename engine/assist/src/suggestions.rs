@@ -95,6 +95,11 @@ impl Suggestions {
         self.shown.iter().map(|shown| shown.asked + keep).min()
     }
 
+    /// Whether there ever was one of this name.
+    pub(crate) fn was_told(&self, id: u32) -> bool {
+        (1..=self.last).contains(&id)
+    }
+
     /// Takes one away for good; `false` where it is not shown.
     pub(crate) fn dismiss(&mut self, id: u32) -> bool {
         let Some(at) = self.shown.iter().position(|shown| shown.id == id) else {

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use antiphon_engine_assist::{Assist, AssistBody, AssistEvent, Book, Withdrawal};
+use antiphon_engine_assist::{Assist, AssistBody, AssistEvent, Book, Verdict, Withdrawal};
 use antiphon_engine_knowledge::{Knowledge, Limits};
 use antiphon_engine_measure::{Conversation, Measures, Reason, Role, Topic, Track, Turn};
 use antiphon_engine_qa::{Inspector, Known, Scorecard};
@@ -56,6 +56,8 @@ fn told(assist: &mut Assist) -> Vec<String> {
         AssistBody::Warning { rule, .. } => Some(format!("warn {rule}")),
         AssistBody::Slot { name, .. } => Some(format!("slot {name}")),
         AssistBody::Summary { .. } => Some("summary".to_owned()),
+        AssistBody::Feedback { id, verdict } => Some(format!("feedback {id} {verdict:?}")),
+        AssistBody::Filed { choice } => Some(format!("filed {}", choice.id)),
         AssistBody::Disposition { choices } => Some(format!(
             "file {}",
             choices.iter().map(|choice| choice.id.as_str()).collect::<Vec<_>>().join(",")
@@ -254,7 +256,9 @@ fn every_event_is_as_the_published_schema_says() {
     call.assist.hear(call.now(), 1, Role::Agent, &utterance(0, "my name is Bo, anything else"));
     call.assist.know(call.now(), "birth_date", "1980-01-02");
     judged(&mut call, "it is a sure thing and may lose value");
+    call.assist.rate(call.now(), 1, Verdict::Used);
     call.assist.dismiss(call.now(), 1);
+    call.assist.file(call.now(), "lost_card");
     let (conversation, measures) = conversation();
     call.assist.finish(call.now(), &conversation, &measures);
     all.extend(events(&mut call.assist));
@@ -300,4 +304,18 @@ fn every_event_is_as_the_published_schema_says() {
 fn properties<'a>(schema: &'a Value, kind: &str) -> &'a Value {
     let of = |one: &&Value| one["properties"]["type"]["const"] == kind;
     schema["oneOf"].as_array().unwrap().iter().find(of).unwrap_or_else(|| panic!("no {kind}"))
+}
+
+#[test]
+fn what_the_agent_says_of_a_suggestion_and_of_the_call_is_told() {
+    let mut call = Call::new(BOOK);
+    told(&mut call.assist);
+    assert!(call.says(Role::Customer, "my card is lost").iter().any(|line| line.starts_with("suggest 1")));
+    let now = call.now();
+    assert!(call.assist.rate(now, 1, Verdict::Used) && !call.assist.rate(now, 2, Verdict::Used));
+    assert_eq!(told(&mut call.assist), ["feedback 1 Used"]);
+    assert!(call.assist.rate(now, 1, Verdict::NotHelpful));
+    assert_eq!(told(&mut call.assist), ["feedback 1 NotHelpful", "withdraw 1 Dismissed"]);
+    assert!(call.assist.file(now, "lost_card") && !call.assist.file(now, "nonsense"));
+    assert_eq!(told(&mut call.assist), ["filed lost_card"]);
 }

@@ -192,6 +192,9 @@ pub enum EventBody {
         /// The other call.
         #[serde(serialize_with = "shown")]
         with: CallId,
+        /// What this call's clock shows when the other's shows zero, milliseconds: added to a time of the other stream,
+        /// it makes that a time of this one, exact to a millisecond.
+        clock_ms: i64,
     },
     /// The other call is gone from the bridge, or this one.
     #[serde(rename = "bridge.ended")]
@@ -413,7 +416,11 @@ pub struct QaAlert {
     pub hit: String,
     /// `found`, `missed` or `met`.
     pub kind: &'static str,
-    /// Whose, where it is somebody's.
+    /// Whose, where it is somebody's, as a track of the conversation: 0 the customer, 1 the machine, from 2 on whoever
+    /// was joined with them, in this order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track: Option<usize>,
+    /// Whose, as this call has it: `caller` is its far side, and everybody else is heard from ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub side: Option<Side>,
     /// Seconds on the call's clock.
@@ -435,6 +442,10 @@ pub struct QaAlert {
     pub action: Option<&'static str>,
     /// Whether it was done at once; otherwise a supervisor decides.
     pub taken: bool,
+    /// The call whose conversation it was found in, where that is another: the finding is on that stream too, under the
+    /// same `hit`.
+    #[serde(serialize_with = "shown_if", skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<CallId>,
 }
 
 fn exposed<T: Serialize, S: Serializer>(value: &Pii<T>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -448,6 +459,16 @@ fn none(value: &Pii<Option<String>>) -> bool {
 
 fn seconds<S: Serializer>(at: &MediaTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(at.millis() as f64 / 1000.0)
+}
+
+fn shown_if<T: std::fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
 }
 
 fn shown<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {

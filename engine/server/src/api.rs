@@ -1,6 +1,7 @@
 //! The HTTP API: list, watch and end calls, fetch recordings, figures for monitoring. `docs/API.md` tells how to
 //! use it.
 
+mod assist;
 mod cdr;
 mod control;
 mod example;
@@ -209,6 +210,8 @@ fn routes() -> Vec<Route> {
         ("/v1/calls", &[Method::GET, Method::POST], get(listing::list).post(control::place)),
         ("/v1/calls/{id}", &[Method::GET, Method::DELETE], get(listing::find).delete(listing::end)),
         ("/v1/calls/{id}/events", GET, get(watch::call)),
+        ("/v1/calls/{id}/assist", GET, get(assist::follow)),
+        ("/v1/calls/{id}/assist/feedback", POST, post(assist::feedback)),
         ("/v1/calls/{id}/recording", GET, get(listing::recording)),
         ("/v1/calls/{id}/sidecar", GET, get(listing::sidecar)),
         ("/v1/calls/{id}/transfer", POST, post(control::transfer)),
@@ -222,6 +225,8 @@ fn routes() -> Vec<Route> {
         ("/v1/conferences", GET, get(control::conferences)),
         ("/v1/conferences/{name}", POST, post(control::confer)),
         ("/v1/events", GET, get(watch::all)),
+        ("/v1/assist", GET, get(assist::list)),
+        ("/v1/knowledge/search", GET, get(assist::search)),
         ("/v1/audio/speech", POST, post(speech::speech)),
         (
             "/v1/audio/transcriptions",
@@ -267,6 +272,9 @@ fn routes() -> Vec<Route> {
         ("/browser-call", GET, get(example::bare)),
         ("/browser-call/", GET, get(example::index)),
         ("/browser-call/{file}", GET, get(example::file)),
+        ("/agent-desk", GET, get(example::bare_desk)),
+        ("/agent-desk/", GET, get(example::desk)),
+        ("/agent-desk/{file}", GET, get(example::desk_file)),
     ]
 }
 

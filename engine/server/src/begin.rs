@@ -15,7 +15,8 @@ use antiphon_models_speech::Language;
 use jiff::SignedDuration;
 use tokio::sync::mpsc;
 
-use crate::calls::EventLog;
+use crate::assist::{About, Desk};
+use crate::calls::{EventLog, Standing};
 use crate::cdr::{Attempts, Direction};
 use crate::config::Dtmf;
 use crate::conversation::{Conversation, Leaving, Outcome, Parts};
@@ -98,6 +99,8 @@ pub(crate) fn begin<D: Dialogue>(shared: &Arc<Shared>, parties: Parties, dialogu
     let Parties { direction, from, to, ringing, parent, origin } = parties;
     let started = jiff::Timestamp::now().to_string();
     let mut log = shared.calls.begin(id, direction, started, events.as_deref(), end_sender);
+    let (user, inbound) = (matches!(origin, Origin::User(_)), direction == "inbound");
+    shared.calls.stand(id, Standing { epoch, parent, user, inbound });
     let record = log.record();
     record.parent = parent.map(|parent| parent.to_string());
     match origin {
@@ -193,15 +196,33 @@ impl<D: Dialogue> Begun<D> {
         self.drain();
     }
 
+    /// What the agents of this call are helped with; none where it is itself an agent's.
+    fn desk(&mut self, tenant: &Arc<str>, language: &Language) -> Option<Arc<Desk>> {
+        let record = self.log.record();
+        if record.parent.is_some() {
+            return None;
+        }
+        let (trunk, flow) = (record.trunk.as_deref(), record.flow.as_deref());
+        let about = About { trunk, flow, tenant, language };
+        let profile = self.shared.assist.of(&about)?;
+        let file = self.recording.as_ref().map(|path| path.with_extension("assist.jsonl"));
+        Some(Desk::open(self.id, profile, Arc::clone(tenant), self.epoch, file, &self.shared.calls))
+    }
+
     /// Runs the answered call to its end.
     pub(crate) async fn converse(mut self, line: Line) -> Outcome {
         let tenant = self.ask().tenant;
         let style = self.shared.config.style(&tenant);
-        if !self.shared.scorecards.is_empty() {
+        let desk = self.desk(&tenant, &line.language);
+        if !self.shared.scorecards.is_empty() || desk.is_some() {
             let mut live = Live::new(&self.shared.scorecards, self.id.to_string(), line.language.clone());
             // A call that was placed for another's sake is that one's agent or supervisor.
             if self.shared.config.qa.supervisor.is_some() && self.log.record().parent.is_none() {
                 live.supervise();
+            }
+            if let Some(desk) = desk {
+                self.shared.calls.seat(self.id, &desk);
+                live.assist(desk);
             }
             self.log.inspect(live, tenant.to_string());
         }

@@ -1,22 +1,28 @@
 //! Every call of this process: its events, its state, and the way to end it.
 
+mod joined;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
-use antiphon_engine_call::{Cause, Event, EventBody};
+use antiphon_engine_call::{Cause, Event, EventBody, QaAlert};
 use antiphon_media_frame::{CallId, MediaTime};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, watch};
 
+use crate::assist::Desk;
 use crate::cdr::{CallRecord, Direction, Records};
 use crate::qa::insight::Judgements;
 use crate::qa::live::Live;
 use crate::switch::Mode;
 use crate::telemetry::Meter;
 use crate::wording::Wording;
+use joined::Led;
+pub(crate) use joined::{Mail, Standing};
 
 /// Events of one call kept in memory for late watchers; the file has all of them.
 const HISTORY: usize = 20_000;
@@ -75,6 +81,15 @@ struct Entry {
     end: mpsc::Sender<&'static Cause>,
     /// The name of the token that asked for the end.
     ended_by: Option<String>,
+    standing: Standing,
+    /// Whether somebody wants to know what is said in its conversation.
+    follows: bool,
+    /// The call that leads the conversation this one is part of.
+    lead: Option<CallId>,
+    /// What the agents of its conversation are helped with.
+    desk: Option<Arc<Desk>>,
+    /// What the others of a conversation tell it by; gone once the call is over.
+    mail: Option<mpsc::Sender<Mail>>,
 }
 
 struct State {
@@ -145,7 +160,20 @@ impl Calls {
             recording: None,
             events: 0,
         };
-        let entry = Entry { summary, history: VecDeque::new(), live: None, end, ended_by: None };
+        let (sender, mail) = mpsc::channel(joined::MAIL);
+        let inbound = way == Direction::Inbound;
+        let entry = Entry {
+            summary,
+            history: VecDeque::new(),
+            live: None,
+            end,
+            ended_by: None,
+            standing: Standing { epoch: Instant::now(), parent: None, user: false, inbound },
+            follows: false,
+            lead: None,
+            desk: None,
+            mail: Some(sender),
+        };
         let mut state = self.lock();
         state.calls.insert(id, entry);
         state.active += 1;
@@ -164,6 +192,9 @@ impl Calls {
             wording: None,
             live: None,
             tenant: String::new(),
+            mail,
+            partners: Vec::new(),
+            led: None,
         }
     }
 
@@ -211,6 +242,31 @@ impl Calls {
 
     pub(crate) fn find(&self, id: CallId) -> Option<CallSummary> {
         self.lock().calls.get(&id).map(|entry| entry.summary.clone())
+    }
+
+    /// A call's agents are helped from here on.
+    pub(crate) fn seat(&self, id: CallId, desk: &Arc<Desk>) {
+        if let Some(entry) = self.lock().calls.get_mut(&id) {
+            entry.desk = Some(Arc::clone(desk));
+        }
+    }
+
+    /// What the agents of a call's conversation are helped with, also for a while after it.
+    pub(crate) fn desk(&self, id: CallId) -> Option<Arc<Desk>> {
+        self.lock().calls.get(&id)?.desk.clone()
+    }
+
+    /// The desks of all calls that lead a conversation, by call.
+    pub(crate) fn desks(&self) -> Vec<Arc<Desk>> {
+        let state = self.lock();
+        let own =
+            state.calls.iter().filter_map(|(id, entry)| entry.desk.as_ref().filter(|desk| desk.call == *id));
+        own.cloned().collect()
+    }
+
+    /// Writes a line into a file that belongs to a call.
+    pub(crate) fn note(&self, path: &Path, line: &str) {
+        self.files.send(Line::Note(path.to_owned(), line.to_owned()));
     }
 
     /// Asks a call to end.
@@ -290,6 +346,7 @@ impl Calls {
         let _ = self.all.send(Arc::clone(event));
         if matches!(event.body, EventBody::CallEnded { .. }) {
             entry.live = None;
+            (entry.mail, entry.lead) = (None, None);
             entry.history.retain(|event| !matches!(event.body, EventBody::SpeechPartial { .. }));
             entry.history.shrink_to_fit();
             state.active -= 1;
@@ -344,6 +401,12 @@ pub(crate) struct EventLog {
     live: Option<Live>,
     /// Whose call that is.
     tenant: String,
+    /// What those tell it who are in one conversation with it.
+    mail: mpsc::Receiver<Mail>,
+    /// Calls whose conversation this one leads, and the way to them.
+    partners: Vec<(CallId, mpsc::Sender<Mail>)>,
+    /// The way to the call that leads the conversation this one is part of.
+    led: Option<Led>,
 }
 
 impl EventLog {
@@ -355,6 +418,44 @@ impl EventLog {
     /// From now on what is told is judged by rules of inspection.
     pub(crate) fn inspect(&mut self, live: Live, tenant: String) {
         (self.live, self.tenant) = (Some(live), tenant);
+        self.calls.follow(self.id);
+    }
+
+    /// What comes next from those who are in one conversation with the call.
+    pub(crate) async fn mail(&mut self) -> Mail {
+        match self.mail.recv().await {
+            Some(mail) => mail,
+            // Closed with the call's end.
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what another call of the conversation tells.
+    pub(crate) fn take(&mut self, now: MediaTime, mail: Mail) {
+        match mail {
+            Mail::Joined { call, clock_ms, back } => {
+                self.partners.push((call, back));
+                if let Some(live) = &mut self.live {
+                    live.join(call, clock_ms);
+                }
+            }
+            Mail::Event { clock_ms, event } => {
+                let found = self.live.as_mut().map(|live| live.note_partner(clock_ms, &event));
+                self.found(now, found.unwrap_or_default());
+            }
+            Mail::Gone(call) => {
+                self.partners.retain(|(partner, _)| *partner != call);
+                if let Some(live) = &mut self.live {
+                    live.part(call, now);
+                }
+            }
+            Mail::Found(alert) => self.tell(now, EventBody::QaAlert(alert)),
+        }
+    }
+
+    /// Whether those the call was with may still tell what they said to it.
+    pub(crate) fn awaits_words(&self) -> bool {
+        self.live.is_some() && !self.partners.is_empty()
     }
 
     /// When the rules want to be asked, should nothing be said until then.
@@ -365,7 +466,7 @@ impl EventLog {
     /// Time has passed.
     pub(crate) fn tick(&mut self, now: MediaTime) {
         let found = self.live.as_mut().map(|live| live.tick(now)).unwrap_or_default();
-        found.into_iter().for_each(|body| self.tell(now, body));
+        self.found(now, found);
     }
 
     /// Whether a rule wants the call ended; told once.
@@ -385,10 +486,15 @@ impl EventLog {
         };
         let Some(body) = body else { return };
         if matches!(body, EventBody::CallEnded { .. })
-            && let Some(mut live) = self.live.take()
+            && let Some(live) = &mut self.live
         {
-            live.finish(at).into_iter().for_each(|body| self.tell(at, body));
-            self.keep(live);
+            let (found, judged) = live.finish(at);
+            self.found(at, found);
+            let live = self.live.take();
+            judged.into_iter().for_each(|body| self.tell(at, body));
+            if let Some(live) = live {
+                self.keep(live);
+            }
         }
         self.tell(at, body);
     }
@@ -403,6 +509,31 @@ impl EventLog {
             && judged.try_send(Judgements { conversation, judgements, tenant, at }).is_err()
         {
             tracing::error!(call = %self.id, "the store is behind; the call is left out of the figures");
+        }
+    }
+
+    /// Tells what the rules found, here and wherever else it was said.
+    fn found(&mut self, at: MediaTime, found: Vec<QaAlert>) {
+        for alert in found {
+            for (call, back) in &self.partners {
+                let seen = self.live.as_ref().and_then(|live| live.seen_by(*call, &alert, self.id));
+                if let Some(seen) = seen
+                    && let Err(mpsc::error::TrySendError::Full(_)) =
+                        back.try_send(Mail::Found(Box::new(seen)))
+                {
+                    tracing::error!(%call, "a joined call does not take what the rules found");
+                }
+            }
+            self.tell(at, EventBody::QaAlert(Box::new(alert)));
+        }
+    }
+
+    /// A call that is joined with the one of another's conversation is judged there, and by itself no more.
+    fn be_led(&mut self, with: CallId) {
+        if let Some((led, back)) = self.calls.join(self.id, with) {
+            self.live = None;
+            led.send(Mail::Joined { call: self.id, clock_ms: led.clock_ms, back });
+            self.led = Some(led);
         }
     }
 
@@ -432,7 +563,16 @@ impl EventLog {
                 value.iter().for_each(|value| live.know(name, value));
             }
             let found = live.note(&event);
-            found.into_iter().for_each(|body| self.tell(at, body));
+            self.found(at, found);
+        }
+        if let Some(led) = &mut self.led {
+            if led.pass(&event) {
+                led.send(Mail::Gone(self.id));
+                self.calls.unlead(self.id);
+                self.led = None;
+            }
+        } else if let EventBody::BridgeStarted { with, .. } = event.body {
+            self.be_led(with);
         }
         if over {
             self.record.ended_by = self.calls.ended_by(self.id);
@@ -481,6 +621,8 @@ enum Line {
     Event(Arc<Event>),
     Close(CallId),
     Refused(PathBuf, Vec<Arc<Event>>),
+    /// A line for a file of its own; rare.
+    Note(PathBuf, String),
 }
 
 /// Writes JSON lines on a thread of its own.
@@ -554,6 +696,10 @@ impl Files {
                 if let Some(mut file) = self.open.remove(&id) {
                     file.write_all(&lines)?;
                 }
+            }
+            Line::Note(path, line) => {
+                let mut file = private(&path, false)?;
+                file.write_all(format!("{line}\n").as_bytes())?;
             }
             Line::Refused(path, events) => {
                 let mut file = BufWriter::new(private(&path, false)?);

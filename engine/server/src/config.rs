@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 mod access;
 mod address;
+mod assist;
 mod ice_server;
 mod length;
 mod overrides;
@@ -23,6 +24,7 @@ mod trunk;
 
 pub(crate) use access::{Algorithm, Registrar, Security, Tls, Token, User, Ws};
 pub(crate) use address::{Host, Network};
+pub(crate) use assist::AssistSection;
 pub(crate) use ice_server::{IceServer, parse as parse_ice_url};
 pub(crate) use length::{Length, parse_length};
 pub(crate) use overrides::Overrides;
@@ -82,6 +84,8 @@ pub(crate) struct Config {
     /// Who may use the API for what, besides `http.token`, which may do everything.
     #[serde(rename = "token")]
     pub(crate) tokens: Vec<Token>,
+    /// What agents are helped with on calls in progress; the first entry that takes a call.
+    pub(crate) assist: Vec<AssistSection>,
     /// STUN and TURN servers that web pages are told of.
     #[serde(rename = "ice_server")]
     pub(crate) ice_servers: Vec<IceServer>,
@@ -117,6 +121,7 @@ impl Default for Config {
             users: Vec::new(),
             tenants: Vec::new(),
             tokens: Vec::new(),
+            assist: Vec::new(),
             ice_servers: Vec::new(),
             webhooks: Vec::new(),
         }
@@ -231,6 +236,7 @@ impl Config {
         self.users.iter().try_for_each(|user| self.registrar.check_user(user))?;
         self.tokens.iter().try_for_each(Token::check)?;
         anyhow::ensure!(self.ice_servers.len() <= 8, "configuration: there are more than 8 [[ice_server]]");
+        self.assist.iter().try_for_each(|entry| entry.check(self))?;
         self.ice_servers.iter().try_for_each(IceServer::check)?;
         self.webhooks.iter().try_for_each(Webhook::check)?;
         let of_tokens = self.tokens.iter().map(|token| ("token", &token.name, &token.tenant));

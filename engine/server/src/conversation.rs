@@ -50,6 +50,9 @@ const QUEUE: usize = 1_024;
 /// How long the parts of a call may take to wind down before the call is closed without them.
 const WIND_DOWN: Duration = Duration::from_secs(10);
 
+/// How long a conversation that is inspected waits for the last words of those who were joined with it.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// How long a voice may take to its first sound.
 const PREPARE: Duration = Duration::from_secs(10);
 
@@ -246,6 +249,10 @@ impl<D: Dialogue> Conversation<D> {
                     Happening::Command(command) => self.command(command).await,
                     other => self.take(other),
                 },
+                mail = self.log.mail() => {
+                    let now = now(self.parts.epoch);
+                    self.log.take(now, mail);
+                }
                 () = timer => {
                     let now = self.now();
                     self.call.handle_timeout(now);
@@ -323,7 +330,7 @@ impl<D: Dialogue> Conversation<D> {
     }
 
     fn now(&self) -> MediaTime {
-        MediaTime::ZERO + self.parts.epoch.elapsed().into()
+        now(self.parts.epoch)
     }
 
     fn tell(&mut self, input: CallInput) {
@@ -616,6 +623,7 @@ impl<D: Dialogue> Conversation<D> {
         while !self.is_wound_down() {
             tokio::select! {
                 Some(happening) = self.parts.happenings.recv() => self.take(happening),
+                mail = self.log.mail() => self.log.take(now(self.parts.epoch), mail),
                 () = &mut deadline => {
                     tracing::error!(
                         leg = self.leg_closed.is_some(),
@@ -627,6 +635,14 @@ impl<D: Dialogue> Conversation<D> {
                 }
             }
             self.obey();
+        }
+        let deadline = tokio::time::sleep(LAST_WORDS);
+        tokio::pin!(deadline);
+        while self.log.awaits_words() {
+            tokio::select! {
+                mail = self.log.mail() => self.log.take(now(self.parts.epoch), mail),
+                () = &mut deadline => break,
+            }
         }
         self.close().await;
         Outcome { cause }
@@ -657,6 +673,10 @@ impl<D: Dialogue> Conversation<D> {
             self.publish(body);
         }
     }
+}
+
+fn now(epoch: Instant) -> MediaTime {
+    MediaTime::ZERO + epoch.elapsed().into()
 }
 
 async fn signal(dialog: &mut Option<Dialog>) -> DialogEvent {

@@ -8,6 +8,7 @@
 
 mod ahead;
 mod api;
+mod assist;
 mod begin;
 mod caller;
 mod calls;
@@ -83,6 +84,9 @@ enum Command {
     /// Inspect recordings by rules, here or by a server
     #[command(subcommand)]
     Qa(commands::qa::Command),
+    /// Try the index of documents and answers that agents are helped with
+    #[command(subcommand)]
+    Knowledge(commands::knowledge::Command),
     /// Serve the bank line, call it, and show what happens
     Demo(commands::demo::Args),
     /// Print what the documentation is generated from
@@ -104,6 +108,7 @@ fn main() -> std::process::ExitCode {
         Command::Cdr(command) => commands::cdr::run(&command),
         Command::Pool(command) => commands::pool::run(&command),
         Command::Qa(command) => commands::qa::run(&command),
+        Command::Knowledge(command) => commands::knowledge::run(&command),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Docs(command) => commands::docs::run(&command),
     };

@@ -23,6 +23,7 @@ use antiphon_models_speech::{Engine, Hints, Language, StreamConfig, Synthesizer}
 use anyhow::{Context, bail};
 use rand::Rng;
 
+use crate::assist::Profiles;
 use crate::calls::Calls;
 use crate::config::Config;
 use crate::ears;
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     pub(crate) registrar: Option<Arc<Registrar>>,
     /// By what calls in progress are judged.
     pub(crate) scorecards: Arc<[Arc<Scorecard>]>,
+    /// What agents are helped with.
+    pub(crate) assist: Profiles,
     /// Calls joined with calls.
     pub(crate) switch: Switch,
     /// Calls by their SIP dialogs.
@@ -164,6 +167,7 @@ impl Shared {
             router: Router::new(&config),
             registrar: sip::registrar(&config),
             scorecards: live::scorecards(&config.qa)?,
+            assist: Profiles::open(&config)?,
             switch: Switch::default(),
             dialogs: Dialogs::default(),
             mrcp: Mrcp::new(&config.mrcp),

@@ -166,6 +166,7 @@ fn the_tables_of_lists_name_every_key_and_their_examples_are_read() {
         ("Users", "toml users", "user"),
         ("Webhooks", "toml webhooks", "webhook"),
         ("Tokens", "toml tokens", "token"),
+        ("Assist", "toml assist", "assist"),
         ("ICE servers", "toml ice-servers", "ice_server"),
     ] {
         let (_, section) = page.split_once(&format!("\n## {heading}\n")).expect(heading);

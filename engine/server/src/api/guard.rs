@@ -166,6 +166,9 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
     if under("/v1/cdr") || under("/v1/webhooks") {
         return Some(if reads { Scope::CdrRead } else { Scope::Admin });
     }
+    if under("/v1/assist") || under("/v1/knowledge") || assists(path) {
+        return Some(if reads { Scope::AssistRead } else { Scope::AssistWrite });
+    }
     if under("/v1/calls") || under("/v1/events") || under("/v1/conferences") || under("/v1/webrtc") {
         // How a call may be supervised, its handler asks.
         return match (reads, path.ends_with("/supervise")) {
@@ -183,6 +186,12 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
     under("/v1").then_some(if reads { Scope::CallsRead } else { Scope::Admin })
 }
 
+/// Whether it is about what a call's agent is helped with.
+fn assists(path: &str) -> bool {
+    let call = path.strip_prefix("/v1/calls/").and_then(|rest| rest.split_once('/'));
+    call.is_some_and(|(_, rest)| rest == "assist" || rest.starts_with("assist/"))
+}
+
 fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
     let headers = request.headers();
     let path = request.uri().path();
@@ -195,7 +204,9 @@ fn check(api: &Api, request: &Request) -> Result<Rights, Problem> {
         }
         _ if path == "/healthz" => Rights::nothing(),
         // Files that everybody has.
-        _ if api.examples() && path.starts_with("/browser-call") => Rights::nothing(),
+        _ if api.examples() && ["/browser-call", "/agent-desk"].iter().any(|page| path.starts_with(page)) => {
+            Rights::nothing()
+        }
         known => pass.map_or_else(|| check_token(headers, known), |pass| Ok(Rights::Page(pass)))?,
     };
     match &rights {

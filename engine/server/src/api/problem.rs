@@ -131,6 +131,14 @@ kinds! {
         "The detail says which parameter is wrong; /openapi.json has them all.";
     QA_INSIGHT_LARGE = UNPROCESSABLE_ENTITY, "qa.insight_large", "The question is about too much.",
         "Ask for a shorter time, longer periods, or one agent, queue, product or scorecard.";
+    ASSIST_QUERY = BAD_REQUEST, "assist.query", "The query cannot be understood.",
+        "Lists take over, streams take after, searches take q, limit (1 to 50), assist, language, tags and floor (0 to 1).";
+    ASSIST_UNKNOWN = NOT_FOUND, "assist.unknown", "There is no such call, or nothing that its agent is helped with.",
+        "Look which entry of [[assist]] takes the call; GET /v1/assist lists those that are helped with.";
+    ASSIST_FEEDBACK = UNPROCESSABLE_ENTITY, "assist.feedback", "What the agent says cannot be understood.",
+        "Send suggestion and verdict (used or not_helpful), or disposition, as JSON.";
+    ASSIST_OFF = NOT_FOUND, "assist.off", "There is no such knowledge.",
+        "Name an entry of [[assist]], or configure one.";
     STOPPING = SERVICE_UNAVAILABLE, "server.stopping", "The server is being stopped.", "Send calls elsewhere.";
 }
 

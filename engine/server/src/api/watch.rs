@@ -22,7 +22,7 @@ use super::guard::{BEARER, Rights, wants_websocket};
 use super::listing::parse;
 use super::pass::Watching;
 use super::problem::{Problem, catalogue};
-use super::{Api, Limits};
+use super::{Api, Limits, assist};
 
 /// The subprotocol to name beside `bearer.TOKEN`: a browser wants one of its offers back.
 const PROTOCOL: &str = "antiphon.events.v1";
@@ -31,7 +31,7 @@ const FROM_CLIENT: usize = 4 * 1024;
 /// Events of one piece of an answer in JSON lines.
 const PIECE: usize = 128;
 
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+pub(super) type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 
 /// `GET /v1/calls/{id}/events`
 pub(super) async fn call(
@@ -52,7 +52,7 @@ pub(super) async fn call(
         history.retain(|event| is_for_pages(event));
     }
     if wants_websocket(&headers) {
-        accept(api, upgrade, Feed { history, live, single: true, page, watching })
+        accept(api, upgrade, Feed::Events(Events { history, live, single: true, page, watching }))
     } else {
         Ok(lines(history))
     }
@@ -68,11 +68,20 @@ pub(super) async fn all(
         return Err(Problem::of(catalogue::UPGRADE_REQUIRED));
     }
     let live = api.calls.watch_all();
-    accept(api, upgrade, Feed { history: Vec::new(), live, single: false, page: false, watching: None })
+    let events = Events { history: Vec::new(), live, single: false, page: false, watching: None };
+    accept(api, upgrade, Feed::Events(events))
 }
 
 /// What a watcher is told.
-struct Feed {
+pub(super) enum Feed {
+    /// What happens to calls.
+    Events(Events),
+    /// What an agent is helped with.
+    Assist(crate::assist::Watch),
+}
+
+/// Events of calls for a watcher.
+pub(super) struct Events {
     history: Vec<Arc<Event>>,
     live: broadcast::Receiver<Arc<Event>>,
     /// Of one call: over with its end.
@@ -127,7 +136,7 @@ pub(super) fn is_for_pages(event: &Event) -> bool {
 
 /// Why a watcher is let go.
 #[derive(Debug)]
-enum Farewell {
+pub(super) enum Farewell {
     Ended,
     Stopping,
     Behind(u64),
@@ -172,7 +181,8 @@ fn text(event: &Event) -> Option<String> {
         .ok()
 }
 
-fn accept(api: Arc<Api>, upgrade: Upgrade, feed: Feed) -> Result<Response, Problem> {
+/// Makes a WebSocket of a request, and tells it all there is.
+pub(super) fn accept(api: Arc<Api>, upgrade: Upgrade, feed: Feed) -> Result<Response, Problem> {
     let mut upgrade =
         upgrade.map_err(|error| Problem::because(catalogue::UPGRADE_INVALID, error.body_text()))?;
     let Ok(place) = Arc::clone(&api.watchers).try_acquire_owned() else {
@@ -191,8 +201,14 @@ fn accept(api: Arc<Api>, upgrade: Upgrade, feed: Feed) -> Result<Response, Probl
 
 async fn follow(mut socket: WebSocket, feed: Feed, api: Arc<Api>, _place: OwnedSemaphorePermit) {
     let mut stopping = api.stopping.clone();
+    let telling = async {
+        match feed {
+            Feed::Events(events) => tell(&mut socket, events, &api.limits).await,
+            Feed::Assist(watch) => assist::tell(&mut socket, watch, &api.limits).await,
+        }
+    };
     let farewell = tokio::select! {
-        farewell = tell(&mut socket, feed, &api.limits) => farewell,
+        farewell = telling => farewell,
         _ = stopping.wait_for(|stopping| *stopping) => Some(Farewell::Stopping),
     };
     let Some(farewell) = farewell else { return };
@@ -207,30 +223,80 @@ async fn follow(mut socket: WebSocket, feed: Feed, api: Arc<Api>, _place: OwnedS
 }
 
 /// Tells all there is. `None`: the client is gone.
-async fn tell(socket: &mut WebSocket, feed: Feed, limits: &Limits) -> Option<Farewell> {
-    let Feed { history, mut live, single, page, watching: _watching } = feed;
+async fn tell(socket: &mut WebSocket, events: Events, limits: &Limits) -> Option<Farewell> {
+    let Events { history, live, single, page, watching: _watching } = events;
     let mut last = 0;
     for event in history {
         last = event.seq;
-        say(socket, &event, limits.send).await?;
+        if let Some(text) = text(&event) {
+            say(socket, text, limits.send).await?;
+        }
         if is_last(&event) {
             return Some(Farewell::Ended);
         }
     }
+    keep_telling(socket, limits, Source::Events { live, single, page, last }).await
+}
+
+/// What a watcher is told next.
+enum Next {
+    Text(String),
+    /// And nothing after it.
+    Last(String),
+    Nothing,
+    Over(Farewell),
+}
+
+/// Where it comes from.
+pub(super) enum Source {
+    Events { live: broadcast::Receiver<Arc<Event>>, single: bool, page: bool, last: u64 },
+    Assist(broadcast::Receiver<Arc<crate::assist::Told>>),
+}
+
+impl Source {
+    /// May be given up and asked again at any time.
+    async fn next(&mut self) -> Next {
+        let error = match self {
+            Self::Events { live, single, page, last } => match live.recv().await {
+                Ok(event) if *single && event.seq <= *last || *page && !is_for_pages(&event) => {
+                    return Next::Nothing;
+                }
+                Ok(event) if *single && is_last(&event) => {
+                    return Next::Last(text(&event).unwrap_or_default());
+                }
+                Ok(event) => return text(&event).map_or(Next::Nothing, Next::Text),
+                Err(error) => error,
+            },
+            Self::Assist(live) => match live.recv().await {
+                Ok(told) => return Next::Text(told.text.clone()),
+                Err(error) => error,
+            },
+        };
+        Next::Over(match error {
+            RecvError::Lagged(missed) => Farewell::Behind(missed),
+            RecvError::Closed => Farewell::Ended,
+        })
+    }
+}
+
+/// Tells what comes, and looks whether somebody is still there. `None`: the client is gone.
+pub(super) async fn keep_telling(
+    socket: &mut WebSocket,
+    limits: &Limits,
+    mut source: Source,
+) -> Option<Farewell> {
     let mut ping = tokio::time::interval_at(Instant::now() + limits.ping, limits.ping);
     let mut heard = Instant::now();
     loop {
         tokio::select! {
-            event = live.recv() => match event {
-                Ok(event) if single && event.seq <= last || page && !is_for_pages(&event) => {}
-                Ok(event) => {
-                    say(socket, &event, limits.send).await?;
-                    if single && is_last(&event) {
-                        return Some(Farewell::Ended);
-                    }
+            next = source.next() => match next {
+                Next::Text(text) => say(socket, text, limits.send).await?,
+                Next::Last(text) => {
+                    say(socket, text, limits.send).await?;
+                    return Some(Farewell::Ended);
                 }
-                Err(RecvError::Lagged(missed)) => return Some(Farewell::Behind(missed)),
-                Err(RecvError::Closed) => return Some(Farewell::Ended),
+                Next::Nothing => {}
+                Next::Over(farewell) => return Some(farewell),
             },
             // A close is answered by reading on, until there is nothing more.
             message = socket.recv() => match message {
@@ -251,11 +317,9 @@ fn is_last(event: &Event) -> bool {
     matches!(event.body, EventBody::CallEnded { .. })
 }
 
-async fn say(socket: &mut WebSocket, event: &Event, limit: Duration) -> Option<()> {
-    match text(event) {
-        Some(text) => send(socket, Message::Text(text.into()), limit).await,
-        None => Some(()),
-    }
+/// Sends a text; `None`: the client is gone, or takes nothing.
+pub(super) async fn say(socket: &mut WebSocket, text: String, limit: Duration) -> Option<()> {
+    send(socket, Message::Text(text.into()), limit).await
 }
 
 async fn send(socket: &mut WebSocket, message: Message, limit: Duration) -> Option<()> {

@@ -196,7 +196,7 @@ impl CallRecord {
                 leg.secure(*security);
             }
             EventBody::CodecChanged { codec } => self.leg().codec(codec, at),
-            EventBody::BridgeStarted { with } => self.leg().join(&with.to_string()),
+            EventBody::BridgeStarted { with, .. } => self.leg().join(&with.to_string()),
             EventBody::TransferStarted { kind, to, .. } => {
                 let kind = serde_json::to_value(kind).ok().and_then(|kind| Some(kind.as_str()?.to_owned()));
                 let target = to.expose().clone();

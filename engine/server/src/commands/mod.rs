@@ -5,6 +5,7 @@ pub(crate) mod cdr;
 pub(crate) mod demo;
 pub(crate) mod docs;
 pub(crate) mod flow;
+pub(crate) mod knowledge;
 pub(crate) mod load;
 pub(crate) mod models;
 pub(crate) mod output;

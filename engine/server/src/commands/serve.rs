@@ -17,7 +17,7 @@ use crate::config::{Config, Overrides};
 use crate::qa::Inspection;
 use crate::shared::Shared;
 use crate::web::relay;
-use crate::{api, ears, inbound, mrcp, sip, telemetry};
+use crate::{api, assist, ears, inbound, mrcp, sip, telemetry};
 
 /// How long taking back our registrations may take.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -94,6 +94,7 @@ impl Server {
         }
         tokio::spawn(inbound::accept(Arc::clone(&shared), incoming));
         tokio::spawn(ears::keep_time(Arc::clone(&shared)));
+        tokio::spawn(assist::keep_fresh(Arc::clone(&shared)));
         tokio::spawn(relay::try_all(config.ice_servers.clone()));
         let kept = sip::keep_up(&shared);
         let (stop_api, stopped) = tokio::sync::oneshot::channel::<()>();

@@ -129,6 +129,12 @@ pub(crate) enum Scope {
     /// Submits, cancels and reviews them.
     #[serde(rename = "qa:write")]
     QaWrite,
+    /// Reads what agents are helped with, and asks the knowledge.
+    #[serde(rename = "assist:read")]
+    AssistRead,
+    /// Says what helped, and files calls.
+    #[serde(rename = "assist:write")]
+    AssistWrite,
     /// Everything.
     #[serde(rename = "admin")]
     Admin,

@@ -99,7 +99,8 @@ impl<D: Dialogue> Conversation<D> {
     pub(super) fn room(&mut self, notice: Notice) {
         match notice {
             Notice::Joined { with } => {
-                self.publish(EventBody::BridgeStarted { with });
+                let clock_ms = self.parts.shared.calls.clock_ms(self.parts.id, with);
+                self.publish(EventBody::BridgeStarted { with, clock_ms });
                 self.with.insert(with);
                 self.tell(CallInput::Away(true));
             }

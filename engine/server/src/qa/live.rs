@@ -1,15 +1,16 @@
-//! The rules of inspection on a call in progress. It hears the call's own event stream and nothing else, so that whoever
-//! reads that stream later comes to the same findings.
+//! The rules of inspection on a call in progress. It hears the event streams of the call and of those that are joined with
+//! it, and nothing else, so that whoever reads those streams later comes to the same findings.
 
 use std::sync::Arc;
 
 use antiphon_engine_call::{Event, EventBody, Pii, QaAlert, Side};
 use antiphon_engine_measure::{Conversation, Hold, Measures, Role, Stretch, Track, Turn};
 use antiphon_engine_qa::{ActionKind, ActionMode, Hit, HitKind, Inspector, Judgement, Known, Scorecard};
-use antiphon_media_frame::{MediaTime, Span};
-use antiphon_models_speech::{Language, Utterance};
+use antiphon_media_frame::{CallId, MediaTime, Span};
+use antiphon_models_speech::{Hypothesis, Language, Utterance};
 
 use super::job::{CardName, cards};
+use crate::assist::Desk;
 use crate::config::QaSection;
 use crate::switch::Mode;
 
@@ -32,13 +33,17 @@ pub(crate) fn scorecards(config: &QaSection) -> anyhow::Result<Arc<[Arc<Scorecar
     read.collect::<anyhow::Result<Vec<_>>>().map(Into::into)
 }
 
-/// One call under inspection.
+/// One conversation under inspection: a call, and whoever is joined with it.
 pub(crate) struct Live {
     conversation: Conversation,
     inspectors: Vec<Inspector>,
     /// By track: since when there are words to come.
-    voices: [Voice; 2],
-    held_since: Option<(MediaTime, bool)>,
+    voices: Vec<Voice>,
+    /// Whoever is joined with the call, by the track of their far side.
+    partners: Vec<Partner>,
+    holds: Vec<Held>,
+    /// How far it has been told: events of several calls come nearly in order.
+    told: MediaTime,
     /// When it wants to be asked again.
     next: Option<MediaTime>,
     hang_up: bool,
@@ -47,6 +52,26 @@ pub(crate) struct Live {
     /// What the first rule that calls somebody in wants of him.
     call_in: Option<Mode>,
     called_in: bool,
+    /// Those who serve the customer are helped.
+    desk: Option<Arc<Desk>>,
+}
+
+/// A call that is joined with the one under inspection.
+#[derive(Clone, Copy)]
+struct Partner {
+    call: CallId,
+    track: usize,
+    /// What our clock shows when its clock shows zero, milliseconds.
+    clock_ms: i64,
+}
+
+/// Somebody is on hold.
+#[derive(Clone, Copy)]
+struct Held {
+    /// The partner; `None` for the call itself.
+    on: Option<CallId>,
+    since: MediaTime,
+    by: Role,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -68,8 +93,6 @@ pub(crate) fn conversation(events: &[Event], language: Language) -> Conversation
     live.conversation
 }
 
-const SIDES: [Side; 2] = [Side::Caller, Side::Machine];
-
 impl Live {
     pub(crate) fn new(cards: &[Arc<Scorecard>], id: String, language: Language) -> Self {
         let track = |role| Track { role, speech: Vec::new() };
@@ -85,13 +108,16 @@ impl Live {
                 metadata: Default::default(),
             },
             inspectors: cards.iter().map(|card| Inspector::new(Arc::clone(card))).collect(),
-            voices: [Voice::default(); 2],
-            held_since: None,
+            voices: vec![Voice::default(); 2],
+            partners: Vec::new(),
+            holds: Vec::new(),
+            told: MediaTime::ZERO,
             next: None,
             hang_up: false,
             supervised: false,
             call_in: None,
             called_in: false,
+            desk: None,
         }
     }
 
@@ -100,73 +126,119 @@ impl Live {
         self.supervised = true;
     }
 
+    /// From now on those who serve the customer are helped.
+    pub(crate) fn assist(&mut self, desk: Arc<Desk>) {
+        self.desk = Some(desk);
+    }
+
     /// What is known of the call besides; the first stays.
     pub(crate) fn know(&mut self, name: &str, value: &str) {
         self.conversation.metadata.entry(name.to_owned()).or_insert_with(|| value.to_owned());
     }
 
     /// Takes an event of the call; tells what follows from it.
-    pub(crate) fn note(&mut self, event: &Event) -> Vec<EventBody> {
+    pub(crate) fn note(&mut self, event: &Event) -> Vec<QaAlert> {
         let at = event.at;
         match &event.body {
-            EventBody::SpeechStarted { side } => {
-                self.voices[index(*side)] =
-                    Voice { since: Some((at - LEAD).max(MediaTime::ZERO)), ended: None };
-                return Vec::new();
-            }
-            EventBody::PromptStarted { .. } => {
-                let since = Some((at - LEAD).max(MediaTime::ZERO));
-                self.voices[index(Side::Machine)] = Voice { since, ended: None };
-                return Vec::new();
-            }
-            EventBody::SpeechEnded { side } => {
-                self.voices[index(*side)].ended = Some(at);
-                return Vec::new();
-            }
+            EventBody::SpeechStarted { side } => self.begin_voice(index(*side), at),
+            EventBody::PromptStarted { .. } => self.begin_voice(index(Side::Machine), at),
+            EventBody::SpeechEnded { side } => self.voices[index(*side)].ended = Some(at),
             EventBody::PromptStopped { .. } => {
                 // Its words were told just before.
                 self.voices[index(Side::Machine)] = Voice::default();
+                return self.judge(at);
             }
-            EventBody::SpeechFinal { side, text, words, start, end, confidence, language, .. } => {
-                let said = Utterance {
-                    text: text.expose().clone(),
-                    words: words.expose().clone(),
-                    start: instant(*start),
-                    end: instant(*end),
-                    confidence: *confidence,
-                    language: language.clone(),
-                };
-                let voice = &mut self.voices[index(*side)];
-                // Whoever goes on speaking says more; whoever has ended has said it all.
-                *voice = match voice.ended {
-                    None if voice.since.is_some() => Voice { since: Some(said.end), ended: None },
-                    _ => Voice::default(),
-                };
-                if self.conversation.turns.len() < MOST_TURNS {
-                    let turn = Turn { track: index(*side), said, tone: None };
-                    let turns = &mut self.conversation.turns;
-                    let place = turns.partition_point(|known| {
-                        (known.said.start, known.track) <= (turn.said.start, turn.track)
-                    });
-                    turns.insert(place, turn);
+            EventBody::SpeechPartial { side, .. } => self.hear_partial(at, index(*side), 0, &event.body),
+            EventBody::SpeechFinal { side, .. } => {
+                self.hear(at, index(*side), 0, &event.body);
+                return self.judge(at);
+            }
+            EventBody::Slot { name, value } => {
+                if let Some(desk) = &self.desk {
+                    let value = value.expose();
+                    desk.know(at, name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
                 }
             }
-            EventBody::HoldStarted { by_far_side } => self.held_since = Some((at, *by_far_side)),
-            EventBody::HoldEnded { .. } => self.end_hold(at),
-            EventBody::CallEnded { .. } => return Vec::new(),
-            _ => return Vec::new(),
+            EventBody::HoldStarted { by_far_side } => {
+                let by = if *by_far_side { Role::Customer } else { Role::Agent };
+                self.holds.push(Held { on: None, since: at, by });
+                return self.judge(at);
+            }
+            EventBody::HoldEnded { .. } => {
+                self.end_hold(None, at);
+                return self.judge(at);
+            }
+            _ => {}
         }
-        self.judge(at)
+        Vec::new()
+    }
+
+    /// A call is joined with this one, whose clock shows zero when ours shows `clock_ms`: its far side has a track of its
+    /// own from here on. Beyond [`Conversation::TRACKS`] it is not heard.
+    pub(crate) fn join(&mut self, call: CallId, clock_ms: i64) {
+        let _ = self.partner(call, clock_ms);
+    }
+
+    /// Takes an event of a call that is joined with this one. What we play to it is no part of the conversation.
+    pub(crate) fn note_partner(&mut self, clock_ms: i64, event: &Event) -> Vec<QaAlert> {
+        let Some(Partner { call, track, .. }) = self.partner(event.call, clock_ms) else { return Vec::new() };
+        let at = event.at.shifted(clock_ms.saturating_mul(1_000_000));
+        match &event.body {
+            EventBody::SpeechStarted { side: Side::Caller } => self.begin_voice(track, at),
+            EventBody::SpeechEnded { side: Side::Caller } => self.voices[track].ended = Some(at),
+            EventBody::SpeechPartial { side: Side::Caller, .. } => {
+                self.hear_partial(at, track, clock_ms, &event.body);
+            }
+            EventBody::SpeechFinal { side: Side::Caller, .. } => {
+                self.hear(at, track, clock_ms, &event.body);
+                return self.judge(at);
+            }
+            EventBody::HoldStarted { .. } => {
+                self.holds.push(Held { on: Some(call), since: at, by: Role::Agent });
+                return self.judge(at);
+            }
+            EventBody::HoldEnded { .. } => {
+                self.end_hold(Some(call), at);
+                return self.judge(at);
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// Nothing more comes of a partner.
+    pub(crate) fn part(&mut self, call: CallId, now: MediaTime) {
+        if let Some(partner) = self.partners.iter().find(|partner| partner.call == call) {
+            self.voices[partner.track] = Voice::default();
+        }
+        self.end_hold(Some(call), now);
+    }
+
+    /// The finding as it is told on the stream of a call that is joined with this one: on its clock, and from its side.
+    pub(crate) fn seen_by(&self, call: CallId, alert: &QaAlert, lead: CallId) -> Option<QaAlert> {
+        let partner = self.partners.iter().find(|partner| partner.call == call)?;
+        let shift = |seconds: f64| ((seconds * 1_000.0).round() - partner.clock_ms as f64) / 1_000.0;
+        Some(QaAlert {
+            side: alert.track.map(|track| side(track, partner.track)),
+            start: shift(alert.start),
+            end: shift(alert.end),
+            conversation: Some(lead),
+            ..alert.clone()
+        })
     }
 
     /// Time has passed.
-    pub(crate) fn tick(&mut self, now: MediaTime) -> Vec<EventBody> {
+    pub(crate) fn tick(&mut self, now: MediaTime) -> Vec<QaAlert> {
+        if let Some(desk) = self.desk.as_ref().filter(|desk| desk.next().is_some_and(|next| next <= now)) {
+            desk.tick(now);
+        }
         if self.next.is_none_or(|next| now < next) { Vec::new() } else { self.judge(now) }
     }
 
     /// When it wants to be told that time has passed.
     pub(crate) fn next(&self) -> Option<MediaTime> {
-        self.next
+        let stale = self.desk.as_ref().and_then(|desk| desk.next());
+        self.next.into_iter().chain(stale).min()
     }
 
     /// Whether a rule wants the call ended; told once.
@@ -182,12 +254,15 @@ impl Live {
     }
 
     /// The call is over: the last findings, and how it does.
-    pub(crate) fn finish(&mut self, now: MediaTime) -> Vec<EventBody> {
+    pub(crate) fn finish(&mut self, now: MediaTime) -> (Vec<QaAlert>, Vec<EventBody>) {
         self.conversation.finished = true;
-        self.voices = [Voice::default(); 2];
-        let mut told = self.judge(now);
+        self.voices.fill(Voice::default());
+        let found = self.judge(now);
+        if let Some(desk) = &self.desk {
+            desk.finish(now, &self.conversation, &Measures::of(&self.conversation));
+        }
         (self.hang_up, self.call_in) = (false, None);
-        told.extend(self.inspectors.iter().filter_map(|inspector| {
+        let judged = self.inspectors.iter().filter_map(|inspector| {
             let judged = inspector.judgement()?;
             Some(EventBody::QaJudged {
                 scorecard: judged.scorecard.clone(),
@@ -195,8 +270,9 @@ impl Live {
                 score: judged.score,
                 pass: judged.pass,
             })
-        }));
-        told
+        });
+        let judged = judged.collect();
+        (found, judged)
     }
 
     /// What was heard of a call that has finished, and how it does by every scorecard.
@@ -205,15 +281,85 @@ impl Live {
         (self.conversation, judged)
     }
 
-    fn end_hold(&mut self, at: MediaTime) {
-        let Some((start, by_far_side)) = self.held_since.take().filter(|(start, _)| *start < at) else {
-            return;
-        };
-        let by = Some(if by_far_side { Role::Customer } else { Role::Agent });
-        self.conversation.holds.push(Hold { at: Stretch { start, end: at }, by });
+    fn begin_voice(&mut self, track: usize, at: MediaTime) {
+        self.voices[track] = Voice { since: Some((at - LEAD).max(MediaTime::ZERO)), ended: None };
     }
 
-    fn judge(&mut self, now: MediaTime) -> Vec<EventBody> {
+    fn hear_partial(&self, at: MediaTime, track: usize, clock_ms: i64, body: &EventBody) {
+        if let (Some(desk), EventBody::SpeechPartial { text, revision, start, .. }) = (&self.desk, body) {
+            let start = instant(*start).shifted(clock_ms.saturating_mul(1_000_000));
+            let said = Hypothesis { revision: *revision, text: text.expose().clone(), start };
+            desk.hear_partial(at, track, self.role(track), &said);
+        }
+    }
+
+    fn role(&self, track: usize) -> Role {
+        self.conversation.tracks.get(track).map_or(Role::Other, |track| track.role)
+    }
+
+    /// Takes final words, told on a clock that shows zero when ours shows `clock_ms`.
+    fn hear(&mut self, at: MediaTime, track: usize, clock_ms: i64, body: &EventBody) {
+        let EventBody::SpeechFinal { text, words, start, end, confidence, language, .. } = body else {
+            return;
+        };
+        let shift = clock_ms.saturating_mul(1_000_000);
+        let mut words = words.expose().clone();
+        for word in &mut words {
+            (word.start, word.end) = (word.start.shifted(shift), word.end.shifted(shift));
+        }
+        let said = Utterance {
+            text: text.expose().clone(),
+            words,
+            start: instant(*start).shifted(shift),
+            end: instant(*end).shifted(shift),
+            confidence: *confidence,
+            language: language.clone(),
+        };
+        if let Some(desk) = &self.desk {
+            desk.hear(at, track, self.role(track), &said);
+        }
+        let voice = &mut self.voices[track];
+        // Whoever goes on speaking says more; whoever has ended has said it all.
+        *voice = match voice.ended {
+            None if voice.since.is_some() => Voice { since: Some(said.end), ended: None },
+            _ => Voice::default(),
+        };
+        let turns = &mut self.conversation.turns;
+        if turns.len() < MOST_TURNS {
+            let place = turns.partition_point(|known| (known.said.start, known.track) <= (said.start, track));
+            turns.insert(place, Turn { track, said, tone: None });
+        }
+    }
+
+    /// The partner that this call is, new or known; `None` where there are too many.
+    fn partner(&mut self, call: CallId, clock_ms: i64) -> Option<Partner> {
+        if let Some(known) = self.partners.iter().find(|partner| partner.call == call) {
+            return Some(*known);
+        }
+        let track = self.conversation.tracks.len();
+        if track == Conversation::TRACKS {
+            return None;
+        }
+        self.conversation.tracks.push(Track { role: Role::Agent, speech: Vec::new() });
+        self.voices.push(Voice::default());
+        let partner = Partner { call, track, clock_ms };
+        self.partners.push(partner);
+        Some(partner)
+    }
+
+    fn end_hold(&mut self, on: Option<CallId>, at: MediaTime) {
+        let Some(place) = self.holds.iter().position(|held| held.on == on) else { return };
+        let Held { since, by, .. } = self.holds.swap_remove(place);
+        if since < at {
+            let holds = &mut self.conversation.holds;
+            let place = holds.partition_point(|known| known.at.start <= since);
+            holds.insert(place, Hold { at: Stretch { start: since, end: at }, by: Some(by) });
+        }
+    }
+
+    fn judge(&mut self, now: MediaTime) -> Vec<QaAlert> {
+        self.told = self.told.max(now);
+        let now = self.told;
         for voice in &mut self.voices {
             if voice.ended.is_some_and(|ended| now.since(ended) > WORDS) {
                 *voice = Voice::default();
@@ -222,15 +368,19 @@ impl Live {
         let last = self.conversation.turns.iter().map(|turn| turn.said.end).max();
         let heard = last.map_or(now, |last| last.max(now));
         self.conversation.heard = heard.since(MediaTime::ZERO);
-        // While it is on hold nobody is blamed for a silence, and how long it lasts is not known.
+        // While somebody is on hold nobody is blamed for a silence, and how long it lasts is not known.
         let pending = self.voices.iter().filter_map(|voice| voice.since);
-        let known = pending.chain(self.held_since.map(|(since, _)| since)).min().unwrap_or(now).min(now);
+        let known = pending.chain(self.holds.iter().map(|held| held.since)).min().unwrap_or(now).min(now);
         let known = Known { voice: known, words: known };
         let measures = Measures::of(&self.conversation);
         let mut told = Vec::new();
         self.next = None;
         for inspector in &mut self.inspectors {
-            for hit in inspector.hear(&self.conversation, &measures, known) {
+            let hits = inspector.hear(&self.conversation, &measures, known);
+            if let (Some(desk), Some(judgement)) = (&self.desk, inspector.judgement()) {
+                desk.judge(now, &hits, judgement);
+            }
+            for hit in hits {
                 let takes = hit.action.filter(|action| action.mode == ActionMode::Take);
                 let mode = match takes.map(|action| action.what) {
                     Some(ActionKind::Listen) => Some(Mode::Listen),
@@ -244,7 +394,7 @@ impl Live {
                 let alert = alert(&hit, hang_up || call_in.is_some());
                 self.hang_up |= hang_up;
                 self.call_in = self.call_in.or(call_in);
-                told.push(EventBody::QaAlert(Box::new(alert)));
+                told.push(alert);
             }
             self.next = [self.next, inspector.next()].into_iter().flatten().min();
         }
@@ -275,7 +425,8 @@ fn alert(hit: &Hit, taken: bool) -> QaAlert {
             HitKind::Missed => "missed",
             HitKind::Met => "met",
         },
-        side: hit.track.and_then(|track| SIDES.get(track).copied()),
+        track: hit.track,
+        side: hit.track.map(|track| side(track, index(Side::Caller))),
         start: hit.start.millis() as f64 / 1_000.0,
         end: hit.end.millis() as f64 / 1_000.0,
         quote: Pii::new(hit.quote.expose().clone()),
@@ -284,7 +435,14 @@ fn alert(hit: &Hit, taken: bool) -> QaAlert {
         alert: hit.alert.clone(),
         action,
         taken,
+        conversation: None,
     }
+}
+
+/// On which side of a call a track of the conversation is heard, where `own` is the track of its far side: whoever else
+/// speaks, the far side hears them from ours.
+fn side(track: usize, own: usize) -> Side {
+    if track == own { Side::Caller } else { Side::Machine }
 }
 
 fn index(side: Side) -> usize {

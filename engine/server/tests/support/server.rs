@@ -93,7 +93,9 @@ impl Server {
             dir.join("data")
         );
         for (name, content) in files {
-            std::fs::write(dir.join(name), content).expect("written");
+            let path = dir.join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            std::fs::write(path, content).expect("written");
         }
         std::fs::write(&config, text).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_antiphon"));
