@@ -19,5 +19,5 @@ pub use assist::Assist;
 pub use book::Book;
 pub use event::{AssistBody, AssistEvent, Choice, Line, Verdict, Withdrawal};
 pub use file::FileError;
-pub use partner::{Ending, Outcome, Partner, Persona};
+pub use partner::{Ending, Model, Outcome, Partner, Persona};
 pub use rehearsal::Rehearsal;

@@ -1,11 +1,14 @@
 //! The simulated customer: who it is, and how it behaves in a call.
 
+mod model;
 mod persona;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use antiphon_engine_call::{Cause, Dialogue, Effect, Prompt, PromptEnd, PromptId, SessionInput};
+use antiphon_engine_call::{
+    ActionId, Cause, Dialogue, Effect, EventBody, Prompt, PromptEnd, PromptId, SessionInput,
+};
 use antiphon_engine_measure::Role;
 use antiphon_media_frame::{MediaTime, Span};
 use antiphon_models_speech::Hints;
@@ -14,6 +17,8 @@ use serde::Serialize;
 use crate::condition::Known;
 use crate::words::tokens;
 
+pub use model::Model;
+use model::{REMEMBERED, Spoken};
 pub use persona::Persona;
 use persona::{Lines, TEMPER};
 
@@ -57,6 +62,10 @@ pub struct Outcome {
     pub met: Vec<String>,
     /// How often the trainee was answered.
     pub turns: u32,
+    /// How often a language model found the words.
+    pub improvised: u32,
+    /// How often it was asked and did not, so that the script did.
+    pub fallbacks: u32,
 }
 
 /// What comes next if nothing happens.
@@ -91,6 +100,12 @@ pub struct Partner {
     complaints: u32,
     /// Which way of saying came last, by what is said.
     chosen: BTreeMap<String, usize>,
+    model: Option<Arc<Model>>,
+    /// What the model was asked for, and what is said where it does not answer.
+    asked: Option<(ActionId, Vec<String>)>,
+    actions: u32,
+    /// What was said lately, where there is a model to be told.
+    spoken: Vec<Spoken>,
 }
 
 impl Partner {
@@ -109,6 +124,8 @@ impl Partner {
                 raised: Vec::new(),
                 met: Vec::new(),
                 turns: 0,
+                improvised: 0,
+                fallbacks: 0,
             },
             persona,
             known: Known::default(),
@@ -122,7 +139,17 @@ impl Partner {
             opened: false,
             complaints: 0,
             chosen: BTreeMap::new(),
+            model: None,
+            asked: None,
+            actions: 0,
+            spoken: Vec::new(),
         }
+    }
+
+    /// From now on a language model finds the words of answers. What happens in the call is still for the persona's rules
+    /// to say, and where the model fails or takes too long, so are the words; the call's events tell (`action.finished`).
+    pub fn improvise(&mut self, model: Arc<Model>) {
+        self.model = Some(model);
     }
 
     /// What has come of it so far.
@@ -134,7 +161,9 @@ impl Partner {
     /// Answers what the trainee said since the last answer.
     fn answer(&mut self) {
         let persona = Arc::clone(&self.persona);
-        let said = tokens(&std::mem::take(&mut self.pending));
+        let heard = std::mem::take(&mut self.pending);
+        let said = tokens(&heard);
+        self.remember(Spoken::Trainee(heard));
         let mut now = Known::default();
         for condition in persona.conditions() {
             condition.hear(Role::Agent, &said, &mut now);
@@ -191,7 +220,28 @@ impl Partner {
             self.opened = true;
             words.extend(self.choose("opening", &persona.opening));
         }
-        self.say(words);
+        self.reply(words);
+    }
+
+    /// Says it, in the model's words where there is one.
+    fn reply(&mut self, words: Vec<String>) {
+        let Some(model) = self.model.clone() else { return self.say(words) };
+        let request = model.ask(&self.persona, self.outcome.temper, &self.spoken, &words);
+        self.actions += 1;
+        let id = ActionId(self.actions);
+        self.asked = Some((id, words));
+        self.effects.push_back(Effect::Notify(EventBody::ActionStarted { id, step: "model".to_owned() }));
+        self.effects.push_back(Effect::Http { id, request });
+    }
+
+    fn remember(&mut self, said: Spoken) {
+        if self.model.is_none() {
+            return;
+        }
+        if self.spoken.len() == REMEMBERED {
+            self.spoken.remove(0);
+        }
+        self.spoken.push(said);
     }
 
     fn complain(&mut self) {
@@ -229,6 +279,7 @@ impl Partner {
         if words.is_empty() {
             return;
         }
+        self.remember(Spoken::Customer(words.join(" ")));
         self.prompts += 1;
         let id = PromptId(self.prompts);
         self.speaking = Some(id);
@@ -272,7 +323,31 @@ impl Dialogue for Partner {
                 });
                 self.due = Some((now + self.persona.greeting, Due::Open));
             }
-            SessionInput::SpeechStarted { .. } => self.due = None,
+            SessionInput::SpeechStarted { .. } => {
+                self.due = None;
+                // It is answered together with what comes now.
+                self.asked = None;
+            }
+            SessionInput::HttpDone { id, outcome } => {
+                let (words, named, status) = model::answer(&outcome);
+                self.effects.push_back(Effect::Notify(EventBody::ActionFinished {
+                    id,
+                    outcome: named,
+                    status,
+                }));
+                let Some((_, script)) = self.asked.take_if(|(asked, _)| *asked == id) else { return };
+                self.due = None;
+                match words {
+                    Some(words) => {
+                        self.outcome.improvised += 1;
+                        self.say(vec![words]);
+                    }
+                    None => {
+                        self.outcome.fallbacks += 1;
+                        self.say(script);
+                    }
+                }
+            }
             SessionInput::Heard(said) => {
                 antiphon_models_speech::append(&mut self.pending, &said.text);
                 self.complaints = 0;

@@ -67,6 +67,7 @@ impl Caller {
     }
 
     /// A caller who says nothing and never hangs up: somebody talks in its place.
+    #[cfg(feature = "talk")]
     pub(crate) fn silent(script: Script) -> Self {
         Self { patient: true, ..Self::new(script) }
     }

@@ -87,6 +87,8 @@ enum Command {
     /// Try the index of documents and answers that agents are helped with
     #[command(subcommand)]
     Knowledge(commands::knowledge::Command),
+    /// Call a trainee as a customer, and score how it went
+    Train(commands::train::Args),
     /// Serve the bank line, call it, and show what happens
     Demo(commands::demo::Args),
     /// Print what the documentation is generated from
@@ -109,6 +111,7 @@ fn main() -> std::process::ExitCode {
         Command::Pool(command) => commands::pool::run(&command),
         Command::Qa(command) => commands::qa::run(&command),
         Command::Knowledge(command) => commands::knowledge::run(&command),
+        Command::Train(args) => commands::train::run(&args),
         Command::Demo(args) => commands::demo::run(&args),
         Command::Docs(command) => commands::docs::run(&command),
     };

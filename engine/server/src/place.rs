@@ -1,11 +1,11 @@
-//! Places a call and runs it with a script.
+//! Places a call for a program that does nothing else.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon_engine_call::{Cause, Event};
+use antiphon_engine_call::{Cause, Dialogue, Event};
 use antiphon_media_frame::{Pii, SampleRate, TrackReader, TrackWriter};
 use antiphon_media_plane::{Clip, ClipId, LegCommand, SocketPair, Sound};
 use antiphon_media_sip::sdp::{self, Negotiated};
@@ -15,7 +15,6 @@ use anyhow::{Context, bail};
 use tokio::sync::mpsc;
 
 use crate::begin::{Begun, Line, Parties, begin};
-use crate::caller::{Caller, Script};
 use crate::config::Dtmf;
 use crate::conversation::Leaving;
 use crate::renegotiate::Media;
@@ -81,11 +80,12 @@ pub(crate) fn resolve(uri: &str) -> anyhow::Result<SocketAddr> {
     found.next().with_context(|| format!("the host {host} has no address"))
 }
 
-/// Calls `target`, runs `script`, returns when the call is over. `tell` hears what happens before the answer.
+/// Calls `target`, lets `dialogue` speak with it, returns when the call is over. `tell` hears what happens before the answer.
 pub(crate) async fn place(
     shared: &Arc<Shared>,
     target: Target,
-    script: Script,
+    dialogue: impl Dialogue + Send,
+    language: Language,
     handset: Option<Box<dyn Handset>>,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<Placed> {
@@ -101,23 +101,23 @@ pub(crate) async fn place(
         ..AgentConfig::default()
     };
     let (agent, _incoming) = Agent::bind(config).await?;
-    let placed = attempt(&agent, shared, address, target, script, handset, &mut tell).await;
+    let placed = attempt(&agent, shared, address, target, dialogue, language, handset, &mut tell).await;
     // Also after a failure: what was said last (a BYE, a CANCEL) still has to leave.
     agent.shutdown().await;
     placed
 }
 
+#[expect(clippy::too_many_arguments, reason = "what is called, by whom, and what hears of it")]
 async fn attempt(
     agent: &Agent,
     shared: &Arc<Shared>,
     address: IpAddr,
     target: Target,
-    script: Script,
+    dialogue: impl Dialogue + Send,
+    language: Language,
     handset: Option<Box<dyn Handset>>,
     tell: &mut impl FnMut(&str),
 ) -> anyhow::Result<Placed> {
-    let language = script.language.clone();
-    let caller = if handset.is_some() { Caller::silent(script) } else { Caller::new(script) };
     let parties = Parties {
         direction: "outbound",
         from: Pii::new(target.from.clone()),
@@ -126,7 +126,7 @@ async fn attempt(
         parent: None,
         origin: Origin::Api,
     };
-    let mut begun = begin(shared, parties, caller);
+    let mut begun = begin(shared, parties, dialogue);
     let id = begun.id;
     let pair = match shared.ports.bind(address) {
         Ok(pair) => pair,
@@ -226,7 +226,7 @@ struct Answered {
 }
 
 async fn talk(
-    mut begun: Begun<Caller>,
+    mut begun: Begun<impl Dialogue + Send>,
     answered: Answered,
     held: Option<Box<dyn Handset>>,
 ) -> anyhow::Result<&'static Cause> {

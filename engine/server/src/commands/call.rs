@@ -14,7 +14,7 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, FromArgMatches};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::caller::{Action, Script, Step, keys};
+use crate::caller::{Action, Caller, Script, Step, keys};
 use crate::commands::columns;
 use crate::config::{Config, Overrides};
 use crate::place::{Target, place, uri};
@@ -136,6 +136,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         transport: if args.tcp { SipTransport::Tcp } else { SipTransport::Udp },
         ring_timeout: Duration::from_secs(args.ring),
     };
+    let language = script.language.clone();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (json, quiet) = (args.json, !std::io::stderr().is_terminal());
     let placed = runtime.block_on(async {
@@ -153,7 +154,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         });
         end_when_interrupted(&shared);
-        let calling = place(&shared, target, script, None, |state| {
+        let calling = place(&shared, target, Caller::new(script), language, None, |state| {
             if !quiet {
                 eprintln!("{state}");
             }

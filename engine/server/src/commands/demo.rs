@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use antiphon_engine_call::{Event, EventBody};
+use antiphon_engine_measure::Role;
 use antiphon_engine_qa::{RuleState, Scorecard};
 use antiphon_engine_view::{
     Annotations, LiveView, Summary, Terminal, Track, WaveformInput, render_recording,
@@ -21,7 +22,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::columns;
 use super::serve::Server;
-use crate::caller::Script;
+use crate::caller::{Caller, Script};
 use crate::config::Config;
 use crate::place::{Target, place};
 use crate::qa::{self, judge, live};
@@ -99,7 +100,8 @@ async fn demonstrate(args: &Args, script: Script) -> anyhow::Result<Vec<Event>> 
         transport: SipTransport::Udp,
         ring_timeout: Duration::from_secs(30),
     };
-    let placed = place(&shared, target, script, None, |_| ()).await?;
+    let language = script.language.clone();
+    let placed = place(&shared, target, Caller::new(script), language, None, |_| ()).await?;
     if let Some((status, reason)) = placed.refusal {
         anyhow::bail!("the call was refused: {status} {reason}");
     }
@@ -164,7 +166,7 @@ async fn show(mut events: Receiver<Arc<Event>>) -> anyhow::Result<Vec<Event>> {
 /// Judges the call by the bank's scorecard, and leaves a page to look at and listen to.
 fn report(out: &Path, events: &[Event]) -> anyhow::Result<String> {
     let card = Scorecard::read(CARD, Path::new("examples/scorecards/bank.yaml"))?;
-    let conversation = live::conversation(events, Language::english());
+    let conversation = live::conversation(events, Language::english(), [Role::Customer, Role::Agent]);
     let result = judge(&conversation, &[card], "the call's own words", Vec::new())?;
     let path = out.join("report.html");
     let recording: Vec<PathBuf> = recording(events).into_iter().collect();

@@ -14,6 +14,7 @@ pub(crate) mod qa;
 pub(crate) mod serve;
 #[cfg(feature = "talk")]
 pub(crate) mod talk;
+pub(crate) mod train;
 pub(crate) mod transcribe;
 
 /// How wide the terminal is; 80 where that is not known.

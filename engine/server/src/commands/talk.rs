@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{FromSample, SampleFormat, SizedSample, StreamConfig};
 
-use crate::caller::Script;
+use crate::caller::{Caller, Script};
 use crate::commands::columns;
 use crate::config::{Config, Overrides};
 use crate::place::{Handset, Target, place, uri};
@@ -64,6 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         ring_timeout: Duration::from_secs(60),
     };
     let language = Language::parse(&args.language).context("--language: no language tag")?;
+    let spoken = language.clone();
     let script = Script { language, voice: None, steps: Vec::new() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let placed = runtime.block_on(async {
@@ -77,7 +78,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         });
         super::call::end_when_interrupted(&shared);
-        place(&shared, target, script, Some(Box::new(card)), |state| eprintln!("{state}")).await
+        place(&shared, target, Caller::silent(script), spoken, Some(Box::new(card)), |state| {
+            eprintln!("{state}")
+        })
+        .await
     })?;
     print!("{}", Summary::of(&placed.events).table(columns()));
     if let Some((status, reason)) = &placed.refusal {

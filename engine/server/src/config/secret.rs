@@ -16,6 +16,17 @@ impl Secret {
         Self(text)
     }
 
+    /// A secret that lies in an environment variable or a file; none where neither is named.
+    pub(crate) fn find(
+        key: &str,
+        variable: Option<&str>,
+        file: Option<&Path>,
+    ) -> anyhow::Result<Option<Self>> {
+        let mut found = None;
+        reveal(key, &mut found, variable, file)?;
+        Ok(found)
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

@@ -82,14 +82,17 @@ struct Voice {
     ended: Option<MediaTime>,
 }
 
-/// What was said in a call, by all of its events.
-pub(crate) fn conversation(events: &[Event], language: Language) -> Conversation {
+/// What was said in a call, by all of its events; `roles` are those of its far side and of ours.
+pub(crate) fn conversation(events: &[Event], language: Language, roles: [Role; 2]) -> Conversation {
     let id = events.first().map(|event| event.call.to_string()).unwrap_or_default();
     let mut live = Live::new(&[], id, language);
     for event in events {
         live.note(event);
     }
     live.finish(events.last().map_or(MediaTime::ZERO, |event| event.at));
+    for (track, role) in live.conversation.tracks.iter_mut().zip(roles) {
+        track.role = role;
+    }
     live.conversation
 }
 
