@@ -37,6 +37,7 @@ test_packages=(
     shellcheck             # lints these scripts
     openssl                # an independent end of DTLS handshakes
     libbcg729-dev          # G.729, for the tests of that feature
+    python3-venv           # a folder of its own for schemathesis and pyarrow, see below
     libasound2-dev         # the microphone and loudspeaker of `antiphon talk`
 )
 # Fetches the library of a telephone in a web page. Node.js from elsewhere brings its own, beside which Debian's has no room.
@@ -46,6 +47,8 @@ rust_minimum=1.94.0
 nextest_minimum=0.9.100
 nextest_version=0.9.128
 deny_version=0.20.2
+schemathesis_version=4.32.5
+pyarrow_version=26.0.1
 tools="$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/tools"
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -92,7 +95,7 @@ check_without_apt() {
     done
     pkg-config --exists pocketsphinx 2>/dev/null || missing+=("the library pocketsphinx with its headers")
     if [[ "$1" == test ]]; then
-        for command in sipp baresip kamailio tshark sox opusenc clang chromium turnserver linphonec npm openssl shellcheck; do
+        for command in sipp baresip kamailio tshark sox opusenc clang chromium turnserver linphonec npm openssl shellcheck python3; do
             command -v "$command" >/dev/null || missing+=("the command $command")
         done
         pkg-config --exists alsa 2>/dev/null || missing+=("the library alsa with its headers")
@@ -172,6 +175,23 @@ check_tools() {
     fi
 }
 
+# Schemathesis tries the API as its description says, and pyarrow reads our Parquet files: the tests look for both here.
+check_python_tools() {
+    local folder="$tools/schemathesis"
+    local wanted=("schemathesis==$schemathesis_version" "pyarrow==$pyarrow_version")
+    if [[ -x "$folder/bin/schemathesis" && "$(cat "$folder/wanted" 2>/dev/null)" == "${wanted[*]}" ]]; then
+        say "schemathesis $schemathesis_version, pyarrow $pyarrow_version"
+        return 0
+    fi
+    say "installing ${wanted[*]} into $folder"
+    rm -rf "$folder"
+    python3 -m venv "$folder" || fail "python3 could not make the folder $folder." \
+        "Its own words are above. On Debian the package python3-venv is needed."
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "${wanted[@]}" ||
+        fail "pip could not install ${wanted[*]}." "Its own words are above. Is Python's package registry reachable from here?"
+    printf '%s' "${wanted[*]}" >"$folder/wanted"
+}
+
 main() {
     local purpose="${1:-run}" packages=("${run_packages[@]}")
     case "$purpose" in
@@ -186,7 +206,7 @@ main() {
     else
         check_without_apt "$purpose"
     fi
-    [[ "$purpose" == run ]] || check_tools
+    [[ "$purpose" == run ]] || { check_tools; check_python_tools; }
 }
 
 main "$@"
