@@ -101,18 +101,21 @@ async fn read_all(shared: &Shared, mut read: OwnedReadHalf, reply: &Reply) {
 
 /// Hands a message to its session; whether the connection may go on.
 fn route(shared: &Shared, message: Message, reply: &Reply) -> bool {
-    let Start::Request { id, .. } = message.start else { return true };
-    let channel = message.channel().unwrap_or_default().to_owned();
-    let session = shared.mrcp.channels().get(&channel).cloned();
-    let Some(session) = session else {
-        let status = if channel.is_empty() { Status::MissingHeader } else { Status::NoResource };
-        let response = Message::response(id, status.code(), RequestState::Complete)
-            .with("Channel-Identifier", channel)
-            .with("Completion-Reason", "there is no such channel");
-        return reply.try_send(response.encode()).is_ok();
-    };
+    let session = shared.mrcp.channels().get(message.channel().unwrap_or_default()).cloned();
+    let Some(session) = session else { return refuse(&message, reply) };
     let told = session.try_send(News::Message { message, reply: reply.clone() });
     !matches!(told, Err(mpsc::error::TrySendError::Full(_)))
+}
+
+/// Answers a request for a channel that is not there; whether the connection may go on.
+pub(super) fn refuse(message: &Message, reply: &Reply) -> bool {
+    let Start::Request { id, .. } = message.start else { return true };
+    let channel = message.channel().unwrap_or_default();
+    let status = if channel.is_empty() { Status::MissingHeader } else { Status::NoResource };
+    let response = Message::response(id, status.code(), RequestState::Complete)
+        .with("Channel-Identifier", channel)
+        .with("Completion-Reason", "there is no such channel");
+    reply.try_send(response.encode()).is_ok()
 }
 
 async fn write_all(mut write: OwnedWriteHalf, mut unwritten: mpsc::Receiver<Vec<u8>>) {

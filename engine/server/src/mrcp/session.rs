@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use super::account::Account;
 use super::channel::{Channel, Machine};
 use super::prompts::Prompts;
-use super::{NEWS, News};
+use super::{NEWS, News, listener};
 use crate::conversation::{Happening, inlet};
 use crate::entrance::{Refusal, negotiate};
 use crate::renegotiate::{Media, security_of};
@@ -59,6 +59,13 @@ pub(super) async fn serve(
         }
     };
     account.close(cause);
+    // What was asked before the channels were gone is answered all the same.
+    told.close();
+    while let Some(news) = told.recv().await {
+        if let News::Message { message, reply } = news {
+            listener::refuse(&message, &reply);
+        }
+    }
     drop(place);
 }
 
@@ -224,11 +231,12 @@ impl Session {
 
     /// Closes the media, whose last word is what they came to.
     async fn close(
-        self,
+        mut self,
         account: &mut Account,
         happenings: &mut mpsc::Receiver<Happening>,
         cause: &'static Cause,
     ) -> Result<&'static Cause, ShardError> {
+        self.channels.clear();
         // Where it is closed already there is nothing more to hear.
         if self.leg.send(LegCommand::Close).is_ok() {
             let last = async {
@@ -379,7 +387,10 @@ impl Session {
             News::Message { message, reply } => {
                 let id = message.channel().unwrap_or_default().to_owned();
                 let found = self.channels.iter_mut().find(|(_, channel)| channel.id == id);
-                let Some((line, channel)) = found else { return Ok(()) };
+                let Some((line, channel)) = found else {
+                    listener::refuse(&message, &reply);
+                    return Ok(());
+                };
                 let line = *line;
                 channel.reply = Some(reply);
                 match &mut channel.machine {
