@@ -41,6 +41,10 @@ where
 /// The SIP stack's own log holds whole messages, personal data included, below `error`: it stays shut. This is no
 /// directive of the filter, because a more specific directive of the user would win over it.
 fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
+    // A file that cannot be read is no fault of the server, and whoever sent it is told.
+    if metadata.target().starts_with("symphonia") {
+        return false;
+    }
     let of_stack = STACKS.into_iter().any(|stack| {
         metadata.target().strip_prefix(stack).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     });
