@@ -192,7 +192,7 @@ pub(super) fn sequence(
     chain.reverse();
     let one = joined(chain);
     let complete = steps.iter().map(|step| found[*step].complete).min().unwrap_or(EVER);
-    let settled = one.settled && complete.min(scene.known.words) > one.end;
+    let settled = one.settled && complete.min(scene.known.words) >= one.end;
     Found {
         list: vec![Occurrence { settled, ..one }],
         complete: if settled { EVER } else { NEVER },

@@ -145,7 +145,7 @@ impl Live {
         match &event.body {
             EventBody::SpeechStarted { side } => self.begin_voice(index(*side), at),
             EventBody::PromptStarted { .. } => self.begin_voice(index(Side::Machine), at),
-            EventBody::SpeechEnded { side } => self.voices[index(*side)].ended = Some(at),
+            EventBody::SpeechEnded { side } => self.end_voice(index(*side), at),
             EventBody::PromptStopped { .. } => {
                 // Its words were told just before.
                 self.voices[index(Side::Machine)] = Voice::default();
@@ -188,7 +188,7 @@ impl Live {
         let at = event.at.shifted(clock_ms.saturating_mul(1_000_000));
         match &event.body {
             EventBody::SpeechStarted { side: Side::Caller } => self.begin_voice(track, at),
-            EventBody::SpeechEnded { side: Side::Caller } => self.voices[track].ended = Some(at),
+            EventBody::SpeechEnded { side: Side::Caller } => self.end_voice(track, at),
             EventBody::SpeechPartial { side: Side::Caller, .. } => {
                 self.hear_partial(at, track, clock_ms, &event.body);
             }
@@ -288,6 +288,13 @@ impl Live {
         self.voices[track] = Voice { since: Some((at - LEAD).max(MediaTime::ZERO)), ended: None };
     }
 
+    /// A voice whose words never come must not keep a silence from being told.
+    fn end_voice(&mut self, track: usize, at: MediaTime) {
+        self.voices[track].ended = Some(at);
+        let over = at + WORDS + Span::from_millis(1);
+        self.next = Some(self.next.map_or(over, |next| next.min(over)));
+    }
+
     fn hear_partial(&self, at: MediaTime, track: usize, clock_ms: i64, body: &EventBody) {
         if let (Some(desk), EventBody::SpeechPartial { text, revision, start, .. }) = (&self.desk, body) {
             let start = instant(*start).shifted(clock_ms.saturating_mul(1_000_000));
@@ -321,10 +328,12 @@ impl Live {
         if let Some(desk) = &self.desk {
             desk.hear(at, track, self.role(track), &said);
         }
+        // Words are told to the nanosecond, the utterance to the millisecond.
+        let end = said.words.iter().map(|word| word.end).fold(said.end, MediaTime::max);
         let voice = &mut self.voices[track];
         // Whoever goes on speaking says more; whoever has ended has said it all.
         *voice = match voice.ended {
-            None if voice.since.is_some() => Voice { since: Some(said.end), ended: None },
+            None if voice.since.is_some() => Voice { since: Some(end), ended: None },
             _ => Voice::default(),
         };
         let turns = &mut self.conversation.turns;
