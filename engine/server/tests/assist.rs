@@ -106,7 +106,7 @@ fn an_agent_is_helped_through_a_call() {
     }
     let tables = format!(
         "[recognizer.scripted]\nutterances = {WORDS}\n[qa]\nscorecards = \"@DIR@/cards\"\nlive = [\"calm\"]\n\
-         [registrar]\nenabled = true\n[[user]]\nname = \"agent\"\npassword = \"a long password\"\n\
+         [registrar]\nenabled = true\nalgorithms = [\"MD5\"]\n[[user]]\nname = \"agent\"\npassword = \"between-the-two-of-us\"\n\
          [[tenant]]\nname = \"acme\"\n\
          [[token]]\nname = \"desk\"\nsecret = \"{DESK}\"\nscopes = [\"assist:read\", \"assist:write\"]\n\
          [[token]]\nname = \"other\"\nsecret = \"{OTHER}\"\nscopes = [\"assist:read\"]\ntenant = \"acme\"\n\
@@ -126,7 +126,7 @@ fn an_agent_is_helped_through_a_call() {
     let registrar = server.sip().to_string();
     let says = pad(1.0, &halve(&speak("I lost my card")), 60.0, 8_000);
     let mut agent = Softphone::with(Setup {
-        account: Some(("agent", "a long password", &registrar)),
+        account: Some(("agent", "between-the-two-of-us", &registrar)),
         answers: true,
         ..Setup::of("PCMU", &says)
     });

@@ -117,7 +117,7 @@ fn a_bridged_call_is_one_conversation_live_as_afterwards() {
     }
     let tables = format!(
         "[recognizer.scripted]\nutterances = {WORDS}\n[qa]\nscorecards = \"@DIR@\"\nlive = [\"sale\"]\n\
-         [registrar]\nenabled = true\n[[user]]\nname = \"agent\"\npassword = \"a long password\"\n"
+         [registrar]\nenabled = true\nalgorithms = [\"MD5\"]\n[[user]]\nname = \"agent\"\npassword = \"between-the-two-of-us\"\n"
     );
     let server = Server::start(Options {
         engine: "scripted",
@@ -129,7 +129,7 @@ fn a_bridged_call_is_one_conversation_live_as_afterwards() {
     let registrar = server.sip().to_string();
     let says = pad(1.0, &halve(&speak("tell me about the fund risk")), 60.0, 8_000);
     let mut agent = Softphone::with(Setup {
-        account: Some(("agent", "a long password", &registrar)),
+        account: Some(("agent", "between-the-two-of-us", &registrar)),
         answers: true,
         ..Setup::of("PCMU", &says)
     });

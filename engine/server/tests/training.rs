@@ -53,7 +53,7 @@ fn train(more: &[&str]) -> (Value, String) {
     let persona = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/training/angry_customer.yaml");
     let out = dir.path().join("out");
     let ran = Command::new(BINARY)
-        .args(["train", "--call", &format!("sip:trainee@{}", phone.sip()), "--persona"])
+        .args(["train", "--call", &format!("sip:tester@{}", phone.sip()), "--persona"])
         .arg(persona)
         .arg("--scorecard")
         .arg(card)
