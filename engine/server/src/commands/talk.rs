@@ -79,7 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         });
         super::call::end_when_interrupted(&shared);
         place(&shared, target, Caller::silent(script), spoken, Some(Box::new(card)), |state| {
-            eprintln!("{state}")
+            eprintln!("{state}");
         })
         .await
     })?;
