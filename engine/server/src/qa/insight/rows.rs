@@ -59,7 +59,7 @@ fn href(question: &Question, periods: Option<&Periods>, key: &Key, more: &[(&str
     }
     let at =
         |ms| Timestamp::from_millisecond(ms).map_or_else(|_| String::new(), |at: Timestamp| at.to_string());
-    let mut query = form_urlencoded::Serializer::new(format!("{CALLS}?"));
+    let mut query = form_urlencoded::Serializer::for_suffix(format!("{CALLS}?"), CALLS.len() + 1);
     query.append_pair("since", &at(since)).append_pair("until", &at(until));
     let by = question.by.map(super::By::name);
     let kept = [
