@@ -352,11 +352,10 @@ pub(in super::super) async fn rules(
 ) -> Result<Response, Problem> {
     let asked = Asked::of(given)?;
     asked.only(&["by", "per"])?;
-    let format = Format::wanted(asked.format, &headers);
-    let question = asked.question(sight(&api, &rights))?;
-    let collected = collected(inspection(&api)?, &question).await?;
-    let table = insight::rules(&question, &collected.insight, &collected.periods);
-    answer(format, "rules", &table, |rows| with(range(&question), json!({ "rows": rows })))
+    tabulated(&api, &rights, &headers, asked, "rules", |question, collected| {
+        insight::rules(question, &collected.insight, &collected.periods)
+    })
+    .await
 }
 
 /// `GET /v1/qa/insight/topics`
@@ -368,11 +367,11 @@ pub(in super::super) async fn topics(
 ) -> Result<Response, Problem> {
     let asked = Asked::of(given)?;
     asked.only(&["limit"])?;
-    let (format, most) = (Format::wanted(asked.format, &headers), length(asked.limit)?);
-    let question = asked.question(sight(&api, &rights))?;
-    let collected = collected(inspection(&api)?, &question).await?;
-    let table = insight::topics(&question, &collected.insight.topics(most));
-    answer(format, "topics", &table, |rows| with(range(&question), json!({ "rows": rows })))
+    let most = length(asked.limit)?;
+    tabulated(&api, &rights, &headers, asked, "topics", |question, collected| {
+        insight::topics(question, &collected.insight.topics(most))
+    })
+    .await
 }
 
 /// `GET /v1/qa/insight/reasons`
@@ -384,11 +383,27 @@ pub(in super::super) async fn reasons(
 ) -> Result<Response, Problem> {
     let asked = Asked::of(given)?;
     asked.only(&["limit"])?;
-    let (format, most) = (Format::wanted(asked.format, &headers), length(asked.limit)?);
-    let question = asked.question(sight(&api, &rights))?;
-    let collected = collected(inspection(&api)?, &question).await?;
-    let table = insight::reasons(&collected.insight.reasons(most));
-    answer(format, "reasons", &table, |rows| with(range(&question), json!({ "rows": rows })))
+    let most = length(asked.limit)?;
+    tabulated(&api, &rights, &headers, asked, "reasons", |_, collected| {
+        insight::reasons(&collected.insight.reasons(most))
+    })
+    .await
+}
+
+/// Answers with a table made of what was collected for the question.
+async fn tabulated(
+    api: &Api,
+    rights: &Rights,
+    headers: &HeaderMap,
+    asked: Asked,
+    name: &'static str,
+    tell: impl FnOnce(&Question, &Collected) -> Table,
+) -> Result<Response, Problem> {
+    let format = Format::wanted(asked.format, headers);
+    let question = asked.question(sight(api, rights))?;
+    let collected = collected(inspection(api)?, &question).await?;
+    let table = tell(&question, &collected);
+    answer(format, name, &table, |rows| with(range(&question), json!({ "rows": rows })))
 }
 
 fn length(limit: Option<usize>) -> Result<usize, Problem> {
