@@ -176,6 +176,11 @@ pub(crate) fn rules(question: &Question, insight: &Insight, periods: &Periods) -
     table
 }
 
+/// To four places.
+fn rounded(value: Option<f64>) -> Cell {
+    Cell::Number(value.map(|value| (value * 1e4).round() / 1e4))
+}
+
 /// What calls are about.
 pub(crate) fn topics(question: &Question, rows: &[TopicRow]) -> Table {
     let mut table = Table::new([
@@ -190,7 +195,7 @@ pub(crate) fn topics(question: &Question, rows: &[TopicRow]) -> Table {
             row.text.as_str().into(),
             row.calls.into(),
             row.before.into(),
-            row.growth.map(|growth| (growth * 1e4).round() / 1e4).into(),
+            rounded(row.growth),
             href(question, None, &Key::default(), &[("topic", &row.text)]),
         ]);
     }
@@ -211,7 +216,7 @@ pub(crate) fn reasons(rows: &[TopicRow]) -> Table {
             row.text.as_str().into(),
             row.calls.into(),
             row.before.into(),
-            row.growth.map(|growth| (growth * 1e4).round() / 1e4).into(),
+            rounded(row.growth),
             row.example.clone().into(),
         ]);
     }
@@ -229,7 +234,6 @@ pub(crate) fn agreements(names: &[&str], rows: &[Agreement]) -> Table {
         ("agreement", Kind::Number),
         ("kappa", Kind::Number),
     ]);
-    let round = |value: Option<f64>| Cell::Number(value.map(|value| (value * 1e4).round() / 1e4));
     let count = |count: usize| Cell::Count(count as u64);
     for row in rows {
         let mut cells: Vec<Cell> = row.rule.splitn(names.len().max(1), '\n').map(Cell::from).collect();
@@ -241,11 +245,11 @@ pub(crate) fn agreements(names: &[&str], rows: &[Agreement]) -> Table {
             count(row.confirmed + row.overturned),
             count(row.confirmed),
             count(row.overturned),
-            round(row.precision),
+            rounded(row.precision),
             count(both),
             count(agreed),
-            round((both > 0).then(|| agreed as f64 / both as f64)),
-            round(row.kappa),
+            rounded((both > 0).then(|| agreed as f64 / both as f64)),
+            rounded(row.kappa),
         ]);
         table.rows.push(cells);
     }
