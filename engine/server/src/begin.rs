@@ -214,7 +214,7 @@ impl<D: Dialogue> Begun<D> {
         let tenant = self.ask().tenant;
         let style = self.shared.config.style(&tenant);
         let desk = self.desk(&tenant, &line.language);
-        if !self.shared.scorecards.is_empty() || desk.is_some() {
+        if !self.shared.scorecards.is_empty() || desk.is_some() || self.recording.is_some() {
             let mut live = Live::new(&self.shared.scorecards, self.id.to_string(), line.language.clone());
             // A call that was placed for another's sake is that one's agent or supervisor.
             if self.shared.config.qa.supervisor.is_some() && self.log.record().parent.is_none() {

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use antiphon_engine_call::{Cause, Event, EventBody, QaAlert};
+use antiphon_engine_measure::Conversation;
+use antiphon_engine_qa::Judgement;
 use antiphon_media_frame::{CallId, MediaTime};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -16,7 +18,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::assist::Desk;
 use crate::cdr::{CallRecord, Direction, Records};
 use crate::qa::insight::Judgements;
-use crate::qa::live::Live;
+use crate::qa::live::{Finished, Live};
 use crate::switch::Mode;
 use crate::telemetry::Meter;
 use crate::wording::Wording;
@@ -409,7 +411,7 @@ impl EventLog {
         self.wording = Some(wording);
     }
 
-    /// From now on what is told is judged by rules of inspection.
+    /// From now on what is told is followed as one conversation, and judged by rules of inspection.
     pub(crate) fn inspect(&mut self, live: Live, tenant: String) {
         (self.live, self.tenant) = (Some(live), tenant);
         self.calls.follow(self.id);
@@ -443,6 +445,7 @@ impl EventLog {
                     live.part(call, now);
                 }
             }
+            Mail::Missed => self.miss(),
             Mail::Found(alert) => self.tell(now, EventBody::QaAlert(alert)),
         }
     }
@@ -479,30 +482,42 @@ impl EventLog {
             None => Some(body),
         };
         let Some(body) = body else { return };
-        if matches!(body, EventBody::CallEnded { .. })
-            && let Some(live) = &mut self.live
-        {
-            let (found, judged) = live.finish(at);
-            self.found(at, found);
-            let live = self.live.take();
-            judged.into_iter().for_each(|body| self.tell(at, body));
-            if let Some(live) = live {
-                self.keep(live);
-            }
+        if matches!(body, EventBody::CallEnded { .. }) {
+            let _ = self.conclude(at);
         }
         self.tell(at, body);
     }
 
-    /// Hands over what the call was judged by; never waits.
-    fn keep(&self, live: Live) {
+    /// The conversation is over: what the rules find in it is told. The conversation itself, where all of it was heard.
+    pub(crate) fn conclude(&mut self, at: MediaTime) -> Option<Conversation> {
+        let (found, judged) = self.live.as_mut()?.finish(at);
+        self.found(at, found);
+        let live = self.live.take()?;
+        judged.into_iter().for_each(|body| self.tell(at, body));
+        let Finished { conversation, judgements, whole } = live.into_judged();
         // A call that was placed for another's sake is part of that one.
-        let Some(judged) = self.calls.judged.get().filter(|_| self.record.parent.is_none()) else { return };
-        let (conversation, judgements) = live.into_judged();
+        if !judgements.is_empty() && self.record.parent.is_none() {
+            self.keep(conversation.clone(), judgements);
+        }
+        whole.then_some(conversation)
+    }
+
+    /// Hands over what the call was judged by; never waits.
+    fn keep(&self, conversation: Conversation, judgements: Vec<Judgement>) {
+        let Some(judged) = self.calls.judged.get() else { return };
         let (tenant, at) = (self.tenant.clone(), self.record.offered_at);
-        if !judgements.is_empty()
-            && judged.try_send(Judgements { conversation, judgements, tenant, at }).is_err()
-        {
+        if judged.try_send(Judgements { conversation, judgements, tenant, at }).is_err() {
             tracing::error!(call = %self.id, "the store is behind; the call is left out of the figures");
+        }
+    }
+
+    /// Some of what was said was not understood: whoever wants all of the words has to hear the recording.
+    pub(crate) fn miss(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.miss();
+        }
+        if let Some(led) = &self.led {
+            led.send(Mail::Missed);
         }
     }
 

@@ -35,6 +35,7 @@ use crate::http_action;
 use crate::mouth::{MouthError, Ready};
 use crate::preview::Preview;
 use crate::qa::intervene;
+use crate::qa::kept::KeptWords;
 use crate::renegotiate::Media;
 use crate::shared::Shared;
 use crate::switch::{Notice, Station};
@@ -164,6 +165,8 @@ pub(crate) struct Conversation<D> {
     on_leg: BTreeMap<PromptId, (Span, bool)>,
     leg_closed: Option<Box<LegFigures>>,
     ears_closed: bool,
+    /// Whether the far side is heard by a recogniser, from the answer on.
+    recognised: bool,
     recorded: Option<Result<RecordingSummary, RecordError>>,
     /// The speakers the far side is joined with.
     with: BTreeSet<CallId>,
@@ -191,6 +194,7 @@ impl<D: Dialogue> Conversation<D> {
             call,
             log,
             ears_closed: parts.ears.is_none(),
+            recognised: parts.ears.is_some(),
             parts,
             waiting: VecDeque::new(),
             preparing: None,
@@ -457,7 +461,10 @@ impl<D: Dialogue> Conversation<D> {
             StreamEvent::Partial(hypothesis) => self.tell(CallInput::Partial(hypothesis)),
             StreamEvent::Final(utterance) => self.tell(CallInput::Final(utterance)),
             StreamEvent::SpeechEnded { at, .. } => self.tell(CallInput::SpeechEnded { at }),
-            StreamEvent::Failed(error) => tracing::error!(%error, "the recogniser failed in mid-call"),
+            StreamEvent::Failed(error) => {
+                tracing::error!(%error, "the recogniser failed in mid-call");
+                self.log.miss();
+            }
             StreamEvent::Flushed => {}
             StreamEvent::TakenOver { engine } => {
                 tracing::warn!(engine, "another recogniser has taken over; no words were lost");
@@ -661,16 +668,28 @@ impl<D: Dialogue> Conversation<D> {
         self.tell(CallInput::Closed { received: received(&figures), sent: sent(&figures), recording });
         while let Some(effect) = self.call.poll_effect() {
             let Effect::Notify(body) = effect else { continue };
+            let at = self.now();
             if let (EventBody::CallEnded { .. }, Some(summary)) = (&body, &summary) {
-                let at = self.now();
-                let events = self.log.history_with(at, &body);
-                let summary = summary.clone();
-                let written = tokio::task::spawn_blocking(move || sidecar::write(&events, &summary)).await;
-                if let Ok(Err(error)) = written {
-                    tracing::error!(%error, "the sidecar of a recording could not be written");
-                }
+                self.write_beside(at, &body, summary.clone()).await;
             }
-            self.publish(body);
+            self.log.write(at, body);
+        }
+    }
+
+    /// Writes what is known of a call that is over beside its recording: its sidecar, and what was heard of it.
+    async fn write_beside(&mut self, at: MediaTime, end: &EventBody, summary: RecordingSummary) {
+        let heard = self.log.conclude(at).filter(|_| self.recognised);
+        let engine = self.parts.shared.engines.first().map_or("none", |engine| engine.name());
+        let kept = heard.map(|conversation| KeptWords::new(engine, conversation));
+        let events = self.log.history_with(at, end);
+        let written = tokio::task::spawn_blocking(move || {
+            if let Some(Err(error)) = kept.map(|kept| kept.write(&summary.path)) {
+                tracing::error!(%error, "the words of a call could not be kept beside its recording");
+            }
+            sidecar::write(&events, &summary)
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::error!(%error, "the sidecar of a recording could not be written");
         }
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod hear;
 pub(crate) mod insight;
 pub(crate) mod intervene;
 pub(crate) mod job;
+pub(crate) mod kept;
 pub(crate) mod live;
 pub(crate) mod report;
 mod result;
@@ -14,5 +15,5 @@ pub(crate) mod sound;
 pub(crate) mod source;
 mod work;
 
-pub(crate) use result::{FileResult, judge};
+pub(crate) use result::{FileResult, HeardBy, judge};
 pub(crate) use work::{Inspected, Inspection, OfferError, upload_name};

@@ -8,7 +8,7 @@ use antiphon_media_record::{
 use antiphon_models_speech::Word;
 
 /// What stands for a hidden word.
-const HIDDEN: &str = "***";
+pub(crate) const HIDDEN: &str = "***";
 
 /// Writes the sidecar beside the recording.
 pub(crate) fn write(events: &[Event], summary: &RecordingSummary) -> Result<(), SidecarError> {

@@ -435,6 +435,33 @@ fn real_call_is_judged_while_it_goes_on() {
     assert_eq!((&alerts[1]["side"], &alerts[1]["taken"]), (&json!("caller"), &json!(true)));
     let judged = &server.of_type("qa.judged")[0];
     assert_eq!((&judged["score"], &judged["pass"]), (&json!(45.0), &json!(false)), "{}", log());
+
+    // Inspected later, it is the same call: the words that were heard then, and the same findings (but for the end of a
+    // silence that was told while it went on).
+    let id = judged["call"].as_str().expect("an id");
+    let job = job_of(&antiphon(&server, &["submit", "--call", id, "--scorecard", "live", "--watch"]));
+    let file = server.fetch(&format!("/v1/qa/jobs/{job}/files/0"));
+    let result = &file["result"];
+    assert_eq!((&result["live"], &result["engine"]), (&json!(true), &json!("scripted")), "{file:#}");
+    let told: Vec<_> = alerts.iter().map(|alert| finding(alert, "hit")).collect();
+    let found = result["judgements"][0]["rules"].as_array().expect("rules").iter();
+    let found: Vec<_> = found.flat_map(|rule| rule["hits"].as_array().expect("hits")).collect();
+    assert_eq!(found.iter().map(|hit| finding(hit, "id")).collect::<Vec<_>>(), told, "{file:#}");
+    assert_eq!(result["judgements"][0]["score"], judged["score"]);
+    let clip = format!("http://{}/v1/qa/jobs/{job}/files/0/clip?start=4&end=5", server.http());
+    let clip = ureq::get(&clip).call().expect("its findings can be heard").body_mut().read_to_vec();
+    assert!(clip.expect("read").len() > 16_000);
+
+    // Whoever wants it heard again has it recognised anew: of what we said, only the sound is left.
+    let again = ["submit", "--call", id, "--again", "--scorecard", "live", "--watch"];
+    let job = job_of(&antiphon(&server, &again));
+    let file = server.fetch(&format!("/v1/qa/jobs/{job}/files/0"));
+    assert_eq!(file["result"]["live"], false, "{file:#}");
+}
+
+/// What a finding is, on the event stream as in a result: `id` names it there.
+fn finding(hit: &Value, id: &str) -> Vec<Value> {
+    [id, "rule", "version", "start", "quote", "points", "track"].map(|key| hit[key].clone()).to_vec()
 }
 
 #[test]

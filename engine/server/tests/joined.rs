@@ -110,6 +110,31 @@ fn conversation(customer: &[Value], agent: &[Value]) -> Conversation {
     .expect("a conversation")
 }
 
+type Finding = (String, i64, i64, String, Option<usize>);
+
+/// What a job finds in a recording of ours.
+fn inspected(server: &Server, call: &Value, words: &str) -> (Vec<Finding>, Option<f64>) {
+    let job = json!({"scorecards": ["sale"], "files": [{"recording": call}], "words": words});
+    let (status, accepted) = server.post("/v1/qa/jobs", &job);
+    assert_eq!(status, 202, "{accepted}");
+    let job = accepted["id"].as_str().expect("an id").to_owned();
+    wait_for("the job's end", LIMIT, || {
+        (server.fetch(&format!("/v1/qa/jobs/{job}"))["state"] == "finished").then_some(())
+    });
+    let file = server.fetch(&format!("/v1/qa/jobs/{job}/files/0"));
+    assert_eq!(file["result"]["live"], true, "{file:#}");
+    let judged = &file["result"]["judgements"][0];
+    let hits = judged["rules"].as_array().expect("rules").iter().filter_map(|rule| rule["hits"].as_array());
+    let hits = hits.flatten().map(|hit| {
+        let text = |key: &str| hit[key].as_str().unwrap_or_default().to_owned();
+        let track = hit["track"].as_u64().map(|track| track as usize);
+        (text("id"), millis(&hit["start"]), millis(&hit["end"]), text("quote"), track)
+    });
+    let mut hits: Vec<_> = hits.collect();
+    hits.sort();
+    (hits, judged["score"].as_f64())
+}
+
 #[test]
 fn a_bridged_call_is_one_conversation_live_as_afterwards() {
     if tool_missing(&["baresip", "flite"]) {
@@ -188,7 +213,7 @@ fn a_bridged_call_is_one_conversation_live_as_afterwards() {
             (hit.id.clone(), hit.start.millis(), hit.end.millis(), hit.quote.expose().clone(), hit.track)
         })
         .collect();
-    let mut live: Vec<_> = alerts
+    let mut live: Vec<Finding> = alerts
         .iter()
         .map(|alert| {
             let text = |key: &str| alert[key].as_str().unwrap_or_default().to_owned();
@@ -201,6 +226,7 @@ fn a_bridged_call_is_one_conversation_live_as_afterwards() {
     assert_eq!(live, batch, "{conversation:#?}");
     let told = of_type(&customer, "qa.judged")[0];
     assert_eq!((told["score"].as_f64(), told["pass"].as_bool()), (Some(judged.score), Some(judged.pass)));
+    assert_eq!(inspected(&server, &customer[0]["call"], "live"), (live, Some(judged.score)));
     assert!(
         rules.contains(&"unasked") && !rules.contains(&"greeted"),
         "what the flow heard and said counts: {rules:?}"

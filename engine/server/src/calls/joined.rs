@@ -21,6 +21,8 @@ pub(crate) enum Mail {
     Event { clock_ms: i64, event: Arc<Event> },
     /// Nothing more comes of that call.
     Gone(CallId),
+    /// Some of what is said in a call that is led by this one is not understood.
+    Missed,
     /// What the rules found in the conversation that this call is part of.
     Found(Box<QaAlert>),
 }

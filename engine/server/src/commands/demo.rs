@@ -25,7 +25,7 @@ use super::serve::Server;
 use crate::caller::{Caller, Script};
 use crate::config::Config;
 use crate::place::{Target, place};
-use crate::qa::{self, judge, live};
+use crate::qa::{self, HeardBy, judge, live};
 use crate::shared::Shared;
 use crate::telemetry;
 
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             .context("the demonstration did not end within three minutes")?
     })?;
     let picture = picture(&args.out, &events)?;
-    let report = report(&args.out, &events)?;
+    let report = report(args, &events)?;
     let mut summary = Summary::of(&events);
     if let Some(path) = picture {
         summary = summary.with_waveform(path.display().to_string());
@@ -164,11 +164,11 @@ async fn show(mut events: Receiver<Arc<Event>>) -> anyhow::Result<Vec<Event>> {
 }
 
 /// Judges the call by the bank's scorecard, and leaves a page to look at and listen to.
-fn report(out: &Path, events: &[Event]) -> anyhow::Result<String> {
+fn report(args: &Args, events: &[Event]) -> anyhow::Result<String> {
     let card = Scorecard::read(CARD, Path::new("examples/scorecards/bank.yaml"))?;
     let conversation = live::conversation(events, Language::english(), [Role::Customer, Role::Agent]);
-    let result = judge(&conversation, &[card], "the call's own words", Vec::new())?;
-    let path = out.join("report.html");
+    let result = judge(&conversation, &[card], HeardBy { engine: &args.engine, live: true }, Vec::new())?;
+    let path = args.out.join("report.html");
     let recording: Vec<PathBuf> = recording(events).into_iter().collect();
     std::fs::write(&path, qa::report::page(&conversation, &result, &recording))
         .with_context(|| format!("cannot write {}", path.display()))?;

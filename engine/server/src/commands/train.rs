@@ -19,7 +19,7 @@ use super::output::to_stdout;
 use crate::config::{Config, Overrides, Secret, parse_length};
 use crate::place::{Target, place, uri};
 use crate::qa::job::read_card;
-use crate::qa::{judge, live, report};
+use crate::qa::{HeardBy, judge, live, report};
 use crate::shared::Shared;
 use crate::telemetry;
 
@@ -227,7 +227,7 @@ fn score(
         EventBody::Recording { path, .. } => Some(PathBuf::from(path)),
         _ => None,
     });
-    let result = judge(&conversation, cards, engine, Vec::new())?;
+    let result = judge(&conversation, cards, HeardBy { engine, live: true }, Vec::new())?;
     let id = &conversation.id;
     let whole = serde_json::json!({
         "file": recording, "conversation": conversation, "result": result, "training": outcome,

@@ -44,6 +44,9 @@ pub(crate) struct JobRequest {
     /// Who is on each channel, where a file does not say otherwise.
     #[serde(default)]
     pub(crate) channels: Option<Vec<RoleName>>,
+    /// Which words of our own recordings are judged.
+    #[serde(default)]
+    pub(crate) words: Words,
     /// The higher, the sooner: -10 to 10.
     #[serde(default)]
     pub(crate) priority: i64,
@@ -53,6 +56,23 @@ pub(crate) struct JobRequest {
     /// What is known of every call.
     #[serde(default)]
     pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// Which words of a recording of ours are judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Words {
+    /// Those heard while the call went on, where they were kept; else the recording is recognised.
+    #[default]
+    Live,
+    /// The recording is recognised.
+    Again,
+}
+
+impl Words {
+    fn are_live(&self) -> bool {
+        *self == Self::Live
+    }
 }
 
 /// A scorecard by its id, or itself.
@@ -142,6 +162,8 @@ pub(crate) struct Spec {
     pub(crate) language: Option<String>,
     pub(crate) hints: Vec<String>,
     pub(crate) channels: Option<Vec<RoleName>>,
+    #[serde(default, skip_serializing_if = "Words::are_live")]
+    pub(crate) words: Words,
     /// The scorecards' texts, so that a job is judged by what was asked for, whatever becomes of the files.
     pub(crate) scorecards: Vec<Card>,
     pub(crate) callback: Option<String>,

@@ -12,6 +12,7 @@ use antiphon_models_speech::{Hypothesis, Language, Utterance};
 use super::job::{CardName, cards};
 use crate::assist::Desk;
 use crate::config::QaSection;
+use crate::sidecar::HIDDEN;
 use crate::switch::Mode;
 
 /// Words may begin this much before the event that tells of a voice.
@@ -54,6 +55,17 @@ pub(crate) struct Live {
     called_in: bool,
     /// Those who serve the customer are helped.
     desk: Option<Arc<Desk>>,
+    /// Nothing was left out.
+    whole: bool,
+}
+
+/// What came of a call that is over.
+pub(crate) struct Finished {
+    pub(crate) conversation: Conversation,
+    /// One a scorecard.
+    pub(crate) judgements: Vec<Judgement>,
+    /// Whether the conversation is all that was said.
+    pub(crate) whole: bool,
 }
 
 /// A call that is joined with the one under inspection.
@@ -121,6 +133,7 @@ impl Live {
             call_in: None,
             called_in: false,
             desk: None,
+            whole: true,
         }
     }
 
@@ -134,6 +147,11 @@ impl Live {
         self.desk = Some(desk);
     }
 
+    /// Some of what was said was not understood, or comes too late.
+    pub(crate) fn miss(&mut self) {
+        self.whole = false;
+    }
+
     /// What is known of the call besides; the first stays.
     pub(crate) fn know(&mut self, name: &str, value: &str) {
         self.conversation.metadata.entry(name.to_owned()).or_insert_with(|| value.to_owned());
@@ -141,7 +159,7 @@ impl Live {
 
     /// Takes an event of the call; tells what follows from it.
     pub(crate) fn note(&mut self, event: &Event) -> Vec<QaAlert> {
-        let at = event.at;
+        let at = whole(event.at);
         match &event.body {
             EventBody::SpeechStarted { side } => self.begin_voice(index(*side), at),
             EventBody::PromptStarted { .. } => self.begin_voice(index(Side::Machine), at),
@@ -185,7 +203,7 @@ impl Live {
     /// Takes an event of a call that is joined with this one. What we play to it is no part of the conversation.
     pub(crate) fn note_partner(&mut self, clock_ms: i64, event: &Event) -> Vec<QaAlert> {
         let Some(Partner { call, track, .. }) = self.partner(event.call, clock_ms) else { return Vec::new() };
-        let at = event.at.shifted(clock_ms.saturating_mul(1_000_000));
+        let at = whole(event.at).shifted(clock_ms.saturating_mul(1_000_000));
         match &event.body {
             EventBody::SpeechStarted { side: Side::Caller } => self.begin_voice(track, at),
             EventBody::SpeechEnded { side: Side::Caller } => self.end_voice(track, at),
@@ -279,9 +297,9 @@ impl Live {
     }
 
     /// What was heard of a call that has finished, and how it does by every scorecard.
-    pub(crate) fn into_judged(self) -> (Conversation, Vec<Judgement>) {
-        let judged = self.inspectors.iter().filter_map(|inspector| inspector.judgement().cloned()).collect();
-        (self.conversation, judged)
+    pub(crate) fn into_judged(self) -> Finished {
+        let judgements = self.inspectors.iter().filter_map(|inspector| inspector.judgement().cloned());
+        Finished { judgements: judgements.collect(), conversation: self.conversation, whole: self.whole }
     }
 
     fn begin_voice(&mut self, track: usize, at: MediaTime) {
@@ -309,13 +327,17 @@ impl Live {
 
     /// Takes final words, told on a clock that shows zero when ours shows `clock_ms`.
     fn hear(&mut self, at: MediaTime, track: usize, clock_ms: i64, body: &EventBody) {
-        let EventBody::SpeechFinal { text, words, start, end, confidence, language, .. } = body else {
+        let EventBody::SpeechFinal { text, words, start, end, confidence, language, redactions, .. } = body
+        else {
             return;
         };
         let shift = clock_ms.saturating_mul(1_000_000);
         let mut words = words.expose().clone();
         for word in &mut words {
-            (word.start, word.end) = (word.start.shifted(shift), word.end.shifted(shift));
+            (word.start, word.end) = (whole(word.start).shifted(shift), whole(word.end).shifted(shift));
+        }
+        for redaction in redactions {
+            self.hide(track, instant(redaction.start).shifted(shift), instant(redaction.end).shifted(shift));
         }
         let said = Utterance {
             text: text.expose().clone(),
@@ -328,7 +350,7 @@ impl Live {
         if let Some(desk) = &self.desk {
             desk.hear(at, track, self.role(track), &said);
         }
-        // Words are told to the nanosecond, the utterance to the millisecond.
+        // Its last word may end after it.
         let end = said.words.iter().map(|word| word.end).fold(said.end, MediaTime::max);
         let voice = &mut self.voices[track];
         // Whoever goes on speaking says more; whoever has ended has said it all.
@@ -337,9 +359,28 @@ impl Live {
             _ => Voice::default(),
         };
         let turns = &mut self.conversation.turns;
-        if turns.len() < MOST_TURNS {
+        if turns.len() == MOST_TURNS {
+            self.whole = false;
+        } else {
             let place = turns.partition_point(|known| (known.said.start, known.track) <= (said.start, track));
             turns.insert(place, Turn { track, said, tone: None });
+        }
+    }
+
+    /// Hides what turned out to be half of a number only when the other half was said.
+    fn hide(&mut self, track: usize, start: MediaTime, end: MediaTime) {
+        let turns = self.conversation.turns.iter_mut();
+        for turn in turns.filter(|turn| turn.track == track && turn.said.end > start && turn.said.start < end)
+        {
+            let said = &mut turn.said;
+            let hidden = said.words.iter_mut().filter(|word| word.end > start && word.start < end);
+            let count = hidden.map(|word| HIDDEN.clone_into(&mut word.text)).count();
+            if count > 0 {
+                let words: Vec<_> = said.words.iter().map(|word| word.text.as_str()).collect();
+                said.text = words.join(" ");
+            } else if said.words.is_empty() {
+                HIDDEN.clone_into(&mut said.text);
+            }
         }
     }
 
@@ -350,6 +391,7 @@ impl Live {
         }
         let track = self.conversation.tracks.len();
         if track == Conversation::TRACKS {
+            self.whole = false;
             return None;
         }
         self.conversation.tracks.push(Track { role: Role::Agent, speech: Vec::new() });
@@ -370,7 +412,7 @@ impl Live {
     }
 
     fn judge(&mut self, now: MediaTime) -> Vec<QaAlert> {
-        self.told = self.told.max(now);
+        self.told = self.told.max(whole(now));
         let now = self.told;
         for voice in &mut self.voices {
             if voice.ended.is_some_and(|ended| now.since(ended) > WORDS) {
@@ -380,13 +422,16 @@ impl Live {
         let last = self.conversation.turns.iter().map(|turn| turn.said.end).max();
         let heard = last.map_or(now, |last| last.max(now));
         self.conversation.heard = heard.since(MediaTime::ZERO);
+        self.next = None;
+        if self.inspectors.is_empty() {
+            return Vec::new();
+        }
         // While somebody is on hold nobody is blamed for a silence, and how long it lasts is not known.
         let pending = self.voices.iter().filter_map(|voice| voice.since);
         let known = pending.chain(self.holds.iter().map(|held| held.since)).min().unwrap_or(now).min(now);
         let known = Known { voice: known, words: known };
         let measures = Measures::of(&self.conversation);
         let mut told = Vec::new();
-        self.next = None;
         for inspector in &mut self.inspectors {
             let hits = inspector.hear(&self.conversation, &measures, known);
             if let (Some(desk), Some(judgement)) = (&self.desk, inspector.judgement()) {
@@ -462,6 +507,11 @@ fn index(side: Side) -> usize {
         Side::Caller => 0,
         Side::Machine => 1,
     }
+}
+
+/// A time as it is written down. What is judged now is judged in whole milliseconds, as it will be when it is read again.
+fn whole(at: MediaTime) -> MediaTime {
+    MediaTime::from_millis(at.millis())
 }
 
 /// A time of the event stream, which is told in whole milliseconds.

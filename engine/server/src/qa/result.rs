@@ -15,6 +15,9 @@ pub(crate) struct FileResult {
     pub(crate) version: u32,
     /// What the recogniser was.
     pub(crate) engine: String,
+    /// Whether these are the words that were heard while the call went on.
+    #[serde(default)]
+    pub(crate) live: bool,
     /// How long the recording is, seconds.
     pub(crate) duration: f64,
     /// What people should know who read this.
@@ -25,17 +28,34 @@ pub(crate) struct FileResult {
     pub(crate) judgements: Vec<Judgement>,
 }
 
+/// Where words come from.
+#[derive(Clone, Copy)]
+pub(crate) struct HeardBy<'a> {
+    /// The recogniser.
+    pub(crate) engine: &'a str,
+    /// Whether it heard them while the call went on.
+    pub(crate) live: bool,
+}
+
+impl<'a> HeardBy<'a> {
+    /// A recording was recognised.
+    pub(crate) const fn recording(engine: &'a str) -> Self {
+        Self { engine, live: false }
+    }
+}
+
 /// Judges what was heard by every scorecard.
 pub(crate) fn judge(
     conversation: &Conversation,
     cards: &[Scorecard],
-    engine: &str,
+    heard: HeardBy<'_>,
     warnings: Vec<String>,
 ) -> serde_json::Result<FileResult> {
     let measures = Measures::of(conversation);
     Ok(FileResult {
         version: VERSION,
-        engine: engine.to_owned(),
+        engine: heard.engine.to_owned(),
+        live: heard.live,
         duration: conversation.heard.millis() as f64 / 1_000.0,
         warnings,
         measures: serde_json::to_value(&measures)?,

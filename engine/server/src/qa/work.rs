@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 
 use super::hear::{HearError, Heard, Subject, hear};
 use super::insight::{About, judged_calls, keep_live};
-use super::job::{Facts, JobRequest, Spec, cards, language};
-use super::result::judge;
+use super::job::{self, Facts, JobRequest, Spec, cards, language};
+use super::kept::KeptWords;
+use super::result::{HeardBy, judge};
 use super::source::{self, Source, SourceError};
 use crate::cdr::Records;
 use crate::config::QaSection;
@@ -45,6 +46,8 @@ const LIVE_CALLS: usize = 4_096;
 const QUESTIONS: usize = 2;
 /// Jobs forgotten at once.
 const BATCH: usize = 100;
+/// Channels of our own recordings.
+const CHANNELS: usize = 2;
 /// For files under way when the server stops; then they are given back.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -202,6 +205,7 @@ impl Inspection {
             language: request.language.clone(),
             hints: request.hints.clone(),
             channels: request.channels.clone(),
+            words: request.words,
             scorecards: cards(&request.scorecards, config).map_err(OfferError::Invalid)?,
             callback: request.callback.clone(),
         };
@@ -485,7 +489,7 @@ impl Inspection {
         let source: Source = serde_json::from_str(&claim.source).map_err(broken)?;
         let cards = spec.scorecards.iter().map(|card| card.read().map_err(Failure::Internal));
         let cards = cards.collect::<Result<Vec<Scorecard>, _>>()?;
-        let (conversation, engine, warnings, sound) = match &source {
+        let Words { conversation, engine, live, warnings, sound } = match &source {
             Source::Result { job, n } => {
                 let missing = || SourceError::Missing(format!("the job {job} has no result of its file {n}"));
                 let stored = self.store().result(job, *n).await;
@@ -494,20 +498,37 @@ impl Inspection {
                 let conversation: Conversation = serde_json::from_str(&heard).map_err(broken)?;
                 let result: super::FileResult = serde_json::from_str(&result).map_err(broken)?;
                 let file = self.store().file(job, *n).await.ok().flatten();
-                (conversation, result.engine, result.warnings, file.and_then(|file| file.sound))
+                Words {
+                    conversation,
+                    engine: result.engine,
+                    live: result.live,
+                    warnings: result.warnings,
+                    sound: file.and_then(|file| file.sound),
+                }
             }
             source => {
                 let files = self.files(claim, source).await?;
-                let sound = text(&files);
-                let Heard { conversation, warnings } = self.hear(&spec, &facts, claim, files).await?;
-                let engine = self.shared.engines.first().map_or("none", |engine| engine.name());
-                (conversation, engine.to_owned(), warnings, Some(sound))
+                let sound = Some(text(&files));
+                let mut warnings = Vec::new();
+                match self.heard_live(&spec, &facts, source, &files, &mut warnings).await? {
+                    Some(KeptWords { conversation, engine, .. }) => {
+                        Words { conversation, engine, live: true, warnings, sound }
+                    }
+                    None => {
+                        let heard = self.hear(&spec, &facts, claim, files).await?;
+                        warnings.extend(heard.warnings);
+                        let engine = self.shared.engines.first().map_or("none", |engine| engine.name());
+                        let (conversation, engine) = (heard.conversation, engine.to_owned());
+                        Words { conversation, engine, live: false, warnings, sound }
+                    }
+                }
             }
         };
         let about = self.about(claim, &spec, &facts, &source).await;
         // Judging takes milliseconds of computing, which no call's task should wait for.
         let judging = tokio::task::spawn_blocking(move || {
-            let result = judge(&conversation, &cards, &engine, warnings)?;
+            let heard = HeardBy { engine: &engine, live };
+            let result = judge(&conversation, &cards, heard, warnings)?;
             let calls = judged_calls(&conversation, &result.judgements, &about);
             let ((score, passed), hits) = (result.score(), result.hits());
             Ok::<_, serde_json::Error>(Done::Result {
@@ -552,6 +573,58 @@ impl Inspection {
             name: claim.name.clone(),
             at_ms,
         }
+    }
+
+    /// The words of one of our own calls, as they were heard while it went on; `None` where they were not kept, or other
+    /// ones are wanted.
+    async fn heard_live(
+        &self,
+        spec: &Spec,
+        facts: &Facts,
+        source: &Source,
+        files: &[PathBuf],
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<KeptWords>, Failure> {
+        let (Source::Recording(_), [recording], job::Words::Live) = (source, files, spec.words) else {
+            return Ok(None);
+        };
+        let recording = recording.clone();
+        let reading = tokio::task::spawn_blocking(move || KeptWords::read(&recording)).await;
+        let mut kept = match reading.map_err(|_| Failure::Internal("its reading broke down".into()))? {
+            Ok(Some(kept)) => kept,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                warnings
+                    .push(format!("recognised again, since the words of the call cannot be read: {error}"));
+                return Ok(None);
+            }
+        };
+        let conversation = &mut kept.conversation;
+        let tag = facts.language.as_ref().or(spec.language.as_ref());
+        if let Some(tag) = tag {
+            let wanted = language(tag).map_err(Failure::Internal)?;
+            if wanted.primary() != conversation.language.primary() {
+                return Ok(None);
+            }
+        }
+        if !spec.hints.is_empty() {
+            warnings.push(
+                "the job's hints change nothing: these are the words that were heard while the call went on; `words: again` \
+                 has them recognised with the hints"
+                    .to_owned(),
+            );
+        }
+        if let Some(names) = facts.channels.as_ref().or(spec.channels.as_ref()) {
+            // Whoever is joined with a call has a track of their own, and no channel.
+            if names.len() != CHANNELS {
+                return Err(HearError::Roles { channels: CHANNELS, roles: names.len() }.into());
+            }
+            for (track, name) in conversation.tracks.iter_mut().zip(names) {
+                track.role = Role::from(*name);
+            }
+        }
+        conversation.metadata.extend(facts.metadata.clone());
+        Ok(Some(kept))
     }
 
     async fn hear(
@@ -636,6 +709,16 @@ impl Inspection {
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // Where the sender is gone the server is too.
     let _ = stopping.wait_for(|stop| *stop).await;
+}
+
+/// What is judged, and where it comes from.
+struct Words {
+    conversation: Conversation,
+    engine: String,
+    live: bool,
+    warnings: Vec<String>,
+    /// The files of its sound, as the store keeps them.
+    sound: Option<String>,
 }
 
 enum Failure {

@@ -214,7 +214,9 @@ impl Server {
             let text = std::fs::read_to_string(path).expect("readable");
             serde_json::from_str(&text).expect("a sidecar is JSON")
         };
-        self.recordings(".json").iter().map(read).collect()
+        // What was heard lies beside them.
+        let files = self.recordings(".json");
+        files.iter().filter(|path| !path.to_string_lossy().ends_with(".heard.json")).map(read).collect()
     }
 
     /// The recording of the one call of this server.

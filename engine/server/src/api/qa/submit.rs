@@ -17,7 +17,7 @@ use super::super::control::{Sent, read};
 use super::super::guard::Rights;
 use super::super::problem::{Problem, catalogue};
 use super::{inspection, own_job};
-use crate::qa::job::{CardName, FileRequest, JobRequest, Manifest};
+use crate::qa::job::{CardName, FileRequest, JobRequest, Manifest, Words};
 use crate::qa::source::Source;
 use crate::qa::{Inspection, OfferError, upload_name};
 
@@ -117,6 +117,7 @@ pub(in super::super) async fn rescore(
         language: None,
         hints: Vec::new(),
         channels: None,
+        words: Words::default(),
         priority: job.priority,
         callback: asked.callback,
         metadata: Default::default(),

@@ -28,6 +28,12 @@ pub(crate) struct SubmitArgs {
     /// Recordings; they are uploaded
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
+    /// A call that the server has recorded; may be given again
+    #[arg(long, value_name = "ID")]
+    call: Vec<String>,
+    /// Recognise recordings of calls anew, instead of judging the words heard while they went on
+    #[arg(long)]
+    again: bool,
     /// The files lie on the server, in one of its qa.paths: nothing is uploaded
     #[arg(long)]
     on_server: bool,
@@ -92,8 +98,8 @@ pub(crate) struct RescoreArgs {
 
 pub(super) fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     ensure!(
-        !args.files.is_empty() || args.manifest.is_some(),
-        "nothing to inspect: name recordings, or a table of them with --manifest"
+        !args.files.is_empty() || !args.call.is_empty() || args.manifest.is_some(),
+        "nothing to inspect: name recordings, calls with --call, or a table of them with --manifest"
     );
     let mut job = json!({
         "scorecards": scorecards(&args.scorecard)?,
@@ -101,7 +107,9 @@ pub(super) fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
         "priority": args.priority,
         "language": args.language,
         "callback": args.callback,
+        "words": if args.again { "again" } else { "live" },
     });
+    let calls = args.call.iter().map(|id| json!({ "recording": id }));
     if !args.channels.is_empty() {
         job["channels"] = json!(args.channels);
     }
@@ -113,9 +121,10 @@ pub(super) fn submit(args: &SubmitArgs) -> anyhow::Result<ExitCode> {
     }
     let key = args.key.as_deref();
     let taken = if args.on_server || args.files.is_empty() {
-        job["files"] = args.files.iter().map(|path| json!({ "path": path })).collect();
+        job["files"] = args.files.iter().map(|path| json!({ "path": path })).chain(calls).collect();
         args.server.post("/v1/qa/jobs", key, &job)?
     } else {
+        job["files"] = calls.collect();
         let bar = bar("{bytes} of {total_bytes} [{bar:30}] {bytes_per_sec}");
         let taken = args.server.upload(key, &job, &args.files, &mut |sent, total| {
             bar.set_length(total);

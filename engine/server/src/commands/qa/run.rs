@@ -22,7 +22,7 @@ use crate::hearing::Means;
 use crate::qa::hear::{Subject, hear};
 use crate::qa::job::{RoleName, read_card};
 use crate::qa::report::{self, Index};
-use crate::qa::{FileResult, judge};
+use crate::qa::{FileResult, HeardBy, judge};
 use crate::shared;
 
 pub(super) const EXAMPLES: &str = "\
@@ -189,7 +189,7 @@ async fn one(bench: &Bench, args: &Args, file: &Path) -> anyhow::Result<Inspecte
         text => anyhow!("{}: {text}", file.display()),
     })?;
     let engine = bench.engines.first().map_or("none", |engine| engine.name());
-    let result = judge(&heard.conversation, &bench.cards, engine, heard.warnings)?;
+    let result = judge(&heard.conversation, &bench.cards, HeardBy::recording(engine), heard.warnings)?;
     let inspected = Inspected { conversation: heard.conversation, result };
     write(args, file, &inspected)
         .with_context(|| format!("cannot write the results of {}", file.display()))?;
