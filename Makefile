@@ -11,6 +11,10 @@ export PATH := $(abspath $(TARGET))/tools/bin:$(PATH):$(HOME)/.cargo/bin
 # One target folder for everything, the fuzz targets included, so that nothing is built twice.
 export CARGO_TARGET_DIR := $(abspath $(TARGET))
 
+# What tests and benches are built with: one set, so that nothing is built twice. ONNX models on rten are held to sherpa-onnx
+# and Piper, Whisper on candle to transformers.
+FEATURES := antiphon-models-onnx/rten,antiphon-models-candle/cpu
+
 say = @printf '\n==> %s\n' '$(1)'
 ANTIPHON := $(TARGET)/release/antiphon
 
@@ -100,25 +104,21 @@ fuzz-check:
 .PHONY: test-doc
 test-doc:
 	$(call say,Examples in the documentation)
-	cargo test --locked --workspace --doc
+	cargo test --locked --workspace --doc --features $(FEATURES)
 
 .PHONY: bench-once
 bench-once:
 	$(call say,Benches run once as tests)
-	cargo test --locked --workspace --bench '*' --features antiphon-models-onnx/rten,antiphon-models-candle/cpu
+	cargo test --locked --workspace --bench '*' --features $(FEATURES)
 
 .PHONY: test-features
 test-features:
 	$(call say,Tests of the speech engines with whisper among them)
 	cargo nextest run --locked --package antiphon-models-backends --all-features
-	$(call say,Tests of the ONNX models against what sherpa-onnx and Piper say)
-	cargo nextest run --locked --package antiphon-models-onnx --features rten
-	$(call say,Tests of Whisper on candle against what transformers says)
-	cargo nextest run --locked --package antiphon-models-candle --features cpu
 	$(call say,Tests of the codecs with G.729 among them)
 	cargo nextest run --locked --package antiphon-media-codec --features g729
 
 .PHONY: test-all
 test-all:
 	$(call say,Tests: units first and then real calls)
-	cargo nextest run --locked --workspace
+	cargo nextest run --locked --workspace --features $(FEATURES)
