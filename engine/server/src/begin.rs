@@ -224,7 +224,11 @@ impl<D: Dialogue> Begun<D> {
                 self.shared.calls.seat(self.id, &desk);
                 live.assist(desk);
             }
+            live.know_variables(&line.variables);
             self.log.inspect(live, tenant.to_string());
+        }
+        if let Origin::User(user) = &line.origin {
+            self.log.is_of(user);
         }
         if !style.is_idle() {
             match Wording::new(&line.language, &style) {

@@ -18,7 +18,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use crate::assist::Desk;
 use crate::cdr::{CallRecord, Direction, Records};
 use crate::qa::insight::Judgements;
-use crate::qa::live::{Finished, Live};
+use crate::qa::live::{AGENT, Finished, Live};
 use crate::switch::Mode;
 use crate::telemetry::Meter;
 use crate::wording::Wording;
@@ -188,6 +188,7 @@ impl Calls {
             wording: None,
             live: None,
             tenant: String::new(),
+            far_user: None,
             mail,
             partners: Vec::new(),
             led: None,
@@ -397,6 +398,8 @@ pub(crate) struct EventLog {
     live: Option<Live>,
     /// Whose call that is.
     tenant: String,
+    /// Who of our users is at the far side.
+    far_user: Option<String>,
     /// What those tell it who are in one conversation with it.
     mail: mpsc::Receiver<Mail>,
     /// Calls whose conversation this one leads, and the way to them.
@@ -409,6 +412,11 @@ impl EventLog {
     /// From now on what is told passes through `wording`.
     pub(crate) fn word(&mut self, wording: Wording) {
         self.wording = Some(wording);
+    }
+
+    /// One of our users is at the far side.
+    pub(crate) fn is_of(&mut self, user: &str) {
+        self.far_user = Some(user.to_owned());
     }
 
     /// From now on what is told is followed as one conversation, and judged by rules of inspection.
@@ -429,10 +437,11 @@ impl EventLog {
     /// Takes what another call of the conversation tells.
     pub(crate) fn take(&mut self, now: MediaTime, mail: Mail) {
         match mail {
-            Mail::Joined { call, clock_ms, back } => {
+            Mail::Joined { call, clock_ms, user, back } => {
                 self.partners.push((call, back));
                 if let Some(live) = &mut self.live {
                     live.join(call, clock_ms);
+                    user.iter().for_each(|user| live.know(AGENT, user));
                 }
             }
             Mail::Event { clock_ms, event } => {
@@ -541,7 +550,8 @@ impl EventLog {
     fn be_led(&mut self, with: CallId) {
         if let Some((led, back)) = self.calls.join(self.id, with) {
             self.live = None;
-            led.send(Mail::Joined { call: self.id, clock_ms: led.clock_ms, back });
+            let user = self.far_user.clone();
+            led.send(Mail::Joined { call: self.id, clock_ms: led.clock_ms, user, back });
             self.led = Some(led);
         }
     }

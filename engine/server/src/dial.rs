@@ -14,6 +14,7 @@ use antiphon_engine_call::{Cause, Dialogue, Pii, TransferOutcome, TransferReques
 use antiphon_media_frame::CallId;
 use antiphon_media_sip::sdp::{self, Negotiated};
 use antiphon_media_sip::{Agent, Dialog};
+use antiphon_models_pool::{PoolError, Reservation};
 use antiphon_models_speech::Language;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -97,7 +98,8 @@ pub(crate) async fn leg(
         plan,
         tell,
     };
-    let (placing, answered) = place(&shared, ticket);
+    let (placing, answered) = place(&shared, ticket)
+        .map_err(|error| TransferOutcome::Failed { status: 503, reason: error.to_string() })?;
     let id = placing.id();
     tokio::spawn(placing.run());
     let mut wanted = Wanted { shared, id: Some(id) };
@@ -152,21 +154,34 @@ pub(crate) struct Placing<D> {
     variables: BTreeMap<String, String>,
     tell: Option<Teller>,
     answered: oneshot::Sender<Result<(), TransferOutcome>>,
+    /// Its stream of the recogniser pool: nobody is rung whom nobody would understand.
+    slot: Option<Reservation>,
 }
 
 /// Begins a call; the receiver hears whether it was answered.
+///
+/// # Errors
+/// The recogniser pool has no room for it, and nobody is rung.
 pub(crate) fn place<D: Dialogue + Send + 'static>(
     shared: &Arc<Shared>,
     ticket: Ticket<D>,
-) -> (Placing<D>, oneshot::Receiver<Result<(), TransferOutcome>>) {
+) -> Result<(Placing<D>, oneshot::Receiver<Result<(), TransferOutcome>>), PoolError> {
     let Ticket { plan, from, to, ring, parent, language, leaving, variables, dialogue, tell, .. } = ticket;
     let ringing = ring + Duration::from_secs(5);
     let parties = Parties { direction: "outbound", from, to, ringing, parent, origin: Origin::Api };
     let mut begun = begin(shared, parties, dialogue);
     let record = begun.log.record();
     (record.token, record.flow) = (ticket.token, ticket.flow);
+    let slot = match shared.engines.first().map(|_| shared.pool.reserve(&begun.ask())).transpose() {
+        Ok(slot) => slot,
+        Err(error) => {
+            tracing::warn!(call = %begun.id, %error, "a call is not placed: its words would not be heard");
+            begun.finish(Cause::BUSY);
+            return Err(error);
+        }
+    };
     let (answered, told) = oneshot::channel();
-    (Placing { begun, plan, ring, language, leaving, variables, tell, answered }, told)
+    Ok((Placing { begun, plan, ring, language, leaving, variables, tell, answered, slot }, told))
 }
 
 impl<D: Dialogue + Send + 'static> Placing<D> {
@@ -176,7 +191,7 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
 
     /// Rings, and runs the call to its end where somebody answers.
     pub(crate) async fn run(self) {
-        let Self { mut begun, plan, ring, language, leaving, variables, tell, answered } = self;
+        let Self { mut begun, plan, ring, language, leaving, variables, tell, answered, slot } = self;
         let shared = Arc::clone(&begun.shared);
         let id = begun.id;
         let (sender, mut news) = mpsc::channel(NEWS);
@@ -210,7 +225,7 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
             }
         };
         let nat = target.profile.nat.latches();
-        let ready = ready(&mut begun, ear, agreed, language.clone(), nat).await;
+        let ready = ready(&mut begun, slot, ear, agreed, language.clone(), nat).await;
         let (setup, media) = match ready {
             Ok(ready) => ready,
             Err(error) => {
@@ -245,6 +260,7 @@ impl<D: Dialogue + Send + 'static> Placing<D> {
 /// The media of a call that was answered, whether or not some came before.
 async fn ready<D: Dialogue>(
     begun: &mut Begun<D>,
+    kept: Option<Reservation>,
     ear: Ear,
     agreed: Negotiated,
     language: Language,
@@ -262,6 +278,7 @@ async fn ready<D: Dialogue>(
         listener: None,
         nat,
         ears,
+        kept,
     };
     match sockets {
         Sockets::Idle(pair) => {

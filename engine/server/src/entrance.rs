@@ -298,6 +298,7 @@ fn place<D: Dialogue>(
         listener: None,
         nat,
         ears: begun.ask(),
+        kept: None,
     }
 }
 
@@ -352,13 +353,15 @@ pub(crate) struct Refusal {
     cause: &'static Cause,
     status: u16,
     warning: String,
+    /// When there may be room again.
+    retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(crate) fn of(cause: &'static Cause) -> Self {
         // Causes of answered calls have no status; ended before the answer, the call is temporarily unavailable.
         let status = if cause.sip_status == 0 { 480 } else { cause.sip_status };
-        Self { cause, status, warning: cause.text.to_owned() }
+        Self { cause, status, warning: cause.text.to_owned(), retry_after: None }
     }
 
     /// With a status that says more than the cause does.
@@ -378,7 +381,7 @@ impl Refusal {
 
     fn failed(error: &SetupError) -> Self {
         tracing::error!(%error, "a call could not be set up");
-        Self::of(error.cause())
+        Self { retry_after: error.retry_after(), ..Self::of(error.cause()) }
     }
 
     /// Why, as the catalogue has it.
@@ -391,7 +394,11 @@ impl Refusal {
         // Where the caller gave up there is nobody to refuse.
         if self.cause != Cause::CALLER_CANCELLED {
             leg.sip_status = Some(self.status);
-            if let Err(error) = incoming.reject(self.status, "", &self.warning) {
+            let told = match self.retry_after {
+                Some(after) => incoming.turn_away(after, &self.warning),
+                None => incoming.reject(self.status, "", &self.warning),
+            };
+            if let Err(error) = told {
                 tracing::debug!(%error, "a call could not be refused");
             }
         }
@@ -420,7 +427,7 @@ impl From<SdpError> for Refusal {
             SdpError::NoCommonCodec | SdpError::PacketTime { .. } => Cause::CODEC_MISMATCH,
             _ => Cause::SDP_UNSUPPORTED,
         };
-        Self { cause, status: error.status(), warning: error.to_string() }
+        Self { cause, status: error.status(), warning: error.to_string(), retry_after: None }
     }
 }
 

@@ -242,6 +242,7 @@ async fn talk(
         listener: None,
         nat: true,
         ears,
+        kept: None,
     };
     let mut handset = None;
     if let Some(held) = &held {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_engine_call::Cause;
 use antiphon_media_frame::{CallId, Direction, MediaTime, SampleRate, Span, TrackWriter, track_ring};
@@ -11,7 +11,7 @@ use antiphon_media_plane::{
     Leg, LegCommand, LegHandle, ShardError, SocketPair, Tap, TapId, Taps, WriterError,
 };
 use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
-use antiphon_models_pool::{Ask, OpenStream, PoolError, StreamHandle};
+use antiphon_models_pool::{Ask, OpenStream, PoolError, Reservation, StreamHandle};
 use antiphon_models_speech::{Engine, Hints, Language, RecognizeError, StreamConfig};
 
 use crate::conversation::{Happening, Inlet, inlet};
@@ -49,6 +49,8 @@ pub(crate) struct Place {
     pub(crate) nat: bool,
     /// Whose streams of the recogniser pool it takes.
     pub(crate) ears: Ask,
+    /// One that was kept for it.
+    pub(crate) kept: Option<Reservation>,
 }
 
 /// The running media of a call.
@@ -76,12 +78,28 @@ pub(crate) enum SetupError {
 }
 
 impl SetupError {
+    /// When there may be room again, where that is what is missing.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Pool(error) => retry_after(error),
+            _ => None,
+        }
+    }
+
     pub(crate) fn cause(&self) -> &'static Cause {
         match self {
             Self::Shard(_) | Self::Pool(PoolError::Refused(_)) => Cause::BUSY,
             Self::Pool(_) | Self::Recognizer(_) | Self::Other(_) => Cause::ENGINE_FAILED,
             Self::Writer(_) => Cause::DISK_FAILED,
         }
+    }
+}
+
+/// When the recogniser pool may have room again.
+pub(crate) fn retry_after(error: &PoolError) -> Option<Duration> {
+    match error {
+        PoolError::Refused(refusal) => Some(Duration::from_millis(refusal.retry_after.millis())),
+        _ => None,
     }
 }
 
@@ -176,7 +194,11 @@ async fn consumers(
     let mut consumers = Vec::new();
     let ears = match shared.engines.first() {
         Some(engine) => {
-            let (writer, ears) = open_ears(shared, engine, &place.ears, rate, place.language, inlet).await?;
+            let slot = match place.kept {
+                Some(kept) => kept,
+                None => shared.pool.reserve(&place.ears)?,
+            };
+            let (writer, ears) = open_ears(shared, engine, slot, rate, place.language, inlet).await?;
             consumers.push((Direction::Received, writer));
             Some(ears)
         }
@@ -196,12 +218,11 @@ async fn consumers(
 async fn open_ears(
     shared: &Arc<Shared>,
     engine: &Arc<dyn Engine>,
-    ask: &Ask,
+    place: Reservation,
     native: SampleRate,
     language: Language,
     inlet: &Inlet,
 ) -> Result<(TrackWriter, StreamHandle), SetupError> {
-    let place = shared.pool.reserve(ask)?;
     let config = StreamConfig { language, hints: Hints::default(), source_rate: native };
     let engines = shared.engines.clone();
     let (engine, opening) = (Arc::clone(engine), config.clone());

@@ -247,6 +247,7 @@ where
         listener: None,
         nat: true,
         ears,
+        kept: None,
     };
     let setup = match set_up(shared, place, pair, begun.epoch).await {
         Ok(setup) => setup,

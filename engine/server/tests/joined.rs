@@ -52,6 +52,7 @@ rules:
   - {id: consent, expr: closed, points: 5, alert: desk}
   - {id: unasked, never: {phrase: fund risk, speaker: customer}, points: -3}
   - {id: greeted, must: welcome, points: -10}
+  - {id: served, must: {metadata: {agent: agent}}, points: -11}
   - {id: farewell, must: {phrase: have a nice day, speaker: agent}, points: -7}
 "#;
 
@@ -106,6 +107,7 @@ fn conversation(customer: &[Value], agent: &[Value]) -> Conversation {
     serde_json::from_value(json!({
         "id": customer[0]["call"], "language": "en-US", "tracks": [role("customer"), role("agent"), role("agent")],
         "turns": turns, "heard": customer.last().expect("events")["at"], "finished": true,
+        "metadata": {"agent": "agent"},
     }))
     .expect("a conversation")
 }
@@ -123,6 +125,7 @@ fn inspected(server: &Server, call: &Value, words: &str) -> (Vec<Finding>, Optio
     });
     let file = server.fetch(&format!("/v1/qa/jobs/{job}/files/0"));
     assert_eq!(file["result"]["live"], true, "{file:#}");
+    assert_eq!(file["conversation"]["metadata"]["agent"], "agent", "who answered is who served: {file:#}");
     let judged = &file["result"]["judgements"][0];
     let hits = judged["rules"].as_array().expect("rules").iter().filter_map(|rule| rule["hits"].as_array());
     let hits = hits.flatten().map(|hit| {
@@ -227,6 +230,8 @@ fn a_bridged_call_is_one_conversation_live_as_afterwards() {
     let told = of_type(&customer, "qa.judged")[0];
     assert_eq!((told["score"].as_f64(), told["pass"].as_bool()), (Some(judged.score), Some(judged.pass)));
     assert_eq!(inspected(&server, &customer[0]["call"], "live"), (live, Some(judged.score)));
+    let agents = server.fetch("/v1/qa/insight?by=agent");
+    assert_eq!(agents["rows"][0]["agent"], "agent", "{agents:#}");
     assert!(
         rules.contains(&"unasked") && !rules.contains(&"greeted"),
         "what the flow heard and said counts: {rules:?}"

@@ -210,6 +210,18 @@ impl IncomingCall {
         self.invite.refuse(status, reason_phrase, warning, Vec::new())
     }
 
+    /// Refuses with 503 since there is no room: the caller may come back after this time, told in whole seconds, at least one
+    /// (RFC 3261 §20.33).
+    ///
+    /// # Errors
+    /// If the caller has given up.
+    pub fn turn_away(mut self, retry_after: Duration, warning: &str) -> Result<(), SipError> {
+        self.decided = true;
+        let seconds = retry_after.as_millis().div_ceil(1_000).max(1);
+        let header = Header::RetryAfter(seconds.to_string().into());
+        self.invite.refuse(503, "", warning, vec![header])
+    }
+
     /// Sends the caller elsewhere with 302: `sip:` addresses, the best first.
     ///
     /// # Errors
@@ -321,7 +333,7 @@ impl Invite {
             headers.push(Header::Warning(format!("399 antiphon {}", quoted(&text)).into()));
             headers.push(reason_header(code, &text));
         }
-        if code == 503 {
+        if code == 503 && !headers.iter().any(|header| matches!(header, Header::RetryAfter(_))) {
             headers.push(Header::RetryAfter(RETRY_AFTER.into()));
         }
         let response = self.leg.response(&self.request, status, headers, None);

@@ -25,6 +25,7 @@ use crate::dial::{self, Ticket};
 use crate::inbound::FlowDialogue;
 use crate::line::Plan;
 use crate::quiet::Quiet;
+use crate::setup::retry_after;
 use crate::shared::Shared;
 use crate::switch::{Mode, SwitchError};
 use crate::trunks::Origin;
@@ -102,7 +103,7 @@ pub(super) async fn place(
             let with = answered(shared, other)?;
             let (ready, picked_up) = oneshot::channel();
             let quiet = Quiet::new(Vec::new(), false, Some(ready));
-            let id = run(shared, ticket(plan, &asked, &rights, Leaving::WithPartner, quiet));
+            let id = run(shared, ticket(plan, &asked, &rights, Leaving::WithPartner, quiet))?;
             let shared = Arc::clone(shared);
             tokio::spawn(async move {
                 if picked_up.await.is_ok()
@@ -130,7 +131,7 @@ pub(super) async fn place(
             let dialogue = FlowDialogue(Session::new(flow));
             let mut ticket = ticket(plan, &asked, &rights, Leaving::ByItself, dialogue);
             (ticket.language, ticket.variables, ticket.flow) = (language, variables, Some(name));
-            run(shared, ticket)
+            run(shared, ticket)?
         }
     };
     Ok((StatusCode::ACCEPTED, Json(Begun { id: id.to_string() })))
@@ -153,15 +154,21 @@ fn ticket<D>(plan: Plan, asked: &NewCall, rights: &Rights, leaving: Leaving, dia
     }
 }
 
-fn run<D>(shared: &Arc<Shared>, ticket: Ticket<D>) -> CallId
+fn run<D>(shared: &Arc<Shared>, ticket: Ticket<D>) -> Result<CallId, Problem>
 where
     D: Dialogue + Send + 'static,
 {
     // Its events tell whether it was answered.
-    let (placing, _) = dial::place(shared, ticket);
+    let (placing, _) = dial::place(shared, ticket).map_err(|error| {
+        let problem = Problem::because(catalogue::RECOGNIZERS, error.to_string());
+        match retry_after(&error) {
+            Some(after) => problem.retry(after),
+            None => problem,
+        }
+    })?;
     let id = placing.id();
     tokio::spawn(placing.run());
-    id
+    Ok(id)
 }
 
 /// `POST /v1/calls/{id}/transfer`

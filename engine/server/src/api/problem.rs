@@ -1,5 +1,7 @@
 //! What the API says when it cannot do what was asked: stable codes, one catalogue.
 
+use std::time::Duration;
+
 use antiphon_engine_store::StoreError;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -97,6 +99,8 @@ kinds! {
     PORTS = SERVICE_UNAVAILABLE, "limit.rtp_ports", "No RTP port is free.", "Widen media.rtp_ports.";
     CALLS = SERVICE_UNAVAILABLE, "limit.calls", "The server is at its limit of concurrent calls.",
         "Raise call.concurrent or add a server.";
+    RECOGNIZERS = SERVICE_UNAVAILABLE, "limit.recognizers", "The recognisers have no room for another call.",
+        "Come back when Retry-After says, or look at GET /v1/pool.";
     CDR_QUERY = BAD_REQUEST, "cdr.query", "The query cannot be understood.",
         "Parameters are since, until (RFC 3339), direction, trunk, user, from, to, cause, answered, limit (1 to 1000) and after.";
     CDR_UNKNOWN = NOT_FOUND, "cdr.unknown", "There is no record of such a call.",
@@ -148,16 +152,24 @@ pub(super) struct Problem {
     kind: &'static Kind,
     /// More than the kind's own message knows.
     detail: Option<String>,
+    /// When to come back, seconds, where that is known.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
     pub(super) fn of(kind: &'static Kind) -> Self {
-        Self { kind, detail: None }
+        Self { kind, detail: None, retry_after: None }
+    }
+
+    /// It may go well after this time.
+    pub(super) fn retry(self, after: Duration) -> Self {
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        Self { retry_after: Some(seconds.max(1)), ..self }
     }
 
     /// With what exactly was wrong.
     pub(super) fn because(kind: &'static Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: Some(detail.into()) }
+        Self { kind, detail: Some(detail.into()), retry_after: None }
     }
 }
 
@@ -171,7 +183,7 @@ impl From<StoreError> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { kind, detail } = self;
+        let Self { kind, detail, retry_after } = self;
         let message = match detail {
             Some(detail) => format!("{} ({detail})", kind.message),
             None => kind.message.to_owned(),
@@ -185,6 +197,9 @@ impl IntoResponse for Problem {
             _ => return response,
         };
         response.headers_mut().insert(extra.0, HeaderValue::from_static(extra.1));
+        if let Some(after) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(after));
+        }
         response
     }
 }

@@ -15,8 +15,8 @@ pub(super) const MAIL: usize = 1_024;
 /// What one call of a conversation tells another.
 pub(crate) enum Mail {
     /// A call is led by this one from here on, whose clock shows `clock_ms` when its clock shows zero; what is found is
-    /// told there too.
-    Joined { call: CallId, clock_ms: i64, back: mpsc::Sender<Mail> },
+    /// told there too. `user` is who is at its far side, where that is one of ours.
+    Joined { call: CallId, clock_ms: i64, user: Option<String>, back: mpsc::Sender<Mail> },
     /// What happened to a call that is led by this one, and what our clock shows when its clock shows zero.
     Event { clock_ms: i64, event: Arc<Event> },
     /// Nothing more comes of that call.

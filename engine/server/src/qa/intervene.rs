@@ -45,7 +45,10 @@ pub(crate) fn call_in(shared: &Arc<Shared>, target: CallId, mode: Mode, language
         dialogue: Quiet::new(Vec::new(), false, Some(ready)),
         tell: None,
     };
-    let (placing, _) = dial::place(shared, ticket);
+    let Ok((placing, _)) = dial::place(shared, ticket) else {
+        tracing::warn!(call = %target, "the supervisor cannot be called: the recognisers are full");
+        return;
+    };
     let id = placing.id();
     tokio::spawn(placing.run());
     let shared = Arc::clone(shared);

@@ -1,6 +1,7 @@
 //! The rules of inspection on a call in progress. It hears the event streams of the call and of those that are joined with
 //! it, and nothing else, so that whoever reads those streams later comes to the same findings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use antiphon_engine_call::{Event, EventBody, Pii, QaAlert, Side};
@@ -15,6 +16,12 @@ use crate::config::QaSection;
 use crate::sidecar::HIDDEN;
 use crate::switch::Mode;
 
+/// What a call's variables, and what its flow finds out, may tell rules of it.
+const KNOWN: [&str; 3] = [AGENT, "queue", "product"];
+/// Who serves the customer.
+pub(crate) const AGENT: &str = "agent";
+/// The day of the call, for dates such as tomorrow.
+const DATE: &str = "date";
 /// Words may begin this much before the event that tells of a voice.
 const LEAD: Span = Span::from_millis(600);
 /// For the words of a voice that has ended; longer, and it said none.
@@ -152,6 +159,18 @@ impl Live {
         self.whole = false;
     }
 
+    /// What the dialogue began with.
+    pub(crate) fn know_variables(&mut self, variables: &BTreeMap<String, String>) {
+        for name in KNOWN {
+            if let Some(value) = variables.get(name).filter(|value| !value.is_empty()) {
+                self.know(name, value);
+            }
+        }
+        if let Some(today) = variables.get("today") {
+            self.know(DATE, today);
+        }
+    }
+
     /// What is known of the call besides; the first stays.
     pub(crate) fn know(&mut self, name: &str, value: &str) {
         self.conversation.metadata.entry(name.to_owned()).or_insert_with(|| value.to_owned());
@@ -175,9 +194,13 @@ impl Live {
                 return self.judge(at);
             }
             EventBody::Slot { name, value } => {
+                let value = value.expose();
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
                 if let Some(desk) = &self.desk {
-                    let value = value.expose();
-                    desk.know(at, name, &value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                    desk.know(at, name, &value);
+                }
+                if KNOWN.contains(&name.as_str()) {
+                    self.know(name, &value);
                 }
             }
             EventBody::HoldStarted { by_far_side } => {
