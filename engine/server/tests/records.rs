@@ -4,7 +4,7 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -250,6 +250,61 @@ fn what_a_called_one_refused_with_is_in_the_record() {
             assert!(places.is_empty(), "{leg}");
         }
     }
+}
+
+#[test]
+fn nobody_is_rung_and_nobody_answered_whom_no_recogniser_would_hear() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    let carrier = UdpSocket::bind((CARRIER, 0)).expect("a port");
+    carrier.set_read_timeout(Some(Duration::from_secs(2))).expect("set");
+    let port = carrier.local_addr().expect("bound").port();
+    let tables = tables(&[port], "[[tenant]]\nname = \"small\"\nlive = 0\noutbound = 1\n");
+    let tables = tables.replace("name = \"pbx\"", "name = \"pbx\"\ntenant = \"small\"")
+        + "[[token]]\nname = \"desk\"\nsecret = \"desk-0123456789abcd\"\nscopes = [\"admin\"]\ntenant = \"small\"\n";
+    let server =
+        Server::start(Options { engine: "scripted", flow: Some(LINE), tables: &tables, ..Options::default() });
+
+    // The first rings, and has the tenant's one place.
+    let body = json!({"to": "9555", "ring": "20s"});
+    let (status, begun) = ask(&server, "POST", "/v1/calls", DESK, &body);
+    assert_eq!(status, 202, "{begun}");
+    let invited = |packet: &[u8]| {
+        let text = String::from_utf8_lossy(packet).into_owned();
+        let id = text.lines().find_map(|line| line.strip_prefix("Call-ID: ")).map(str::to_owned);
+        text.starts_with("INVITE").then_some(id).flatten()
+    };
+    let mut packet = [0; 65_536];
+    let length = carrier.recv(&mut packet).expect("the first is rung");
+    let first = invited(&packet[..length]).expect("an INVITE");
+
+    // The second is refused at once, and nobody hears of it.
+    let request = ureq::post(format!("http://{}/v1/calls", server.http()))
+        .header("authorization", format!("Bearer {DESK}"))
+        .config()
+        .http_status_as_error(false)
+        .build();
+    let mut refused = request.send_json(&body).expect("the API answers");
+    let after = refused.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse::<u64>().ok());
+    let told: Value = refused.body_mut().read_json().expect("JSON");
+    assert_eq!((refused.status().as_u16(), &told["error"]["code"]), (503, &json!("limit.recognizers")), "{told}");
+    assert!(after.is_some_and(|after| (1..=3_600).contains(&after)), "{after:?}");
+    while let Ok(length) = carrier.recv(&mut packet) {
+        assert!(invited(&packet[..length]).is_none_or(|id| id == first), "somebody was rung");
+    }
+    let record = wait_for("the refused call's record", LIMIT, || {
+        let page = ask(&server, "GET", "/v1/cdr", DESK, &Value::Null).1;
+        page["records"].as_array()?.iter().find(|record| record["cause"] == "limit.calls").cloned()
+    });
+    assert_eq!((&record["direction"], &record["legs"][0]["rung_at"]), (&json!("outbound"), &Value::Null));
+
+    // A caller is told when to come back.
+    let values = [("@STATUS@", "503")];
+    let refused =
+        Sipp { scenario: "refused.xml", values: &values, limit: LIMIT, ..Sipp::default() }.pass(&server);
+    let after = refused.line("Retry-After: ").and_then(|after| after.trim().parse::<u64>().ok());
+    assert!(after.is_some_and(|after| after > 0), "{}", refused.messages);
 }
 
 #[test]
