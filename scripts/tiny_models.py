@@ -23,6 +23,7 @@ from torch import nn
 
 from tiny_onnx import export, joined, quantize, tokens_file
 from tiny_zipformer import BINS, LARGE, TINY, FeedForward, Zipformer2
+from tiny_zipformer1 import TINY1, Zipformer1
 
 RATE = 16_000
 PIECES = "▁THE ▁A S T ED ▁CALL ▁TO ING E ▁BO OK ▁FLIGHT ▁PA R IS N O I L D ▁M AN ▁CHE 支 付 你 好 查 询 ▁X".split()
@@ -101,7 +102,7 @@ class Projected(nn.Module):
         self.encoder, self.out, self.ctc = encoder, nn.Linear(dim, out), ctc
 
     def forward(self, x, *states):
-        if isinstance(self.encoder, Zipformer2):
+        if isinstance(self.encoder, (Zipformer1, Zipformer2)):
             x, new = self.encoder(x, list(states))
         else:
             x, *new = self.encoder(x, *states)
@@ -322,6 +323,13 @@ def make_zipformer2(directory, spec, joint, features, blank, seed):
     )
 
 
+def make_zipformer1(directory, features, blank, seed):
+    torch.manual_seed(seed)
+    encoder = Zipformer1(TINY1)
+    states = [(n, a, True) for n, a in encoder.state_names()]
+    streaming(directory, encoder, TINY1["dims"][-1], 16, features, states, encoder.meta("streaming zipformer"), blank)
+
+
 def make_zipformer2_ctc(directory, features, blank, seed, spec=TINY):
     torch.manual_seed(seed)
     directory.mkdir(parents=True, exist_ok=True)
@@ -504,7 +512,7 @@ def oracle(root, samples):
     import sherpa_onnx
 
     out = {}
-    for name, chunk, total in [("zipformer2", 32, 45), ("conformer", 32, 43)]:
+    for name, chunk, total in [("zipformer2", 32, 45), ("conformer", 32, 43), ("zipformer", 32, 39)]:
         directory = root / name
         found = {"greedy": transducer(directory, samples, chunk, total, "greedy_search")}
         found["beam"] = transducer(directory, samples, chunk, total, "modified_beam_search")
@@ -580,6 +588,7 @@ def main():
     quantize(root / "zipformer2" / "encoder.onnx", root / "zipformer2" / "encoder.int8.onnx")
     make_zipformer2_ctc(root / "zipformer2-ctc", heard, 4.0, 2)
     make_conformer(root / "conformer", heard, 5.0, 3)
+    make_zipformer1(root / "zipformer", heard, 5.0, 6)
     make_paraformer(root / "paraformer", whole, 4)
     make_sense_voice(root / "sense-voice", whole, 6.0, 5)
     (root / "expected.json").write_text(json.dumps(oracle(root, samples), ensure_ascii=False, indent=1), encoding="utf-8")

@@ -263,8 +263,12 @@ fn nobody_is_rung_and_nobody_answered_whom_no_recogniser_would_hear() {
     let tables = tables(&[port], "[[tenant]]\nname = \"small\"\nlive = 0\noutbound = 1\n");
     let tables = tables.replace("name = \"pbx\"", "name = \"pbx\"\ntenant = \"small\"")
         + "[[token]]\nname = \"desk\"\nsecret = \"desk-0123456789abcd\"\nscopes = [\"admin\"]\ntenant = \"small\"\n";
-    let server =
-        Server::start(Options { engine: "scripted", flow: Some(LINE), tables: &tables, ..Options::default() });
+    let server = Server::start(Options {
+        engine: "scripted",
+        flow: Some(LINE),
+        tables: &tables,
+        ..Options::default()
+    });
 
     // The first rings, and has the tenant's one place.
     let body = json!({"to": "9555", "ring": "20s"});
@@ -286,9 +290,14 @@ fn nobody_is_rung_and_nobody_answered_whom_no_recogniser_would_hear() {
         .http_status_as_error(false)
         .build();
     let mut refused = request.send_json(&body).expect("the API answers");
-    let after = refused.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse::<u64>().ok());
+    let after =
+        refused.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse::<u64>().ok());
     let told: Value = refused.body_mut().read_json().expect("JSON");
-    assert_eq!((refused.status().as_u16(), &told["error"]["code"]), (503, &json!("limit.recognizers")), "{told}");
+    assert_eq!(
+        (refused.status().as_u16(), &told["error"]["code"]),
+        (503, &json!("limit.recognizers")),
+        "{told}"
+    );
     assert!(after.is_some_and(|after| (1..=3_600).contains(&after)), "{after:?}");
     while let Ok(length) = carrier.recv(&mut packet) {
         assert!(invited(&packet[..length]).is_none_or(|id| id == first), "somebody was rung");

@@ -48,7 +48,7 @@ fn onnx() -> Vec<Case> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../onnx/fixtures");
     let bytes = std::fs::read(folder.join("audio.wav")).expect("a fixture");
     let speech: Vec<i16> = bytes[44..].chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
-    let models = ["zipformer2", "conformer", "zipformer2-ctc", "paraformer", "sense-voice"];
+    let models = ["zipformer2", "zipformer", "conformer", "zipformer2-ctc", "paraformer", "sense-voice"];
     let open = |model: &&str| {
         let model = folder.join(model);
         let settings = EngineSettings {
