@@ -158,6 +158,9 @@ pub(crate) struct Placing<D> {
     slot: Option<Reservation>,
 }
 
+/// Hears whether a call was answered.
+type Told = oneshot::Receiver<Result<(), TransferOutcome>>;
+
 /// Begins a call; the receiver hears whether it was answered.
 ///
 /// # Errors
@@ -165,7 +168,7 @@ pub(crate) struct Placing<D> {
 pub(crate) fn place<D: Dialogue + Send + 'static>(
     shared: &Arc<Shared>,
     ticket: Ticket<D>,
-) -> Result<(Placing<D>, oneshot::Receiver<Result<(), TransferOutcome>>), PoolError> {
+) -> Result<(Placing<D>, Told), PoolError> {
     let Ticket { plan, from, to, ring, parent, language, leaving, variables, dialogue, tell, .. } = ticket;
     let ringing = ring + Duration::from_secs(5);
     let parties = Parties { direction: "outbound", from, to, ringing, parent, origin: Origin::Api };
