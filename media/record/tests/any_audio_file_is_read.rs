@@ -294,3 +294,31 @@ fn gsm_files_are_decoded_bit_by_bit_as_libgsm_does() {
         );
     }
 }
+
+/// How strong a frequency is among all there is: 1 for a pure tone of it.
+fn share(pcm: &[i16], rate: SampleRate, hz: f64) -> f64 {
+    let step = hz * std::f64::consts::TAU / f64::from(rate.hz());
+    let (mut re, mut im, mut all) = (0.0, 0.0, 0.0);
+    for (n, sample) in pcm.iter().enumerate() {
+        let x = f64::from(*sample);
+        (re, im, all) = (re + x * (step * n as f64).cos(), im + x * (step * n as f64).sin(), all + x * x);
+    }
+    2.0 * (re * re + im * im) / (all * pcm.len() as f64).max(1.0)
+}
+
+/// Made by `ffmpeg -f lavfi -i "aevalsrc='0.4*sin(2*PI*440*t)|0.4*sin(2*PI*1000*t)':s=48000:d=1.5" -b:a 64k FILE`.
+#[test]
+fn mp3_and_aac_are_read_channel_by_channel() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    for name in ["tone.mp3", "tone.m4a", "tone.aac"] {
+        let found = read_all(&folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!((found.channels.len(), &found.warning), (2, &None), "{name}");
+        let seconds = found.channels[0].len() as f64 / f64::from(found.rate.hz());
+        assert!((1.45..1.65).contains(&seconds), "{name}: {seconds} s");
+        for (channel, own, other) in [(0, 440.0, 1_000.0), (1, 1_000.0, 440.0)] {
+            let pcm = &found.channels[channel];
+            let (own, other) = (share(pcm, found.rate, own), share(pcm, found.rate, other));
+            assert!(own > 0.8 && other < 0.01, "{name}, channel {channel}: {own} {other}");
+        }
+    }
+}
