@@ -291,6 +291,19 @@ fn recordings_come_from_where_the_configuration_lets_them() {
     assert!(warning.contains("one channel"), "{one_channel}");
     assert_eq!(one_channel["metadata"]["queue"], "sales");
 
+    // The same in a folder, to look at.
+    let out = dir.path().join("report");
+    let watched = antiphon(&server, &["watch", &job]);
+    assert_eq!(watched.status.code(), Some(1), "some failed: {}", text(&watched.stdout));
+    antiphon(&server, &["report", &job, "--out", &out.display().to_string()]);
+    let table = std::fs::read_to_string(out.join("results.csv")).expect("a table");
+    assert_eq!(csv::Reader::from_reader(table.as_bytes()).records().count(), 8, "{table}");
+    let index = std::fs::read_to_string(out.join("index.html")).expect("an index");
+    assert!(index.contains("source.missing") || index.contains("404"), "{index}");
+    let first: Value =
+        serde_json::from_slice(&std::fs::read(out.join("00000.json")).expect("a result")).expect("JSON");
+    assert_eq!(first["result"]["judgements"][0]["score"], 70.0, "{first:#}");
+
     // What is forbidden is refused before anything is heard.
     for (file, code) in [
         (json!({ "path": "/etc/passwd" }), "qa.forbidden"),
@@ -371,6 +384,51 @@ fn a_server_killed_twenty_times_inspects_every_file_once() {
         assert_eq!((&file["n"], &file["score"]), (&json!(n), &json!(70.0)), "{file}");
         assert_eq!(file["conversation"]["turns"].as_array().map(Vec::len), Some(4), "{file}");
     }
+}
+
+#[test]
+fn recordings_are_inspected_without_a_server_and_a_broken_one_fails_alone() {
+    if tool_missing(&["flite"]) {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| dir.path().join(name);
+    let wav = call(dir.path(), "good.wav");
+    std::fs::write(at("broken.mp3"), "this is no sound").expect("written");
+    std::fs::write(at("card.yaml"), CARD).expect("written");
+    let config = format!("data = {:?}\n[recognizer]\nengine = \"scripted\"\n{WORDS}", at("data"));
+    std::fs::write(at("antiphon.toml"), config).expect("written");
+    let run = |files: &[&Path]| {
+        let mut command = Command::new(BINARY);
+        command.args(["qa", "run"]).args(files).arg("--scorecard").arg(at("card.yaml"));
+        command.arg("--config").arg(at("antiphon.toml")).arg("--out").arg(at("report"));
+        command.output().expect("the binary runs")
+    };
+    let output = run(&[&wav, &at("broken.mp3")]);
+    let told = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(1), "one of them could not be inspected: {told}");
+    assert!(told.contains("good.wav") && told.contains("broken.mp3") && told.contains("index.html"), "{told}");
+    let whole = std::fs::read_to_string(at("report/good.json")).expect("its result");
+    let whole: Value = serde_json::from_str(&whole).expect("JSON");
+    assert_eq!(whole["result"]["judgements"][0]["score"], 70.0, "{whole:#}");
+    assert_eq!((&whole["result"]["engine"], &whole["result"]["live"]), (&json!("scripted"), &json!(false)));
+    let table = std::fs::read_to_string(at("report/results.csv")).expect("a table");
+    let mut rows = csv::Reader::from_reader(table.as_bytes());
+    let rows: Vec<_> = rows.records().map(|row| row.expect("a row")).collect();
+    assert_eq!(rows.len(), 2, "{table}");
+    assert!(rows.iter().any(|row| row.iter().any(|cell| cell == "R2")), "what was found: {table}");
+    let index = std::fs::read_to_string(at("report/index.html")).expect("an index");
+    assert!(index.contains("good.html") && index.contains("broken.mp3"), "{index}");
+    let page = std::fs::read_to_string(at("report/good.html")).expect("a page");
+    assert!(page.contains("guarantee") && !page.contains("src=\"http"), "self-contained");
+    assert!(at("report/insight.html").is_file() && at("report/rules.csv").is_file());
+    assert!(!at("report/broken.json").exists());
+
+    // Two files that would be called the same are refused before anything is heard.
+    std::fs::create_dir(at("other")).expect("made");
+    let twin = call(&at("other"), "good.wav");
+    let refused = run(&[&wav, &twin]);
+    assert!(!refused.status.success() && text(&refused.stderr).contains("two files would be called good"));
 }
 
 #[test]
