@@ -461,6 +461,7 @@ pub(crate) async fn negotiate(
         None if !web => shared.offer_media(at, profile),
         _ => shared.media(at, profile),
     };
+    local.signaller = Some(incoming.source().ip());
     let mut pair = pair;
     if agreed.is_none_or(|(_, agreed)| agreed.ice.is_some()) {
         pair = shared.gather(pair, &mut local).await.ok_or_else(|| Refusal::of(Cause::NO_PORTS))?;

@@ -1,5 +1,6 @@
 //! A call on its way to its answer: what is told of it meanwhile, and its sound where that comes early (RFC 3960).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,8 @@ pub(crate) async fn answer_of(
     wait: Wait<'_>,
 ) -> Result<(Dialog, Negotiated), Box<Missed>> {
     let Wait { host, try_limit, tell } = wait;
+    // Of a host known by name, the description has to do.
+    ear.offered.signaller = host.parse().or_else(|_| host.parse().map(|at: SocketAddr| at.ip())).ok();
     let silent = tokio::time::sleep(try_limit);
     let soundless = tokio::time::sleep(SOUNDLESS);
     tokio::pin!(silent, soundless);

@@ -168,7 +168,8 @@ fn open_with(
     inlet: &Inlet,
     taps: Taps,
 ) -> Result<LegHandle, SetupError> {
-    let config = shared.leg_config(agreed, door).map_err(|error| SetupError::Other(error.to_string()))?;
+    let config =
+        shared.leg_config(agreed, local, door).map_err(|error| SetupError::Other(error.to_string()))?;
     let now = MediaTime::ZERO + door.epoch.elapsed().into();
     let link = link_config(agreed, local, &shared.identity)
         .map_err(|error| error.to_string())

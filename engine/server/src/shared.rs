@@ -15,7 +15,7 @@ use antiphon_media_plane::{
     IceListener, IceListenerConfig, LegConfig, PortPool, RecordWriter, ShardConfig, Shards,
 };
 use antiphon_media_record::AudioReader;
-use antiphon_media_sip::sdp::Negotiated;
+use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
 use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
 use antiphon_models_pool::{Endpointing, Pool};
@@ -222,7 +222,12 @@ impl Shared {
         Ok(probe.local_addr()?.ip())
     }
 
-    pub(crate) fn leg_config(&self, agreed: &Negotiated, door: &Door) -> anyhow::Result<LegConfig> {
+    pub(crate) fn leg_config(
+        &self,
+        agreed: &Negotiated,
+        local: &LocalMedia,
+        door: &Door,
+    ) -> anyhow::Result<LegConfig> {
         let Some(format) = format_of(agreed) else {
             bail!("{} was agreed on but cannot be coded", agreed.codec.name());
         };
@@ -232,6 +237,7 @@ impl Shared {
             remote: Some(agreed.remote),
             remote_rtcp: Some(agreed.remote_rtcp),
             nat: door.nat,
+            signaller: local.signaller,
             suppress_silence: self.config.media.silence_suppression,
             send: agreed.direction.sends(),
             receive: agreed.direction.receives(),

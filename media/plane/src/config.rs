@@ -1,6 +1,6 @@
 //! What a leg is made of and where its packets go.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use antiphon_media_codec::{CodecKind, GateConfig};
@@ -34,6 +34,9 @@ pub struct LegConfig {
     /// Whether packets of another address than `remote` may win the leg (the far side is behind a NAT). Of no account where
     /// packets prove whose they are.
     pub nat: bool,
+    /// The host that the far side's signalling comes from: with `nat`, its packets win the leg as soon as those of the host
+    /// of `remote` do.
+    pub signaller: Option<IpAddr>,
     /// Whether what we say is left unsent where it is silence, and its background described instead (RFC 3389), where
     /// comfort noise was agreed on.
     pub suppress_silence: bool,
@@ -72,6 +75,7 @@ impl LegConfig {
             remote_rtcp: None,
             rtcp_mux: false,
             nat: true,
+            signaller: None,
             suppress_silence: false,
             send: true,
             receive: true,

@@ -63,7 +63,8 @@ impl Leg {
             source: SourceLock::new(
                 config.remote,
                 SourceConfig { latch: config.nat, ..SourceConfig::default() },
-            ),
+            )
+            .signalled_from(config.signaller),
             ingress: Ingress::new(config.format, now),
             next: None,
             earlier: ReceiverFigures::default(),
@@ -344,7 +345,7 @@ impl Leg {
     /// A payload type that is not ours to decode, which still takes a number of the sequence.
     fn handle_other(&mut self, now: MediaTime, from: Remote, packet: RtpPacket<'_>) {
         // It may keep a lock, but not win one.
-        let locked = self.source.remote() == Some(from.address()) && self.source.ssrc() == Some(packet.ssrc);
+        let locked = self.source.heard() == Some(from.address()) && self.source.ssrc() == Some(packet.ssrc);
         let comfort = self.ingress.format.is_comfort_noise(packet.payload_type);
         if !locked || !comfort {
             self.invalid += 1;
@@ -444,7 +445,7 @@ impl Leg {
     }
 
     fn tell_lock(&mut self) {
-        let locked = self.source.remote().filter(|_| self.source.is_locked());
+        let locked = self.source.heard();
         if locked != self.locked
             && let Some(remote) = locked
         {

@@ -117,6 +117,73 @@ fn another_host_has_to_speak_longer_before_it_is_believed() {
     assert_eq!(verdicts[9..], [Accepted, Accepted]);
 }
 
+/// Lets `from` speak for so many packets of 20 ms, from `millis` on.
+fn speak(lock: &mut SourceLock, from: SocketAddr, ssrc: u32, packets: u16, millis: i64) {
+    for n in 0..packets {
+        let now = MediaTime::from_millis(millis + i64::from(n) * 20);
+        lock.accept(from, &packet(ssrc, n), now);
+    }
+}
+
+fn host(octets: [u8; 4]) -> SocketAddr {
+    (octets, 4_000).into()
+}
+
+#[test]
+fn another_host_is_heard_but_never_answered_where_the_signalled_address_can_be_reached() {
+    let (said, stranger) = (host([203, 0, 113, 9]), host([198, 51, 100, 66]));
+    let private = host([10, 0, 0, 9]);
+    for (said, signaller) in
+        [(said, None), (said, Some([203, 0, 113, 1].into())), (private, Some(private.ip()))]
+    {
+        let mut lock = SourceLock::new(Some(said), SourceConfig::default()).signalled_from(signaller);
+        speak(&mut lock, stranger, 8, 500, 0);
+        assert_eq!((lock.heard(), lock.remote()), (Some(stranger), Some(said)));
+    }
+}
+
+#[test]
+fn behind_a_nat_the_host_that_signals_is_answered_at_once_and_another_after_a_second() {
+    let (said, nat) = (host([192, 168, 1, 9]), host([198, 51, 100, 66]));
+    let mut lock = SourceLock::new(Some(said), SourceConfig::default()).signalled_from(Some(nat.ip()));
+    speak(&mut lock, nat, 8, 3, 0);
+    assert_eq!(lock.remote(), Some(nat));
+    for signaller in [None, Some([203, 0, 113, 1].into())] {
+        let mut lock = SourceLock::new(Some(said), SourceConfig::default()).signalled_from(signaller);
+        speak(&mut lock, nat, 8, 50, 0);
+        assert_eq!((lock.heard(), lock.remote()), (Some(nat), Some(said)));
+        lock.accept(nat, &packet(8, 50), MediaTime::from_millis(1_000));
+        assert_eq!(lock.remote(), Some(nat));
+    }
+}
+
+#[test]
+fn a_burst_is_no_second() {
+    let (said, stranger) = (host([192, 168, 1, 9]), host([198, 51, 100, 66]));
+    let mut lock = SourceLock::new(Some(said), SourceConfig::default());
+    for n in 0..2_000 {
+        lock.accept(stranger, &packet(8, n), MediaTime::from_millis(100));
+    }
+    assert_eq!(lock.remote(), Some(said));
+}
+
+#[test]
+fn a_stranger_who_goes_on_speaking_does_not_keep_the_host_that_signals_out() {
+    let (said, nat, stranger) = (host([192, 168, 1, 9]), host([198, 51, 100, 7]), host([198, 51, 100, 66]));
+    for early in [0, 5, 100] {
+        let mut lock = SourceLock::new(Some(said), SourceConfig::default()).signalled_from(Some(nat.ip()));
+        speak(&mut lock, stranger, 8, early, 0);
+        for n in 0..5u16 {
+            let now = MediaTime::from_millis(i64::from(early + n) * 20);
+            lock.accept(stranger, &packet(8, early + n), now);
+            lock.accept(nat, &packet(9, n), now);
+        }
+        assert_eq!((lock.heard(), lock.remote()), (Some(nat), Some(nat)), "{early}");
+        speak(&mut lock, stranger, 8, 20, 3_000);
+        assert_eq!(lock.heard(), Some(nat));
+    }
+}
+
 #[test]
 fn without_latching_only_the_signalled_address_is_heard() {
     let mut lock =

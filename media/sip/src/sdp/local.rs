@@ -60,6 +60,9 @@ pub struct LocalMedia {
     pub feedback: bool,
     /// Where the far side may ask for media to be sent.
     pub remote: RemotePolicy,
+    /// The host that the far side's signalling comes from, where it is known. No description says so: behind address
+    /// translation its media comes from there, whatever its description says.
+    pub signaller: Option<IpAddr>,
     /// Our SSRC and canonical name, written as `a=ssrc` (RFC 5576) where given; browsers like to know.
     pub source: Option<(u32, String)>,
     /// Name of our stream for offers with several protections or a bundle (`a=mid`).
@@ -89,6 +92,7 @@ impl LocalMedia {
             ice: None,
             feedback: false,
             remote: RemotePolicy { loopback: address.is_loopback(), privileged_ports: false },
+            signaller: None,
             source: None,
             mid: None,
         }
