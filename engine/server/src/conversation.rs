@@ -719,9 +719,9 @@ pub(crate) fn received(figures: &LegFigures) -> MediaFigures {
         lost: figures.lost,
         late: figures.late,
         duplicate: figures.duplicate,
-        jitter_ms: (figures.jitter.secs_f64() * 1e5).round() / 100.0,
+        jitter_ms: millis(figures.jitter),
         concealed_ms: figures.concealed.millis(),
-        round_trip_ms: figures.round_trip.map(|trip| (trip.secs_f64() * 1e5).round() / 100.0),
+        round_trip_ms: figures.round_trip.map(millis),
         mos: quality(figures.mos),
     }
 }
@@ -729,8 +729,19 @@ pub(crate) fn received(figures: &LegFigures) -> MediaFigures {
 pub(crate) fn sent(figures: &LegFigures) -> MediaFigures {
     // What became of our packets only the far side knows; RTCP tells its share of loss.
     let lost = figures.remote_loss.map_or(0, |share| (f64::from(share) * figures.sent as f64).round() as u64);
-    let mos = figures.remote_mos.and_then(quality);
-    MediaFigures { packets: figures.sent, lost, mos, ..MediaFigures::default() }
+    MediaFigures {
+        packets: figures.sent,
+        lost,
+        jitter_ms: figures.remote_jitter.map_or(0.0, millis),
+        round_trip_ms: figures.round_trip.map(millis),
+        mos: figures.remote_mos.and_then(quality),
+        ..MediaFigures::default()
+    }
+}
+
+/// Milliseconds with two places.
+fn millis(span: Span) -> f64 {
+    (span.secs_f64() * 1e5).round() / 100.0
 }
 
 /// A quality as people read it; none where nothing was received.

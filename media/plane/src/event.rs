@@ -130,6 +130,8 @@ pub struct LegFigures {
     pub round_trip: Option<Span>,
     /// Fraction of our packets the far side reports lost, 0 to 1.
     pub remote_loss: Option<f32>,
+    /// Jitter of our packets, as the far side reports it.
+    pub remote_jitter: Option<Span>,
     /// Frames the recorder or recogniser could not take because it was behind.
     pub tap_refused: u64,
 }

@@ -282,6 +282,10 @@ impl Leg {
             sent_octets: sent.octets,
             round_trip: self.rtcp.round_trip(),
             remote_loss: self.rtcp.remote().map(|remote| remote.loss as f32),
+            remote_jitter: self.rtcp.remote().map(|remote| {
+                let clock = u64::from(self.config.format.codec.rtp_clock_hz());
+                Span::from_nanos(u64::from(remote.jitter) * 1_000_000_000 / clock)
+            }),
             tap_refused: self.taps.refused(),
         }
     }

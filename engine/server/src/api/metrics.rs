@@ -168,6 +168,28 @@ impl Page {
             self.sample(name, &[("direction", "received")], figures[0]);
             self.sample(name, &[("direction", "sent")], figures[1]);
         }
+        let (received, sent) = (&counts.received_quality, &counts.sent_quality);
+        for (name, help, histograms) in [
+            (
+                "antiphon_media_jitter_seconds",
+                "Interarrival jitter (RFC 3550) at the end of each call; for what was sent, as the far side told.",
+                [&received.jitter, &sent.jitter],
+            ),
+            (
+                "antiphon_media_round_trip_seconds",
+                "Round trip by RTCP at the end of each call that knows it.",
+                [&received.round_trip, &sent.round_trip],
+            ),
+            (
+                "antiphon_media_mos",
+                "Estimated listening quality (E-model, ITU-T G.107) over each call; for what was sent, as the far side told.",
+                [&received.mos, &sent.mos],
+            ),
+        ] {
+            self.family(name, "histogram", help);
+            self.buckets(name, Some("received"), histograms[0]);
+            self.buckets(name, Some("sent"), histograms[1]);
+        }
     }
 
     fn plane(&mut self, readings: &Readings) {
@@ -285,12 +307,19 @@ impl Page {
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.family(name, "histogram", help);
+        self.buckets(name, None, histogram);
+    }
+
+    /// The samples of a histogram, of one direction where there are several.
+    fn buckets(&mut self, name: &str, direction: Option<&str>, histogram: &Histogram) {
+        let labels: Vec<_> = direction.map(|direction| ("direction", direction)).into_iter().collect();
         for (bound, count) in histogram.buckets() {
             let bound = if bound.is_finite() { bound.to_string() } else { "+Inf".to_owned() };
-            self.sample(&format!("{name}_bucket"), &[("le", &bound)], count as f64);
+            let labels: Vec<_> = labels.iter().copied().chain([("le", &*bound)]).collect();
+            self.sample(&format!("{name}_bucket"), &labels, count as f64);
         }
-        self.sample(&format!("{name}_sum"), &[], histogram.sum());
-        self.sample(&format!("{name}_count"), &[], histogram.count() as f64);
+        self.sample(&format!("{name}_sum"), &labels, histogram.sum());
+        self.sample(&format!("{name}_count"), &labels, histogram.count() as f64);
     }
 
     fn family(&mut self, name: &str, kind: &str, help: &str) {

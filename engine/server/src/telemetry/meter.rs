@@ -11,6 +11,13 @@ const CALL_BOUNDS: &[f64] = &[1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1
 /// Seconds until an answer is heard: people take 0.2 s for granted and talk again after 2 s.
 const RESPONSE_BOUNDS: &[f64] = &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0];
 
+/// Seconds of interarrival jitter: a local network has 1 ms, jitter buffers give up beyond 200.
+const JITTER_BOUNDS: &[f64] = &[0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2];
+/// Seconds to the far side and back: from one building to a satellite.
+const ROUND_TRIP_BOUNDS: &[f64] = &[0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0];
+/// Where ITU-T G.107 annex B changes its word for a call, from "nearly all users dissatisfied" (2.6) to "very satisfied" (4.3).
+const MOS_BOUNDS: &[f64] = &[1.0, 1.5, 2.0, 2.6, 3.1, 3.6, 4.0, 4.3, 4.5];
+
 /// Counts events. It sees every one of them, because the table of calls tells it before anybody else.
 #[derive(Default)]
 pub(crate) struct Meter {
@@ -41,6 +48,10 @@ pub(crate) struct Counts {
     pub(crate) received: Media,
     /// Media sent to callers.
     pub(crate) sent: Media,
+    /// How well calls that are over were received.
+    pub(crate) received_quality: Quality,
+    /// How well they were sent.
+    pub(crate) sent_quality: Quality,
     /// Prompts over, by how they ended.
     pub(crate) prompts: BTreeMap<&'static str, u64>,
     /// Utterances classified, by what followed from it.
@@ -57,6 +68,17 @@ pub(crate) struct Media {
     pub(crate) late: u64,
     pub(crate) duplicate: u64,
     pub(crate) concealed_ms: u64,
+}
+
+/// What the last figures of one direction said at the end of each call.
+#[derive(Clone, Debug)]
+pub(crate) struct Quality {
+    /// Seconds of interarrival jitter, of calls that know it; for what was sent, as the far side tells.
+    pub(crate) jitter: Histogram,
+    /// Seconds of round trip, of calls that know it.
+    pub(crate) round_trip: Histogram,
+    /// Mean opinion score, of calls that know it.
+    pub(crate) mos: Histogram,
 }
 
 /// A histogram of fixed bounds.
@@ -90,6 +112,8 @@ impl Default for Counts {
             recognized: Histogram::new(RESPONSE_BOUNDS),
             received: Media::default(),
             sent: Media::default(),
+            received_quality: Quality::default(),
+            sent_quality: Quality::default(),
             prompts: BTreeMap::new(),
             intents: BTreeMap::new(),
             no_input: 0,
@@ -121,7 +145,10 @@ impl Histogram {
     }
 
     fn observe_ms(&mut self, millis: u64) {
-        let value = millis as f64 / 1000.0;
+        self.observe(millis as f64 / 1000.0);
+    }
+
+    fn observe(&mut self, value: f64) {
         let place = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
         self.counts[place] += 1;
         self.sum += value;
@@ -139,6 +166,32 @@ impl Media {
     }
 }
 
+impl Default for Quality {
+    fn default() -> Self {
+        Self {
+            jitter: Histogram::new(JITTER_BOUNDS),
+            round_trip: Histogram::new(ROUND_TRIP_BOUNDS),
+            mos: Histogram::new(MOS_BOUNDS),
+        }
+    }
+}
+
+impl Quality {
+    fn add(&mut self, last: &MediaFigures) {
+        // Nothing came, or the far side never told how it came there.
+        if last.mos.is_none() {
+            return;
+        }
+        self.jitter.observe(last.jitter_ms / 1000.0);
+        if let Some(trip) = last.round_trip_ms {
+            self.round_trip.observe(trip / 1000.0);
+        }
+        if let Some(mos) = last.mos {
+            self.mos.observe(mos);
+        }
+    }
+}
+
 impl State {
     fn note(&mut self, event: &Event) {
         let counts = &mut self.counts;
@@ -149,8 +202,12 @@ impl State {
                 if *duration_ms > 0 {
                     counts.duration.observe_ms(*duration_ms);
                 }
-                self.latest.remove(&(event.call, true));
-                self.latest.remove(&(event.call, false));
+                if let Some(last) = self.latest.remove(&(event.call, true)) {
+                    counts.received_quality.add(&last);
+                }
+                if let Some(last) = self.latest.remove(&(event.call, false)) {
+                    counts.sent_quality.add(&last);
+                }
             }
             EventBody::Response(times) => {
                 counts.first_audio.observe_ms(times.first_audio_ms);
@@ -236,6 +293,31 @@ mod tests {
         assert_eq!((counts.received.packets, counts.received.lost), (130, 3));
         assert_eq!(counts.sent.packets, 70);
         assert_eq!(counts.duration.count(), 1);
+    }
+
+    #[test]
+    fn a_call_is_rated_once_at_its_end_and_only_where_its_figures_are_known() {
+        let media = |side, jitter_ms, round_trip_ms, mos| {
+            let figures =
+                MediaFigures { packets: 50, jitter_ms, round_trip_ms, mos, ..MediaFigures::default() };
+            EventBody::Media { side, figures }
+        };
+        let end = EventBody::CallEnded { cause: Cause::CALLER_HUNG_UP, duration_ms: 2_400 };
+        let mut bodies = vec![
+            media(Side::Caller, 90.0, None, Some(1.2)),
+            media(Side::Caller, 4.0, Some(42.0), Some(4.1)),
+            media(Side::Machine, 0.0, None, None),
+        ];
+        let counts = told(bodies.clone());
+        assert_eq!(counts.received_quality.mos.count(), 0, "it goes on");
+        bodies.push(end);
+        let counts = told(bodies);
+        let (received, sent) = (&counts.received_quality, &counts.sent_quality);
+        assert!((received.jitter.sum() - 0.004).abs() < 1e-9 && received.jitter.count() == 1);
+        assert!((received.round_trip.sum() - 0.042).abs() < 1e-9 && received.round_trip.count() == 1);
+        let better = received.mos.buckets().find(|(_, count)| *count == 1);
+        assert_eq!(better, Some((4.3, 1)), "the last figures count");
+        assert_eq!((sent.jitter.count(), sent.round_trip.count(), sent.mos.count()), (0, 0, 0));
     }
 
     #[test]

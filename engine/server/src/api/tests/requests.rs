@@ -191,7 +191,15 @@ async fn metrics_are_well_formed_and_anonymous() {
     let server = Server::start().await;
     let (mut log, _ends) = server.call(1);
     log.write(MediaTime::ZERO, EventBody::Response(ResponseTime { recognized_ms: 300, first_audio_ms: 450 }));
-    let figures = MediaFigures { packets: 120, lost: 3, late: 1, ..MediaFigures::default() };
+    let figures = MediaFigures {
+        packets: 120,
+        lost: 3,
+        late: 1,
+        jitter_ms: 8.0,
+        round_trip_ms: Some(125.0),
+        mos: Some(4.25),
+        ..MediaFigures::default()
+    };
     log.write(MediaTime::ZERO, EventBody::Media { side: Side::Caller, figures });
     log.write(MediaTime::ZERO, ended());
     let reply = server.get("/metrics").await;
@@ -213,6 +221,16 @@ async fn metrics_are_well_formed_and_anonymous() {
         "antiphon_media_packets_total{direction=\"received\"} 120",
         "antiphon_media_packets_lost_total{direction=\"received\"} 3",
         "antiphon_media_packets_late_total{direction=\"received\"} 1",
+        "antiphon_media_jitter_seconds_bucket{direction=\"received\",le=\"0.005\"} 0",
+        "antiphon_media_jitter_seconds_bucket{direction=\"received\",le=\"0.01\"} 1",
+        "antiphon_media_jitter_seconds_sum{direction=\"received\"} 0.008",
+        "antiphon_media_round_trip_seconds_bucket{direction=\"received\",le=\"0.15\"} 1",
+        "antiphon_media_round_trip_seconds_sum{direction=\"received\"} 0.125",
+        "antiphon_media_mos_bucket{direction=\"received\",le=\"4\"} 0",
+        "antiphon_media_mos_bucket{direction=\"received\",le=\"4.3\"} 1",
+        "antiphon_media_mos_sum{direction=\"received\"} 4.25",
+        "antiphon_media_mos_count{direction=\"received\"} 1",
+        "antiphon_media_mos_count{direction=\"sent\"} 0",
         "antiphon_shard_worst_delay_seconds 0.003",
         "antiphon_pool_busy_seconds_total{worker=\"1\"} 2",
         "antiphon_pool_audio_seconds_total 1.5",
