@@ -170,8 +170,9 @@ fn needed(method: &Method, path: &str) -> Option<Scope> {
         return Some(if reads { Scope::AssistRead } else { Scope::AssistWrite });
     }
     if under("/v1/calls") || under("/v1/events") || under("/v1/conferences") || under("/v1/webrtc") {
-        // How a call may be supervised, its handler asks.
-        return match (reads, path.ends_with("/supervise")) {
+        // How a call may be supervised, and who may end it, its handler asks.
+        let ends = *method == Method::DELETE && under("/v1/calls");
+        return match (reads, ends || path.ends_with("/supervise")) {
             (true, _) => Some(Scope::CallsRead),
             (false, true) => None,
             (false, false) => Some(Scope::CallsWrite),

@@ -21,6 +21,7 @@ use super::guard::Rights;
 use super::paging::page_length;
 use super::problem::{Problem, catalogue};
 use crate::calls::{CallState, CallSummary, EndError};
+use crate::config::Scope;
 
 /// Which calls are listed.
 #[derive(Deserialize)]
@@ -92,8 +93,15 @@ pub(super) async fn end(
     Extension(rights): Extension<Rights>,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<CallSummary>), Problem> {
+    let cause = match rights.need(Scope::CallsWrite) {
+        Ok(()) => Cause::OPERATOR_HUNG_UP,
+        Err(missing) => {
+            rights.need(Scope::SuperviseControl).map_err(|_| missing)?;
+            Cause::SUPERVISOR_HUNG_UP
+        }
+    };
     let call = lookup(&api, &id)?;
-    match api.calls.end_for(rights.token(), parse(&id)?, Cause::OPERATOR_HUNG_UP) {
+    match api.calls.end_for(rights.token(), parse(&id)?, cause) {
         Ok(()) => Ok((StatusCode::ACCEPTED, Json(call))),
         Err(EndError::Unknown) => Err(Problem::of(catalogue::CALL_UNKNOWN)),
         Err(EndError::AlreadyEnded) => Err(Problem::of(catalogue::CALL_ENDED)),

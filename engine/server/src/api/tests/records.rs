@@ -188,3 +188,80 @@ async fn a_token_opens_what_its_scopes_say() {
     assert!(refused.status == 403 && refused.text().contains("calls:read"), "{}", refused.text());
     server.stop().await;
 }
+
+/// A token for each of these, named by what it may do.
+fn tokens(scopes: &[(&str, &[Scope])]) -> Vec<Token> {
+    let token = |(name, scopes): &(&str, &[Scope])| Token {
+        tenant: None,
+        name: (*name).to_owned(),
+        secret: Some(Secret::new(format!("{name}-0123456789abcdef"))),
+        secret_env: None,
+        secret_file: None,
+        scopes: scopes.to_vec(),
+    };
+    scopes.iter().map(token).collect()
+}
+
+const SUPERVISORS: [(&str, &[Scope]); 7] = [
+    ("listen", &[Scope::SuperviseListen]),
+    ("whisper", &[Scope::SuperviseWhisper]),
+    ("barge", &[Scope::SuperviseBarge]),
+    ("take_over", &[Scope::SuperviseControl]),
+    ("writer", &[Scope::CallsRead, Scope::CallsWrite, Scope::CdrRead]),
+    ("two", &[Scope::SuperviseListen, Scope::SuperviseBarge]),
+    ("admin", &[Scope::Admin]),
+];
+
+#[tokio::test]
+async fn a_call_is_supervised_in_the_ways_that_the_token_has_a_scope_for() {
+    let config = Config { tokens: tokens(&SUPERVISORS), ..Config::default() };
+    let server = Server::open(config).await;
+    for (name, _) in SUPERVISORS {
+        let authorization = format!("Bearer {name}-0123456789abcdef");
+        for (mode, scope) in [
+            ("listen", "supervise:listen"),
+            ("whisper", "supervise:whisper"),
+            ("barge", "supervise:barge"),
+            ("take_over", "supervise:control"),
+        ] {
+            let body = format!("{{\"supervisor\": \"{:032x}\", \"mode\": \"{mode}\"}}", 2);
+            let length = body.len().to_string();
+            let headers = [
+                ("Authorization", authorization.as_str()),
+                ("Content-Type", "application/json"),
+                ("Content-Length", length.as_str()),
+            ];
+            let reply =
+                server.send("POST", &format!("/v1/calls/{:032x}/supervise", 1), &headers, &body).await;
+            let may =
+                name == mode || name == "admin" || (name == "two" && ["listen", "barge"].contains(&mode));
+            if may {
+                // Nobody is there to be supervised, which is found out behind the scope.
+                assert_eq!(reply.status, 409, "{name} {mode}: {}", reply.text());
+            } else {
+                assert_eq!((reply.status, reply.code().as_str()), (403, "token.scope"), "{name} {mode}");
+                assert!(reply.text().contains(scope), "{name} {mode}: {}", reply.text());
+            }
+        }
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_is_ended_by_who_writes_calls_or_controls_them() {
+    let server = Server::start_as(tokens(&SUPERVISORS), Limits::default()).await;
+    let (_log, mut ends) = server.call(1);
+    for (name, _) in SUPERVISORS {
+        let authorization = format!("Bearer {name}-0123456789abcdef");
+        let path = format!("/v1/calls/{:032x}", 1);
+        let reply = server.ask("DELETE", &path, &[("Authorization", &authorization)]).await;
+        let cause = match name {
+            "take_over" => Some(Cause::SUPERVISOR_HUNG_UP),
+            "writer" | "admin" => Some(Cause::OPERATOR_HUNG_UP),
+            _ => None,
+        };
+        assert_eq!(reply.status, if cause.is_some() { 202 } else { 403 }, "{name}: {}", reply.text());
+        assert_eq!(ends.try_recv().ok().map(|cause| cause.code), cause.map(|cause| cause.code), "{name}");
+    }
+    server.stop().await;
+}
