@@ -66,6 +66,8 @@ pub(crate) enum Joining {
     Confer(String),
     /// It supervises another.
     Supervise { target: CallId, mode: Mode, hearing: Hearing },
+    /// It ends others, and itself.
+    End(Vec<CallId>),
 }
 
 /// What a call has once it is answered.

@@ -326,6 +326,13 @@ impl<D: Dialogue> Conversation<D> {
             Some(Joining::Supervise { target, mode, hearing }) => {
                 shared.switch.supervise(*id, target, mode, hearing)
             }
+            Some(Joining::End(calls)) => {
+                for call in calls {
+                    // One that is over already is what was asked for.
+                    let _ = shared.calls.end(call, Cause::SUPERVISOR_HUNG_UP);
+                }
+                return self.tell(CallInput::End(Cause::SUPERVISOR_HUNG_UP));
+            }
         };
         if let Err(error) = joined {
             tracing::info!(call = %id, %error, "a call finds nobody to be joined with");

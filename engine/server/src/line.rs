@@ -282,10 +282,11 @@ impl Shared {
     ) -> Option<Result<Joining, &'static Cause>> {
         let codes = &self.config.supervision;
         let (mode, user) = [
-            (&codes.listen, Mode::Listen),
-            (&codes.whisper, Mode::Whisper),
-            (&codes.barge, Mode::Barge),
-            (&codes.take_over, Mode::TakeOver),
+            (&codes.listen, Some(Mode::Listen)),
+            (&codes.whisper, Some(Mode::Whisper)),
+            (&codes.barge, Some(Mode::Barge)),
+            (&codes.take_over, Some(Mode::TakeOver)),
+            (&codes.hang_up, None),
         ]
         .into_iter()
         .filter(|(code, _)| !code.is_empty())
@@ -300,10 +301,16 @@ impl Shared {
         }
         // What is supervised is the call of the one the user speaks with: the user is who hears a whisper, and whose place is
         // taken. A user alone with the machine has nobody at the other end.
-        let theirs = self.switch.call_of(&Origin::User(user.to_owned()));
-        let target = theirs.map(|call| self.switch.partners(call).first().copied().unwrap_or(call));
-        Some(target.map_or(Err(Cause::NO_ROUTE), |target| {
-            Ok(Joining::Supervise { target, mode, hearing: Hearing::Both })
+        let Some(theirs) = self.switch.call_of(&Origin::User(user.to_owned())) else {
+            return Some(Err(Cause::NO_ROUTE));
+        };
+        let partners = self.switch.partners(theirs);
+        let target = partners.first().copied().unwrap_or(theirs);
+        Some(Ok(match mode {
+            Some(mode) => Joining::Supervise { target, mode, hearing: Hearing::Both },
+            // Of several the user speaks with, the others go on.
+            None if partners.len() > 1 => Joining::End(vec![theirs]),
+            None => Joining::End(std::iter::once(theirs).chain(partners).collect()),
         }))
     }
 

@@ -117,6 +117,35 @@ fn a_telephone_supervises_by_dialling_a_code() {
 }
 
 #[test]
+fn a_telephone_ends_a_call_by_dialling_a_code() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    let server = server();
+    let (mut agent, mut boss) = (telephone(&server, "agent", AGENT_HZ), telephone(&server, "boss", BOSS_HZ));
+    let rtp = Rtp::bind(Answer::sine(CUSTOMER_HZ));
+    let calling = customer(&server, &rtp);
+    agent.wait_event("CALL_ESTABLISHED", Duration::from_secs(15));
+    customer_hears("before: the customer", &rtp, &[AGENT_HZ]);
+    // Nobody of that name is in a call.
+    boss.command("dial", &format!("sip:*85*other@{}", server.sip()));
+    let closed = boss.wait_event("CALL_CLOSED", Duration::from_secs(10));
+    assert!(closed["param"].as_str().is_some_and(|why| why.contains("404")), "{closed}");
+    boss.forget();
+    assert_eq!(server.active(), 2);
+    boss.dial(&format!("sip:*85*agent@{}", server.sip()));
+    agent.wait_event("CALL_CLOSED", Duration::from_secs(10));
+    boss.wait_event("CALL_CLOSED", Duration::from_secs(10));
+    let finished = calling.finish();
+    assert!(finished.well, "the customer was hung up on: {}", finished.errors);
+    wait_for("everybody gone", Duration::from_secs(5), || (server.active() == 0).then_some(()));
+    let ended = server.of_type("call.ended");
+    let by_supervisor = |event: &&serde_json::Value| event["cause"] == "call.hangup.supervisor";
+    assert_eq!(ended.iter().filter(by_supervisor).count(), 3, "{ended:?}");
+    assert_eq!(server.errors(), [""; 0]);
+}
+
+#[test]
 fn whoever_has_no_right_to_supervise_is_refused() {
     if tool_missing(TOOLS) {
         return;
@@ -127,7 +156,7 @@ fn whoever_has_no_right_to_supervise_is_refused() {
     let rtp = Rtp::bind(Answer::sine(CUSTOMER_HZ));
     let calling = customer(&server, &rtp);
     agent.wait_event("CALL_ESTABLISHED", Duration::from_secs(15));
-    for code in ["*81*", "*82*", "*83*", "*84*"] {
+    for code in ["*81*", "*82*", "*83*", "*84*", "*85*"] {
         other.command("dial", &format!("sip:{code}agent@{}", server.sip()));
         let closed = other.wait_event("CALL_CLOSED", Duration::from_secs(10));
         assert!(closed["param"].as_str().is_some_and(|why| why.contains("403")), "{code}: {closed}");
@@ -135,7 +164,9 @@ fn whoever_has_no_right_to_supervise_is_refused() {
     }
     // Nor is a stranger, who is nobody at all.
     let values = [("@STATUS@", "403")];
-    Sipp { scenario: "refused.xml", service: "*81*agent", values: &values, ..Sipp::default() }.pass(&server);
+    for service in ["*81*agent", "*85*agent"] {
+        Sipp { scenario: "refused.xml", service, values: &values, ..Sipp::default() }.pass(&server);
+    }
     customer_hears("the customer", &rtp, &[AGENT_HZ]);
     hears("the agent", &agent, &[CUSTOMER_HZ]);
     assert!(server.of_type("supervision.started").is_empty());

@@ -163,12 +163,15 @@ pub(crate) struct Supervision {
     pub(crate) barge: String,
     /// To take the user's place.
     pub(crate) take_over: String,
+    /// To end the call.
+    pub(crate) hang_up: String,
 }
 
 impl Default for Supervision {
     fn default() -> Self {
-        let [listen, whisper, barge, take_over] = ["*81*", "*82*", "*83*", "*84*"].map(Into::into);
-        Self { listen, whisper, barge, take_over }
+        let [listen, whisper, barge, take_over, hang_up] =
+            ["*81*", "*82*", "*83*", "*84*", "*85*"].map(Into::into);
+        Self { listen, whisper, barge, take_over, hang_up }
     }
 }
 
