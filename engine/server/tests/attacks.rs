@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use support::server::{Options, Server};
 use support::sipp::Sipp;
-use support::{HOST, free_port, tool_missing, wait_for};
+use support::{HOST, free_port, free_ports, tool_missing, wait_for};
 
 const TOOLS: &[&str] = &["sipp"];
 const LINE: &str = include_str!("scenarios/line.yaml");
@@ -317,4 +317,29 @@ fn extensions_and_passwords_are_not_found_out_by_trying() {
     }
     assert!(server.of_type("bridge.started").is_empty() && server.of_type("transfer.started").is_empty());
     serves(&server);
+}
+
+#[test]
+fn a_call_without_a_free_port_is_refused_and_there_is_room_again_afterwards() {
+    if tool_missing(TOOLS) {
+        return;
+    }
+    let first = free_ports(4);
+    let tables = format!("[media]\nrtp_ports = [{first}, {}]\n", first + 3);
+    let server = Server::start(Options { flow: Some(LINE), tables: &tables, ..Options::default() });
+    let values = [("@HOLD@", "5000")];
+    for round in 1..=2 {
+        let held: Vec<_> =
+            (0..2).map(|_| Sipp { values: &values, ..Sipp::default() }.start(&server)).collect();
+        server.wait_events("call.answered", 2 * round, Duration::from_secs(10));
+        let refused = [("@STATUS@", "503")];
+        Sipp { scenario: "refused.xml", values: &refused, ..Sipp::default() }.pass(&server);
+        for call in held {
+            let finished = call.finish();
+            assert!(finished.well, "{}", finished.errors);
+        }
+        let ended = server.wait_events("call.ended", 3 * round, Duration::from_secs(10));
+        let without = ended.iter().filter(|event| event["cause"] == "limit.rtp_ports").count();
+        assert_eq!((without, ended.len()), (round, 3 * round), "{ended:?}");
+    }
 }
