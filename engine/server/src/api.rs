@@ -68,7 +68,7 @@ pub(crate) async fn serve(
         pool: shared.pool.figures(),
         uptime: shared.started.elapsed(),
         engine: shared.config.recognizer.engine.clone(),
-        hints: shared.engines.first().is_some_and(|engine| engine.heeds_hints()),
+        hints: shared.recognizers.first_of("").is_some_and(|engine| engine.heeds_hints()),
         calls: shared.config.call.concurrent,
     };
     run(calls, Some((desk, inspection)), Box::new(readings), tokens, Limits::default(), listener, shutdown)

@@ -425,6 +425,11 @@ impl EventLog {
         self.calls.follow(self.id);
     }
 
+    /// Whose call it is; empty where nobody's, or where it is not followed.
+    pub(crate) fn tenant(&self) -> &str {
+        &self.tenant
+    }
+
     /// What comes next from those who are in one conversation with the call.
     pub(crate) async fn mail(&mut self) -> Mail {
         match self.mail.recv().await {

@@ -686,7 +686,8 @@ impl<D: Dialogue> Conversation<D> {
     /// Writes what is known of a call that is over beside its recording: its sidecar, and what was heard of it.
     async fn write_beside(&mut self, at: MediaTime, end: &EventBody, summary: RecordingSummary) {
         let heard = self.log.conclude(at).filter(|_| self.recognised);
-        let engine = self.parts.shared.engines.first().map_or("none", |engine| engine.name());
+        let engine = self.parts.shared.recognizers.first_of(self.log.tenant());
+        let engine = engine.map_or("none", |engine| engine.name());
         let kept = heard.map(|conversation| KeptWords::new(engine, conversation));
         let events = self.log.history_with(at, end);
         let written = tokio::task::spawn_blocking(move || {

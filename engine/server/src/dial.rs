@@ -175,7 +175,9 @@ pub(crate) fn place<D: Dialogue + Send + 'static>(
     let mut begun = begin(shared, parties, dialogue);
     let record = begun.log.record();
     (record.token, record.flow) = (ticket.token, ticket.flow);
-    let slot = match shared.engines.first().map(|_| shared.pool.reserve(&begun.ask())).transpose() {
+    let ask = begun.ask();
+    let heard = shared.recognizers.first_of(&ask.tenant).map(|_| shared.pool.reserve(&ask));
+    let slot = match heard.transpose() {
         Ok(slot) => slot,
         Err(error) => {
             tracing::warn!(call = %begun.id, %error, "a call is not placed: its words would not be heard");

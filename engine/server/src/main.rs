@@ -33,6 +33,7 @@ mod place;
 mod preview;
 mod qa;
 mod quiet;
+mod recognizers;
 mod renegotiate;
 mod ringing;
 mod secure;

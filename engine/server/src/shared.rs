@@ -17,7 +17,7 @@ use antiphon_media_plane::{
 use antiphon_media_record::AudioReader;
 use antiphon_media_sip::sdp::{LocalMedia, Negotiated};
 use antiphon_media_sip::{Agent, Registrar, TlsIdentity};
-use antiphon_models_backends::{CacheSettings, EngineSettings, VoiceSettings, open_engine, open_voice};
+use antiphon_models_backends::{CacheSettings, VoiceSettings, open_voice};
 use antiphon_models_pool::{Endpointing, Pool};
 use antiphon_models_speech::{Engine, Hints, Language, StreamConfig, Synthesizer};
 use anyhow::{Context, bail};
@@ -33,6 +33,7 @@ use crate::models;
 use crate::mouth::Mouth;
 use crate::mrcp::Mrcp;
 use crate::qa::live;
+use crate::recognizers::{Opened, Recognizers};
 use crate::renegotiate::format_of;
 use crate::setup::Door;
 use crate::sip;
@@ -53,9 +54,8 @@ pub(crate) struct Shared {
     pub(crate) ice_tcp: Option<IceListener>,
     pub(crate) writer: RecordWriter,
     pub(crate) pool: Pool,
-    /// `None` where calls are heard by the gate alone.
-    /// The recogniser and those that take over where it fails; empty where there is none.
-    pub(crate) engines: Vec<Arc<dyn Engine>>,
+    /// Who hears whom.
+    pub(crate) recognizers: Recognizers,
     pub(crate) mouth: Arc<Mouth>,
     pub(crate) flows: RwLock<Arc<Flows>>,
     /// Who may call whom over what.
@@ -135,9 +135,13 @@ impl Shared {
         check_music(&config)?;
         let languages: BTreeSet<String> = flows.all().map(|flow| flow.language().primary()).collect();
         models::settle(&mut config, &languages.into_iter().collect::<Vec<_>>())?;
-        let engines = recognizers(&config)?;
-        for engine in &engines {
-            warm_up(engine.as_ref(), &flows);
+        let recognizers = Recognizers::open(&config)?;
+        for Opened { engine, languages } in recognizers.all() {
+            // Those of tenants need not know what the flows speak.
+            match languages {
+                Some(languages) => warm_up(engine.as_ref(), languages.into_iter()),
+                None => warm_up(engine.as_ref(), flows.all().map(|flow| flow.language())),
+            }
             if !engine.heeds_hints() {
                 tracing::warn!(
                     engine = engine.name(),
@@ -152,7 +156,9 @@ impl Shared {
         let pool = Pool::start(&pool)?;
         if config.pool.calibrate {
             let voice = voices.get("en").or_else(|| voices.get("*"));
-            engines.iter().for_each(|engine| ears::time(&pool, engine, voice.map(|voice| &**voice)));
+            for Opened { engine, .. } in recognizers.all() {
+                ears::time(&pool, engine, voice.map(|voice| &**voice));
+            }
         }
         Ok(Arc::new(Self {
             calls: Calls::new().context("cannot start the event writer")?,
@@ -161,7 +167,7 @@ impl Shared {
             ice_tcp: ice_tcp(&config)?,
             writer: RecordWriter::start()?,
             pool,
-            engines,
+            recognizers,
             mouth: Mouth::new(voices),
             flows: RwLock::new(Arc::new(flows)),
             router: Router::new(&config),
@@ -180,9 +186,9 @@ impl Shared {
         }))
     }
 
-    /// What sound is heard with.
-    pub(crate) fn means(&self) -> Means<'_> {
-        Means { config: &self.config, pool: &self.pool, engines: &self.engines }
+    /// What a tenant's sound is heard with.
+    pub(crate) fn means(&self, tenant: &str) -> Means<'_> {
+        Means { config: &self.config, pool: &self.pool, engines: self.recognizers.of(tenant) }
     }
 
     /// The SIP agent, once it listens.
@@ -282,9 +288,10 @@ fn check_music(config: &Config) -> anyhow::Result<()> {
 }
 
 impl Shared {
-    /// What is spoken where nobody says: the language of the flow that answers.
-    pub(crate) fn language(&self) -> Language {
-        self.flows().default.language().clone()
+    /// What a tenant's people speak where nobody says: its own language, else that of the flow that answers.
+    pub(crate) fn language(&self, tenant: &str) -> Language {
+        let own = self.recognizers.language_of(tenant).cloned();
+        own.unwrap_or_else(|| self.flows().default.language().clone())
     }
 }
 
@@ -309,32 +316,10 @@ pub(crate) fn endpoint(wanted: Duration) -> Span {
     Span::from(wanted).saturating_sub(gate().hangover)
 }
 
-/// Opens the configured recogniser and those that stand in for it; none where there is to be none.
-pub(crate) fn recognizers(config: &Config) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
-    if config.recognizer.engine == "none" {
-        return Ok(Vec::new());
-    }
-    let mut config = config.clone();
-    models::settle(&mut config, &[])?;
-    models::find(&mut config);
-    let settings = EngineSettings {
-        scripted: config.recognizer.scripted.clone(),
-        pocketsphinx: config.recognizer.pocketsphinx.clone(),
-        whisper: config.recognizer.whisper.clone(),
-        remote: config.recognizer.remote.clone(),
-        transducer: config.recognizer.transducer.clone(),
-        paraformer: config.recognizer.paraformer.clone(),
-        candle: config.recognizer.candle.clone(),
-    };
-    let names = std::iter::once(&config.recognizer.engine).chain(&config.recognizer.fallback);
-    names.map(|name| Ok(open_engine(name, &settings)?)).collect()
-}
-
 /// Opens a stream for every language once: the first one loads its model, and no caller should wait for that.
-fn warm_up(engine: &dyn Engine, flows: &Flows) {
+fn warm_up<'a>(engine: &dyn Engine, languages: impl Iterator<Item = &'a Language>) {
     // By tag: flows of one language need not stand side by side.
-    let languages: BTreeMap<_, _> =
-        flows.all().map(|flow| (flow.language().tag().to_owned(), flow.language().clone())).collect();
+    let languages: BTreeMap<_, _> = languages.map(|language| (language.tag(), language.clone())).collect();
     for (tag, language) in languages {
         for source_rate in [SampleRate::HZ_16000, SampleRate::HZ_8000] {
             let config = StreamConfig { language: language.clone(), hints: Hints::default(), source_rate };

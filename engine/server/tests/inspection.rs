@@ -407,7 +407,10 @@ fn recordings_are_inspected_without_a_server_and_a_broken_one_fails_alone() {
     let output = run(&[&wav, &at("broken.mp3")]);
     let told = format!("{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "one of them could not be inspected: {told}");
-    assert!(told.contains("good.wav") && told.contains("broken.mp3") && told.contains("index.html"), "{told}");
+    assert!(
+        told.contains("good.wav") && told.contains("broken.mp3") && told.contains("index.html"),
+        "{told}"
+    );
     let whole = std::fs::read_to_string(at("report/good.json")).expect("its result");
     let whole: Value = serde_json::from_str(&whole).expect("JSON");
     assert_eq!(whole["result"]["judgements"][0]["score"], 70.0, "{whole:#}");

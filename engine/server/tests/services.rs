@@ -294,3 +294,65 @@ fn base64(octets: &[u8]) -> String {
     use base64::Engine;
     base64::engine::general_purpose::STANDARD.encode(octets)
 }
+
+/// The recogniser of the whole server is PocketSphinx; one tenant has another.
+#[test]
+fn each_tenant_is_heard_by_its_own_recogniser() {
+    let token = |name: &str, tenant: &str| {
+        format!(
+            "[[token]]\nname = \"{name}\"\nsecret = \"{name}-0123456789abcdef\"\nscopes = [\"admin\"]\n{tenant}\n"
+        )
+    };
+    let tables = [
+        "[recognizer.scripted]\nutterances = [\"this is acme\"]\nrepeat = true\n".to_owned(),
+        "[[tenant]]\nname = \"acme\"\nengine = \"scripted\"\nlanguage = \"de\"\n".to_owned(),
+        "[[trunk]]\nname = \"acme\"\nmatch = [\"127.0.0.1\"]\ntenant = \"acme\"\noptions_interval = \"0s\"\n"
+            .to_owned(),
+        token("acme", "tenant = \"acme\""),
+        token("other", ""),
+    ];
+    let flow = Some(include_str!("scenarios/line.yaml"));
+    let server = Server::start(Options {
+        engine: "pocketsphinx",
+        flow,
+        tables: &tables.concat(),
+        ..Options::default()
+    });
+    let post = |token: &str, path: &str, kind: &str, body: &[u8]| -> Vec<u8> {
+        let request = ureq::post(format!("http://{}{path}", server.http()))
+            .header("authorization", format!("Bearer {token}-0123456789abcdef"))
+            .header("content-type", kind)
+            .config()
+            .http_status_as_error(false)
+            .build();
+        let mut answer = request.send(body).expect("an answer");
+        let octets = answer.body_mut().with_config().limit(10 << 20).read_to_vec().expect("a body");
+        assert!(answer.status().is_success(), "{path}: {}", String::from_utf8_lossy(&octets));
+        octets
+    };
+    let asked =
+        json!({ "model": "tts-1", "voice": "alloy", "input": "yes please", "response_format": "wav" })
+            .to_string();
+    let wav = post("other", "/v1/audio/speech", "application/json", asked.as_bytes());
+    let heard = |token: &str| -> Value {
+        let path = "/v1/listen?keywords=yes%20please:2";
+        let answer: Value = serde_json::from_slice(&post(token, path, "audio/wav", &wav)).expect("JSON");
+        answer["results"]["channels"][0]["alternatives"][0]["transcript"].clone()
+    };
+    assert_eq!((heard("acme"), heard("other")), (json!("this is acme"), json!("yes please")));
+
+    // On a call of its trunk, too.
+    let dir = tempfile::tempdir().expect("a folder");
+    let script = dir.path().join("caller.yaml");
+    std::fs::write(&script, "language: en\nsteps:\n  - say: Yes please\n  - pause: 2s\n").expect("written");
+    let called = std::process::Command::new(env!("CARGO_BIN_EXE_antiphon"))
+        .args(["call", &format!("sip:bank@{}", server.sip()), "--engine", "none", "--script"])
+        .arg(&script)
+        .output()
+        .expect("the binary runs");
+    server.wait_events("call.ended", 1, PATIENCE);
+    let said = server.of_type("speech.final");
+    let said: Vec<_> =
+        said.iter().filter(|event| event["side"] == "caller").map(|event| &event["text"]).collect();
+    assert!(said.contains(&&json!("this is acme")), "{said:?} {}", String::from_utf8_lossy(&called.stderr));
+}

@@ -14,7 +14,7 @@ use anyhow::Context;
 
 use super::output::to_stdout;
 use crate::config::{Config, Overrides};
-use crate::{ears, shared};
+use crate::{ears, recognizers, shared};
 
 /// The part of the time that somebody speaks on one side of a call, in the plans.
 const SPOKEN: f64 = 0.5;
@@ -60,7 +60,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<ExitCode> {
     let config = Config::load(&overrides)?;
     let rate = SampleRate::new(args.rate)
         .with_context(|| format!("--rate {} is no sample rate; 8000 and 16000 are usual", args.rate))?;
-    let engines = shared::recognizers(&config)?;
+    let engines = recognizers::open(&config)?;
     anyhow::ensure!(!engines.is_empty(), "recognizer.engine is \"none\": there is nothing to measure");
     let voices: BTreeMap<String, Arc<dyn Synthesizer>> = shared::voices(&config).unwrap_or_default();
     let voice = voices.get("en").or_else(|| voices.get("*"));

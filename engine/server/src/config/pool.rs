@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use antiphon_media_frame::Span;
 use antiphon_models_pool::{Class, Period, PoolConfig, Shares, Tenant as PoolTenant};
+use antiphon_models_speech::Language;
 use antiphon_models_text::Category;
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,12 @@ pub(crate) struct TenantSection {
     /// New streams a minute.
     #[serde(default)]
     pub(crate) streams_per_minute: Option<u32>,
+    /// Its recogniser, where that is not the server's.
+    #[serde(default)]
+    pub(crate) engine: Option<String>,
+    /// What its people speak where nothing else says so.
+    #[serde(default)]
+    pub(crate) language: Option<String>,
     /// As in `[recognizer]`, which holds where this is left out; so the three below.
     #[serde(default)]
     pub(crate) punctuation: Option<bool>,
@@ -241,6 +248,19 @@ impl TenantSection {
             "configuration: tenant.{}.streams_per_minute is 1 to 1000000; leave it out for no limit",
             self.name
         );
+        ensure!(
+            self.engine.as_deref() != Some("none"),
+            "configuration: tenant.{}.engine is a recogniser's name; leave it out for the server's",
+            self.name
+        );
+        let tag = self.language.as_ref().filter(|tag| Language::parse(tag).is_none());
+        if let Some(tag) = tag {
+            let name = &self.name;
+            anyhow::bail!(
+                "configuration: tenant.{name}.language `{}` is no tag such as en, en-US or zh",
+                tag.escape_debug()
+            );
+        }
         Ok(())
     }
 }

@@ -107,10 +107,11 @@ async fn open(
     sink: impl FnMut(StreamEvent) + Send + 'static,
 ) -> Result<Ear, (Cause, String)> {
     let failed = |why: String| (Cause::RecognizerError, why);
-    let Some(engine) = shared.engines.first().cloned() else {
+    let tenant = shared.config.mrcp.tenant.clone().unwrap_or_default();
+    let engines = shared.recognizers.of(&tenant).to_vec();
+    let Some(engine) = engines.first().cloned() else {
         return Err(failed("this server has no recogniser (recognizer.engine is \"none\")".to_owned()));
     };
-    let tenant = shared.config.mrcp.tenant.clone().unwrap_or_default();
     let ask = Ask { tenant: tenant.into(), ..Ask::live() };
     let place: Reservation = shared.pool.reserve(&ask).map_err(|error| failed(error.to_string()))?;
     let config = StreamConfig { language: listening.language, hints: listening.hints, source_rate };
@@ -127,7 +128,6 @@ async fn open(
         endpointing = Endpointing { endpoint, ..endpointing };
     }
     let (writer, audio) = track_ring(recognizer.rate(), DEPTH, FRAME, place.bell());
-    let engines = shared.engines.clone();
     let open = OpenStream { recognizer, engines, config, audio, endpointing, sink: Box::new(sink) };
     Ok((writer, place.open(open).map_err(|error| failed(error.to_string()))?))
 }

@@ -306,7 +306,7 @@ impl Session {
     fn terms(&self, channel: &str) -> Terms {
         Terms {
             channel: channel.to_owned(),
-            language: self.shared.language(),
+            language: self.shared.language(self.shared.config.mrcp.tenant.as_deref().unwrap_or_default()),
             today: Some(jiff::Zoned::now().date().to_string()),
             unix: self.unix,
         }

@@ -517,7 +517,8 @@ impl Inspection {
                     None => {
                         let heard = self.hear(&spec, &facts, claim, files).await?;
                         warnings.extend(heard.warnings);
-                        let engine = self.shared.engines.first().map_or("none", |engine| engine.name());
+                        let engine = self.shared.recognizers.first_of(&spec.tenant);
+                        let engine = engine.map_or("none", |engine| engine.name());
                         let (conversation, engine) = (heard.conversation, engine.to_owned());
                         Words { conversation, engine, live: false, warnings, sound }
                     }
@@ -635,7 +636,8 @@ impl Inspection {
         files: Vec<PathBuf>,
     ) -> Result<Heard, Failure> {
         let tag = facts.language.as_ref().or(spec.language.as_ref());
-        let language = tag.map_or_else(|| Ok(self.shared.language()), |tag| language(tag));
+        let usual = || Ok(self.shared.language(&spec.tenant));
+        let language = tag.map_or_else(usual, |tag| language(tag));
         let channels = facts.channels.as_ref().or(spec.channels.as_ref());
         let subject = Subject {
             name: claim.name.clone(),
@@ -646,7 +648,7 @@ impl Inspection {
             metadata: facts.metadata.clone(),
         };
         let ask = Ask { class: Class::Batch, tenant: Arc::from(spec.tenant.as_str()) };
-        Ok(hear(self.shared.means(), &ask, &subject, &mut |_, _| {}).await?)
+        Ok(hear(self.shared.means(&spec.tenant), &ask, &subject, &mut |_, _| {}).await?)
     }
 
     /// The files of a source on this machine.

@@ -117,7 +117,7 @@ pub(in super::super) async fn transcriptions(
         let mut said: Vec<Utterance> = channels.into_iter().flatten().collect();
         said.sort_by_key(|said| said.start);
         let found = longest(&said).or_else(|| asked.language.clone());
-        let language = found.unwrap_or_else(|| shared.language());
+        let language = found.unwrap_or_else(|| shared.language(&ask(shared, &rights, Class::Batch).tenant));
         Ok::<_, PostError>((asked, language, duration, said))
     };
     match heard.await {
@@ -265,7 +265,8 @@ async fn hear(
     let format = Format { coding: Coding::Linear16, rate: reader.rate(), channels: reader.channels() };
     let settings = Settings { format, ..settings.clone() };
     let ask = ask(shared, rights, Class::Batch);
-    let (mut hearing, mut told) = Hearing::open(shared.means(), shared.language(), &ask, &settings).await?;
+    let (means, language) = (shared.means(&ask.tenant), shared.language(&ask.tenant));
+    let (mut hearing, mut told) = Hearing::open(means, language, &ask, &settings).await?;
     hearing.want_partials(false);
     let (mut blocks, _reading) = read_ahead(reader, |reader| {
         let mut block = Vec::new();

@@ -11,16 +11,19 @@ use std::time::Duration;
 
 use antiphon_engine_service::openai::{self, Audio, Speech};
 use antiphon_media_frame::AudioBuf;
+use antiphon_models_pool::Class;
 use antiphon_models_speech::{SpeechRequest, SpeechStream, SynthesizeError};
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::Api;
+use super::super::guard::Rights;
+use super::ask;
 use crate::mouth::MouthError;
 use crate::shared::Shared;
 use coder::Coder;
@@ -31,7 +34,11 @@ const PIECES: usize = 8;
 const STALL: Duration = Duration::from_secs(30);
 
 /// `POST /v1/audio/speech`
-pub(in super::super) async fn speech(State(api): State<Arc<Api>>, body: Bytes) -> Response {
+pub(in super::super) async fn speech(
+    State(api): State<Arc<Api>>,
+    Extension(rights): Extension<Rights>,
+    body: Bytes,
+) -> Response {
     let asked = match Speech::read(&body) {
         Ok(asked) => asked,
         Err(refusal) => return refuse(&refusal.to_string(), None),
@@ -55,7 +62,7 @@ pub(in super::super) async fn speech(State(api): State<Arc<Api>>, body: Bytes) -
         Ok(shared) => Arc::clone(shared),
         Err(problem) => return problem.into_response(),
     };
-    let request = asked.request(&shared.language());
+    let request = asked.request(&shared.language(&ask(&shared, &rights, Class::Live).tenant));
     let (begun, beginning) = oneshot::channel();
     let (pieces, coded) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || match begin(&shared, &request, format) {

@@ -204,9 +204,8 @@ impl Client {
             match demand {
                 Demand::Audio(octets) => {
                     if heard.is_none() {
-                        match Hearing::open(shared.means(), shared.language(), ask, &self.dialect.settings())
-                            .await
-                        {
+                        let (means, language) = (shared.means(&ask.tenant), shared.language(&ask.tenant));
+                        match Hearing::open(means, language, ask, &self.dialect.settings()).await {
                             Ok(opened) => {
                                 opened.0.want_partials(self.dialect.partials());
                                 *heard = Some(opened);

@@ -23,7 +23,7 @@ use crate::qa::hear::{Subject, hear};
 use crate::qa::job::{RoleName, read_card};
 use crate::qa::report::{self, Index};
 use crate::qa::{FileResult, HeardBy, judge};
-use crate::shared;
+use crate::recognizers;
 
 pub(super) const EXAMPLES: &str = "\
 Of a stereo file the left channel is the customer and the right one the agent, as Antiphon records calls; --channels says
@@ -104,7 +104,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let engines = shared::recognizers(&config)?;
+    let engines = recognizers::open(&config)?;
     ensure!(!engines.is_empty(), "the engine `none` hears no words: choose one with --engine");
     let pool = Pool::start(&config.pool.open(config.recognizer.workers, 256, &config.tenants))?;
     let bench = Bench { config, pool, engines, cards };

@@ -15,7 +15,7 @@ use anyhow::{Context, anyhow, bail};
 
 use super::journal::{Journal, Subject};
 use crate::config::Config;
-use crate::shared;
+use crate::{recognizers, shared};
 
 /// The frames of a call.
 const FRAME: Span = Span::from_millis(20);
@@ -66,7 +66,7 @@ impl Listener {
         style: Style,
     ) -> anyhow::Result<Self> {
         Reader::new(&language, &style)?;
-        let Some(engine) = shared::recognizers(config)?.into_iter().next() else {
+        let Some(engine) = recognizers::open(config)?.into_iter().next() else {
             bail!("the engine `none` hears no words: choose one with --engine");
         };
         let mut settings = DefaultHasher::new();
