@@ -70,6 +70,9 @@ fn at_twice_the_capacity_those_who_are_in_notice_nothing_and_the_rest_is_refused
     assert_eq!((still, refused), (capacity, capacity));
     assert!(at_twice <= at_capacity * 1.001, "{at_capacity:.1} -> {at_twice:.1} ms");
     assert!(at_capacity < CHUNK.as_secs_f64() * 1e3, "who is in keeps up: {at_capacity:.1} ms");
+    // Were they all let in, everybody would notice.
+    let flooded = run(&mut ours(CORE), CORE, Load::new(2 * capacity, 16)).live_ms(0.95);
+    assert!(flooded > at_capacity * 3.0, "{at_capacity:.1} -> {flooded:.1} ms");
 }
 
 #[test]
