@@ -37,7 +37,7 @@ test_packages=(
     shellcheck             # lints these scripts
     openssl                # an independent end of DTLS handshakes
     libbcg729-dev          # G.729, for the tests of that feature
-    python3-venv           # a folder of its own for schemathesis and pyarrow, see below
+    python3-venv           # a folder of its own for what is listed below
     libasound2-dev         # the microphone and loudspeaker of `antiphon talk`
 )
 # Fetches the library of a telephone in a web page. Node.js from elsewhere brings its own, beside which Debian's has no room.
@@ -49,6 +49,9 @@ nextest_version=0.9.128
 deny_version=0.20.2
 schemathesis_version=4.32.5
 pyarrow_version=26.0.1
+openai_version=3.54.0
+deepgram_version=7.17.0
+websockets_version=17.4
 tools="$(realpath --canonicalize-missing "${CARGO_TARGET_DIR:-target}")/tools"
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -175,12 +178,16 @@ check_tools() {
     fi
 }
 
-# Schemathesis tries the API as its description says, and pyarrow reads our Parquet files: the tests look for both here.
+# Schemathesis tries the API as its description says, pyarrow reads our Parquet files, and the clients of other services ask
+# ours: the tests look for them here.
 check_python_tools() {
-    local folder="$tools/schemathesis"
-    local wanted=("schemathesis==$schemathesis_version" "pyarrow==$pyarrow_version")
+    local folder="$tools/python"
+    local wanted=(
+        "schemathesis==$schemathesis_version" "pyarrow==$pyarrow_version" "openai==$openai_version"
+        "deepgram-sdk==$deepgram_version" "websockets==$websockets_version"
+    )
     if [[ -x "$folder/bin/schemathesis" && "$(cat "$folder/wanted" 2>/dev/null)" == "${wanted[*]}" ]]; then
-        say "schemathesis $schemathesis_version, pyarrow $pyarrow_version"
+        say "${wanted[*]}"
         return 0
     fi
     say "installing ${wanted[*]} into $folder"

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::python::tool;
 use support::server::{Options, Server};
 use support::wav::{Wav, pad};
 use support::{tool_missing, wait_for};
@@ -57,19 +58,6 @@ for line in sys.stdin:
     count += 1
 print("validated", count)
 "#;
-
-/// A program of the environment that `scripts/setup.sh test` makes, beside what cargo builds.
-fn tool(name: &str) -> Option<PathBuf> {
-    let target = Path::new(env!("CARGO_BIN_EXE_antiphon")).parent()?.parent()?;
-    let path = target.join("tools/schemathesis/bin").join(name);
-    if path.is_file() {
-        return Some(path);
-    }
-    let on_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!on_ci, "not installed: schemathesis; scripts/setup.sh test installs it");
-    eprintln!("skipped: this test needs schemathesis, which this machine does not have (make setup-test)");
-    None
-}
 
 /// A server with a job that is over, and the job's id.
 fn inspected() -> (Server, String) {

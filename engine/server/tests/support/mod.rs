@@ -14,6 +14,7 @@ pub(crate) mod dns;
 pub(crate) mod kamailio;
 pub(crate) mod linphone;
 pub(crate) mod npm;
+pub(crate) mod python;
 pub(crate) mod rtp;
 pub(crate) mod server;
 pub(crate) mod sipp;
