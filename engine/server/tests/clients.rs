@@ -39,5 +39,8 @@ fn clients_of_others_are_served_by_changing_their_address() {
         assert!(plain(key).contains("please"), "{key}: {told:#}");
     }
     assert_eq!(told["openai_words"].as_array().map(Vec::len), Some(2), "{told:#}");
-    assert_eq!((&told["openai_stream"], &told["openai_speech"]), (&json!("transcript.text.done"), &json!("RIFF")));
+    assert_eq!(
+        (&told["openai_stream"], &told["openai_speech"]),
+        (&json!("transcript.text.done"), &json!("RIFF"))
+    );
 }
