@@ -5,7 +5,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use antiphon_engine_call::Event;
 use antiphon_media_frame::CallId;
@@ -14,9 +13,6 @@ use antiphon_media_frame::CallId;
 const REFUSED: u64 = 64 << 20;
 /// Lines waiting for the disk, over all calls.
 const LINES: usize = 65_536;
-/// Between what is written and what is written next: waking for each line costs more than writing it. Who is killed loses
-/// so much at most.
-const GATHER: Duration = Duration::from_millis(20);
 /// Lines written before any is handed to the system, at most.
 const TOGETHER: usize = 1_024;
 
@@ -47,7 +43,6 @@ impl EventFiles {
                     tell(files.write(line));
                 }
                 files.flush();
-                std::thread::sleep(GATHER);
             }
         })?;
         Ok(Self { sender: Some(sender), thread: Some(thread) })
