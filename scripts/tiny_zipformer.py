@@ -33,12 +33,12 @@ class BiasNorm(nn.Module):
 
 
 class FeedForward(nn.Module):
-    def __init__(self, dim, hidden):
+    def __init__(self, dim, hidden, activation=swoosh_l):
         super().__init__()
-        self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.up, self.down, self.activation = nn.Linear(dim, hidden), nn.Linear(hidden, dim), activation
 
     def forward(self, x):
-        return self.down(swoosh_l(self.up(x)))
+        return self.down(self.activation(self.up(x)))
 
 
 class AttentionWeights(nn.Module):

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tiny_onnx import joined
-from tiny_zipformer import AttentionWeights, Downsample, widen
+from tiny_zipformer import Attend, AttentionWeights, Downsample, FeedForward, widen
 
 
 def double_swish(x):
@@ -20,15 +20,6 @@ class BasicNorm(nn.Module):
         return x * (torch.mean(x**2, dim=-1, keepdim=True) + self.eps.exp()) ** -0.5
 
 
-class FeedForward(nn.Module):
-    def __init__(self, dim, hidden):
-        super().__init__()
-        self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-
-    def forward(self, x):
-        return self.down(double_swish(self.up(x)))
-
-
 class Pooling(nn.Module):
     """The mean of all that was heard so far."""
 
@@ -42,21 +33,6 @@ class Pooling(nn.Module):
         counts = (torch.arange(1, time + 1).unsqueeze(1) + length.unsqueeze(0)).to(torch.float32)
         x = x * counts.reciprocal().unsqueeze(2)
         return self.out(x), length + time, x[-1]
-
-
-class Values(nn.Module):
-    def __init__(self, dim, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.project, self.out = nn.Linear(dim, width), nn.Linear(width, dim)
-
-    def forward(self, x, weights, cache):
-        time, batch, _ = x.shape
-        v = torch.cat([cache, self.project(x)], dim=0)
-        cache = v[-cache.shape[0] :]
-        v = v.reshape(v.shape[0], batch, self.heads, -1).permute(2, 1, 0, 3)
-        v = torch.matmul(weights, v).permute(2, 1, 0, 3).reshape(time, batch, -1)
-        return self.out(v), cache
 
 
 class CausalConv(nn.Module):
@@ -75,10 +51,10 @@ class CausalConv(nn.Module):
 class Layer(nn.Module):
     def __init__(self, dim, attention, heads, hidden, kernel, pos_dim, pos_head):
         super().__init__()
-        self.ff1, self.ff2, self.ff3 = (FeedForward(dim, hidden) for _ in range(3))
+        self.ff1, self.ff2, self.ff3 = (FeedForward(dim, hidden, double_swish) for _ in range(3))
         self.pooling, self.norm = Pooling(dim), BasicNorm()
         self.weights = AttentionWeights(dim, heads, attention // heads, pos_dim, pos_head)
-        self.values1, self.values2 = (Values(dim, attention // 2, heads) for _ in range(2))
+        self.values1, self.values2 = (Attend(dim, heads, attention // 2 // heads) for _ in range(2))
         self.conv1, self.conv2 = (CausalConv(dim, kernel) for _ in range(2))
         self.bypass = nn.Parameter(torch.tensor(0.5))
 

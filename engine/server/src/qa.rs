@@ -13,7 +13,9 @@ pub(crate) mod report;
 mod result;
 pub(crate) mod sound;
 pub(crate) mod source;
+mod uploads;
 mod work;
 
 pub(crate) use result::{FileResult, HeardBy, judge};
-pub(crate) use work::{Inspected, Inspection, OfferError, upload_name};
+pub(crate) use uploads::upload_name;
+pub(crate) use work::{Inspected, Inspection, OfferError};

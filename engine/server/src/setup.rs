@@ -194,17 +194,18 @@ async fn consumers(
 ) -> Result<(Vec<(Direction, TrackWriter)>, Option<StreamHandle>), SetupError> {
     let mut consumers = Vec::new();
     let engines = shared.recognizers.of(&place.ears.tenant);
-    let ears = match engines.is_empty() {
-        false => {
+    let ears = match engines.first() {
+        Some(engine) => {
             let slot = match place.kept {
                 Some(kept) => kept,
                 None => shared.pool.reserve(&place.ears)?,
             };
-            let (writer, ears) = open_ears(shared, engines, slot, rate, place.language, inlet).await?;
+            let (writer, ears) =
+                open_ears(shared, engine, engines, slot, rate, place.language, inlet).await?;
             consumers.push((Direction::Received, writer));
             Some(ears)
         }
-        true => None,
+        None => None,
     };
     if let Some(path) = place.recording {
         let tell = inlet.clone();
@@ -219,6 +220,7 @@ async fn consumers(
 
 async fn open_ears(
     shared: &Arc<Shared>,
+    engine: &Arc<dyn Engine>,
     engines: &[Arc<dyn Engine>],
     place: Reservation,
     native: SampleRate,
@@ -227,8 +229,7 @@ async fn open_ears(
 ) -> Result<(TrackWriter, StreamHandle), SetupError> {
     let config = StreamConfig { language, hints: Hints::default(), source_rate: native };
     let engines = engines.to_vec();
-    let engine = engines.first().cloned().ok_or_else(|| SetupError::Other("no recogniser".to_owned()))?;
-    let opening = config.clone();
+    let (engine, opening) = (Arc::clone(engine), config.clone());
     // Opening may load a model: not on a thread that other calls wait for.
     let opened = tokio::task::spawn_blocking(move || engine.open(&opening)).await;
     let recognizer = opened.map_err(|error| SetupError::Other(error.to_string()))??;

@@ -74,17 +74,33 @@ fn customer_hears(what: &str, rtp: &Rtp, expected: &[u16]) {
     wait_heard(what, &TONES, &expected, || (rtp.heard_last(0.8), 8_000));
 }
 
+/// A customer who speaks with an agent, and the telephone of the boss.
+struct Line {
+    server: Server,
+    agent: Softphone,
+    boss: Softphone,
+    rtp: Rtp,
+    calling: Running,
+}
+
+impl Line {
+    fn open() -> Self {
+        let server = server();
+        let (mut agent, boss) = (telephone(&server, "agent", AGENT_HZ), telephone(&server, "boss", BOSS_HZ));
+        let rtp = Rtp::bind(Answer::sine(CUSTOMER_HZ));
+        let calling = customer(&server, &rtp);
+        agent.wait_event("CALL_ESTABLISHED", Duration::from_secs(15));
+        customer_hears("before: the customer", &rtp, &[AGENT_HZ]);
+        Self { server, agent, boss, rtp, calling }
+    }
+}
+
 #[test]
 fn a_telephone_supervises_by_dialling_a_code() {
     if tool_missing(TOOLS) {
         return;
     }
-    let server = server();
-    let (mut agent, mut boss) = (telephone(&server, "agent", AGENT_HZ), telephone(&server, "boss", BOSS_HZ));
-    let rtp = Rtp::bind(Answer::sine(CUSTOMER_HZ));
-    let calling = customer(&server, &rtp);
-    agent.wait_event("CALL_ESTABLISHED", Duration::from_secs(15));
-    customer_hears("before: the customer", &rtp, &[AGENT_HZ]);
+    let Line { server, mut agent, mut boss, rtp, calling } = Line::open();
     hears("before: the agent", &agent, &[CUSTOMER_HZ]);
     for (code, to_customer, to_agent) in [
         ("*81*", &[AGENT_HZ][..], &[CUSTOMER_HZ][..]),
@@ -121,12 +137,7 @@ fn a_telephone_ends_a_call_by_dialling_a_code() {
     if tool_missing(TOOLS) {
         return;
     }
-    let server = server();
-    let (mut agent, mut boss) = (telephone(&server, "agent", AGENT_HZ), telephone(&server, "boss", BOSS_HZ));
-    let rtp = Rtp::bind(Answer::sine(CUSTOMER_HZ));
-    let calling = customer(&server, &rtp);
-    agent.wait_event("CALL_ESTABLISHED", Duration::from_secs(15));
-    customer_hears("before: the customer", &rtp, &[AGENT_HZ]);
+    let Line { server, mut agent, mut boss, rtp: _rtp, calling } = Line::open();
     // Nobody of that name is in a call.
     boss.command("dial", &format!("sip:*85*other@{}", server.sip()));
     let closed = boss.wait_event("CALL_CLOSED", Duration::from_secs(10));

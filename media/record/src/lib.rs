@@ -17,6 +17,7 @@ pub use reader::{AudioReader, Pcm, ReadError, read_all};
 pub use recording::{RecordError, RecordingSummary, StereoRecording, TrackSummary};
 pub use sidecar::{
     Key, MediaEntry, ResponseEntry, Sidecar, SidecarError, Stretch, TranscriptEntry, TranscriptWord,
+    write_whole,
 };
 pub use timeline::{Channel, Gap, GapCause};
 pub use wav::{RecoverError, Recovered, recover, wav_mono, write_wav_mono};

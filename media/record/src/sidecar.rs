@@ -231,27 +231,10 @@ impl Sidecar {
     /// # Errors
     /// [`SidecarError::Io`], [`SidecarError::Json`].
     pub fn write_atomically(&self, path: &Path) -> Result<(), SidecarError> {
-        let json = serde_json::to_vec_pretty(self)
+        let mut json = serde_json::to_vec_pretty(self)
             .map_err(|source| SidecarError::Json { path: path.to_owned(), source })?;
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
-        let write = || {
-            let mut options = File::options();
-            options.write(true).create(true).truncate(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&part)?;
-            file.write_all(&json)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            fs::rename(&part, path)
-        };
-        write().map_err(|source| {
-            // The error that stopped the write is the one worth telling.
-            let _ = fs::remove_file(&part);
-            SidecarError::Io { path: path.to_owned(), source }
-        })
+        json.push(b'\n');
+        write_whole(path, &json).map_err(|source| SidecarError::Io { path: path.to_owned(), source })
     }
 
     /// Reads a sidecar back.
@@ -298,6 +281,28 @@ mod instant {
         let Some(text) = Option::<String>::deserialize(from)? else { return Ok(None) };
         text.parse::<Timestamp>().map(|at| Some(at.into())).map_err(D::Error::custom)
     }
+}
+
+/// Writes a file that belongs to a call whole or not at all: beside its place first, then renamed. Readable by the owner only.
+///
+/// # Errors
+/// The system's; nothing is left beside the place then.
+pub fn write_whole(path: &Path, octets: &[u8]) -> std::io::Result<()> {
+    let part = path.with_added_extension("part");
+    let write = || {
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&part)?;
+        file.write_all(octets)?;
+        file.sync_all()?;
+        fs::rename(&part, path)
+    };
+    write().inspect_err(|_| {
+        // The error that stopped the write is the one worth telling.
+        let _ = fs::remove_file(&part);
+    })
 }
 
 #[cfg(test)]

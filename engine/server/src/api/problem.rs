@@ -163,14 +163,19 @@ impl Problem {
 
     /// It may go well after this time.
     pub(super) fn retry(self, after: Duration) -> Self {
-        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        Self { retry_after: Some(seconds.max(1)), ..self }
+        Self { retry_after: Some(whole_seconds(after)), ..self }
     }
 
     /// With what exactly was wrong.
     pub(super) fn because(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: Some(detail.into()), retry_after: None }
     }
+}
+
+/// A time as Retry-After tells it (RFC 9110 §10.2.3): whole seconds, at least one.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+    seconds.max(1)
 }
 
 /// What went wrong there is for the log alone.

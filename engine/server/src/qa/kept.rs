@@ -1,11 +1,11 @@
 //! What was heard of a call while it went on, kept beside its recording as `ID.heard.json`: whoever inspects the call later
 //! judges the words that the rules judged then, and need not have them recognised again.
 
-use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use antiphon_engine_measure::Conversation;
+use antiphon_media_record::write_whole;
 use serde::{Deserialize, Serialize};
 
 /// The version of the form; it counts up when a member changes its meaning.
@@ -39,22 +39,8 @@ impl KeptWords {
     /// Writes it beside the recording, whole or not at all. Only the owner may read it.
     pub(crate) fn write(&self, recording: &Path) -> Result<(), KeptError> {
         let path = beside(recording);
-        let part = path.with_added_extension("part");
-        let write = || {
-            let mut options = File::options();
-            options.write(true).create(true).truncate(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&part)?;
-            file.write_all(&serde_json::to_vec(self)?)?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)
-        };
-        write().map_err(|error| {
-            // The error that stopped the write is the one worth telling.
-            let _ = std::fs::remove_file(&part);
-            KeptError::Io { path: path.clone(), error }
-        })
+        let json = serde_json::to_vec(self).map_err(std::io::Error::from);
+        json.and_then(|json| write_whole(&path, &json)).map_err(|error| KeptError::Io { path, error })
     }
 
     /// Reads what was kept beside a recording; `None` where nothing was.

@@ -1,6 +1,6 @@
 //! Takes jobs in and works them off.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,6 @@ use antiphon_models_speech::Hints;
 use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -23,6 +22,7 @@ use super::job::{self, Facts, JobRequest, Spec, cards, language};
 use super::kept::KeptWords;
 use super::result::{HeardBy, judge};
 use super::source::{self, Source, SourceError};
+use super::uploads::{fingerprint, folder, upload_name};
 use crate::cdr::Records;
 use crate::config::QaSection;
 use crate::shared::Shared;
@@ -739,43 +739,6 @@ impl From<HearError> for Failure {
     fn from(error: HearError) -> Self {
         Self::Hear(error)
     }
-}
-
-/// Stands for all a job asks for: uploads by what is in them.
-fn fingerprint(folder: &Path, spec: &str, files: &[NewFile]) -> String {
-    let mut hash = Sha256::new();
-    hash.update(spec);
-    for file in files {
-        for part in [&file.name, &file.facts, &file.source] {
-            hash.update(part);
-            hash.update([0]);
-        }
-    }
-    let mut uploads: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().collect();
-    uploads.sort_by_key(std::fs::DirEntry::file_name);
-    for upload in uploads {
-        hash.update(upload.file_name().as_encoded_bytes());
-        if let Ok(mut file) = std::fs::File::open(upload.path()) {
-            // What cannot be read now fails when it is heard.
-            let _ = std::io::copy(&mut file, &mut hash);
-        }
-    }
-    hash.finalize().iter().map(|octet| format!("{octet:02x}")).collect()
-}
-
-/// Where recordings of jobs are kept.
-pub(crate) fn folder(config: &crate::config::Config) -> PathBuf {
-    config.qa.folder.clone().unwrap_or_else(|| config.data.join("qa"))
-}
-
-/// The name under which an uploaded or fetched file lies: short, of harmless letters, its ending kept, and no two names
-/// alike.
-pub(crate) fn upload_name(name: &str) -> String {
-    let hash: String = Sha256::digest(name).iter().take(6).map(|octet| format!("{octet:02x}")).collect();
-    let stem = Path::new(name.split(['?', '#']).next().unwrap_or_default());
-    let kept = stem.extension().and_then(|kind| kind.to_str()).unwrap_or_default();
-    let kept: String = kept.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-    if kept.is_empty() { hash } else { format!("{hash}.{}", kept.to_ascii_lowercase()) }
 }
 
 /// What webhooks are told of a file: no words, which its result has.

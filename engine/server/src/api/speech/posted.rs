@@ -22,9 +22,11 @@ use tempfile::NamedTempFile;
 
 use super::super::Api;
 use super::super::guard::Rights;
+use super::super::problem::whole_seconds;
 use super::{ask, query, request_id};
 use crate::ahead::read_ahead;
 use crate::hearing::{Hearing, HearingError};
+use crate::setup::retry_after;
 use crate::shared::Shared;
 
 /// The largest file: a recording of three hours in stereo at 16 kHz.
@@ -64,9 +66,7 @@ impl PostError {
     /// When to come back, in seconds.
     fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Hearing(HearingError::Pool(PoolError::Refused(refusal))) => {
-                Some(refusal.retry_after.millis().div_ceil(1_000).max(1))
-            }
+            Self::Hearing(HearingError::Pool(error)) => retry_after(error).map(whole_seconds),
             _ => None,
         }
     }
